@@ -1,0 +1,91 @@
+"""What a chain computes: everything that determines its result, and nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainers.task import Level, Task
+from trainers.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, Training
+
+ALGORITHM_VERSION = 1
+"""Raised when a change of this program changes results: stages computed before are then not reused."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Which model to build.
+
+    Attributes:
+        name: Registered name, or ``package.module:callable``.
+        options: Keyword arguments of the model beside ``schema`` and ``tasks``.
+    """
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ChainSpec:
+    """A chain: one stage per level, in order of priority.
+
+    Attributes:
+        levels: Tasks by priority, most important first; a level's tasks are of equal priority.
+        model: Which model to build.
+        training: How stages are trained.
+        batch_size: Examples (rows, or lists where the data has a query column) of one global batch, over all workers.
+        data_fingerprint: Hash of the content of the prepared data set.
+    """
+
+    levels: tuple[Level, ...]
+    model: ModelSpec
+    training: Training
+    batch_size: int
+    data_fingerprint: str
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """All tasks, by priority."""
+        return tuple(task for level in self.levels for task in level)
+
+    def protected(self, stage: int) -> tuple[Task, ...]:
+        """Tasks of the levels before ``stage``."""
+        return tuple(task for level in self.levels[:stage] for task in level)
+
+    def stage_keys(self) -> tuple[str, ...]:
+        """The memoisation key of each stage.
+
+        A key hashes what determines the stage's result (levels so far, model, training, batch size, data, the parent's
+        key), and nothing that does not (workers, paths, tracking address). A stage that protects nothing leaves out the
+        multipliers' options, so that a sweep over η_λ trains stage 1 once.
+        """
+        keys: list[str] = []
+        for stage in range(len(self.levels)):
+            training = dataclasses.asdict(self.training)
+            for name in RECORDING_FIELDS + (() if self.protected(stage) else MULTIPLIER_FIELDS):
+                del training[name]
+            content = {
+                "version": ALGORITHM_VERSION,
+                "parent": keys[-1] if keys else None,
+                "stage": stage,
+                "level": [_result_fields(task) for task in self.levels[stage]],
+                "tolerances": [task.tolerance for task in self.protected(stage)],
+                "outputs": [_result_fields(task) for task in self.tasks],
+                "model": dataclasses.asdict(self.model),
+                "training": training,
+                "batch_size": self.batch_size,
+                "data": self.data_fingerprint,
+            }
+            text = json.dumps(content, sort_keys=True, default=list)
+            keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])
+        return tuple(keys)
+
+
+def _result_fields(task: Task) -> dict[str, Any]:
+    content = dataclasses.asdict(task)
+    del content["tolerance"]  # matters to the stages that protect the task, not to the one that solves it
+    return content

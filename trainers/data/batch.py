@@ -1,0 +1,44 @@
+"""A minibatch: this worker's part of one global batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of a minibatch, and how they form examples.
+
+    An **example** is what is sampled: a row, or, when the data has a query column, a list of adjacent rows.
+
+    Attributes:
+        categorical: Ids, int64, shape ``(rows, categorical columns)``, columns in the schema's order.
+        numeric: Raw values, float32, shape ``(rows, numeric columns)``; NaN where missing.
+        packed: Packed bits, uint8, shape ``(rows, bytes of all packed columns)``.
+        labels: float32, shape ``(rows, tasks)``, in the order of the chain's tasks; NaN where missing.
+        index: Number of each example in its split, int64, shape ``(examples,)``.
+        query: Example of each row, int64, shape ``(rows,)``, ascending from 0; ``None`` when a row is an example.
+        position: Place of each row in its list, int64, shape ``(rows,)``; ``None`` when a row is an example.
+        longest: Rows of the longest list; 1 when a row is an example.
+    """
+
+    categorical: Tensor
+    numeric: Tensor
+    packed: Tensor
+    labels: Tensor
+    index: Tensor
+    query: Tensor | None = None
+    position: Tensor | None = None
+    longest: int = 1
+
+    @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return self.index.shape[0]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.labels.shape[0]

@@ -1,0 +1,31 @@
+"""What the stage loop needs of data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from trainers.data.batch import Batch
+
+
+class Feed(Protocol):
+    """This worker's part of a data set.
+
+    Every worker yields the same number of training batches, some perhaps empty, and together they yield each example
+    once an epoch. The composition of global batches does not depend on the number of workers.
+    """
+
+    def examples(self, split: str) -> int:
+        """Examples of a split, over all workers."""
+
+    def steps_per_epoch(self) -> int:
+        """Global batches of one pass over the training split."""
+
+    def examples_in(self, steps: int) -> int:
+        """Training examples in the first ``steps`` global batches of a stage, over all workers."""
+
+    def epoch(self, stage: int, epoch: int) -> Iterator[Batch]:
+        """This worker's part of each global batch of a shuffled pass over the training split."""
+
+    def scan(self, split: str) -> Iterator[Batch]:
+        """This worker's examples of a split, in a fixed order."""

@@ -1,0 +1,108 @@
+"""A full pass over a split: every task's mean loss and metric, and each example's losses."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainers.data.feed import Feed
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses, output_of
+from trainers.process_group import sum_over_workers
+from trainers.registry import METRICS, resolve
+from trainers.task import Task
+
+Mode = Literal["train", "eval"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a split found; the numbers are the same on every worker.
+
+    Attributes:
+        split: Which split.
+        losses: Task → mean sample loss over the split, over all workers.
+        samples: Task → labelled samples of the split.
+        metrics: Task → metric; tasks without one, or whose metric is undefined here, are absent.
+        local: This worker's samples, float32, shape ``(examples of this worker, tasks)``, tasks in the order of
+            ``losses``.
+    """
+
+    split: str
+    losses: dict[str, float]
+    samples: dict[str, int]
+    metrics: dict[str, float]
+    local: Samples
+
+    def local_of(self, task: str) -> Samples:
+        """This worker's samples of one task, shape ``(examples of this worker,)``."""
+        column = list(self.losses).index(task)
+        return Samples(self.local.sums[:, column], self.local.counts[:, column])
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    feed: Feed,
+    split: str,
+    tasks: Sequence[Task],
+    losses: TaskLosses,
+    *,
+    mode: Mode = "eval",
+    with_metrics: bool = True,
+) -> Evaluation:
+    """Evaluate all of ``tasks`` in one pass, sharded over the workers.
+
+    Args:
+        model: Maps a batch to task → output.
+        feed: This worker's data.
+        split: ``train``, ``valid`` or ``test``.
+        tasks: Which tasks.
+        losses: The chain's losses.
+        mode: Forward mode of the model; the optima are measured in the mode that the steps use (``train``).
+        with_metrics: Whether to compute metrics too.
+    """
+    was_training = model.training
+    model.train(mode == "train")
+    device = next(model.parameters()).device
+    metrics = (
+        {task.name: resolve("metric", task.metric, METRICS)().to(device) for task in tasks if task.metric}
+        if with_metrics
+        else {}
+    )
+    sums: list[Tensor] = []
+    counts: list[Tensor] = []
+    try:
+        for batch in feed.scan(split):
+            outputs = model(batch)
+            samples = losses(outputs, batch, tasks)
+            sums.append(samples.sums)
+            counts.append(samples.counts)
+            for column, task in enumerate(losses.tasks):
+                if task.name in metrics:
+                    output = output_of(outputs, [task], batch).squeeze(1)
+                    metrics[task.name].update(output, batch.labels[:, column], batch)
+    finally:
+        model.train(was_training)
+    local = Samples(torch.cat(sums), torch.cat(counts))
+    totals = torch.stack([local.sums.double().sum(0), local.counts.double().sum(0)])
+    all_sums, all_counts = sum_over_workers(totals).tolist()
+    values = {name: float(_compute(metric)) for name, metric in metrics.items()}
+    return Evaluation(
+        split=split,
+        losses={t.name: s / n if n else float("nan") for t, s, n in zip(tasks, all_sums, all_counts, strict=True)},
+        samples={t.name: int(n) for t, n in zip(tasks, all_counts, strict=True)},
+        metrics={name: value for name, value in values.items() if value == value},
+        local=local,
+    )
+
+
+def _compute(metric: nn.Module) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="torchmetrics")
+        return metric.compute()  # type: ignore[no-any-return, operator]

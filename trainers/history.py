@@ -1,0 +1,73 @@
+"""Losses, violations and multipliers of a stage, averaged and kept on the device until somebody wants to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from trainers.records import Row
+
+CAPACITY = 256
+"""Rows that a flush can find at most before it is forced."""
+
+
+class History:
+    """Adds up every step on the device; a row is written each ``every`` steps, and copied out only when flushed.
+
+    Args:
+        tasks: Tasks of the stage, protected ones first.
+        protected: Number of protected tasks.
+        every: Steps per row.
+        device: Where steps run.
+    """
+
+    def __init__(self, tasks: Sequence[str], protected: int, every: int, device: torch.device) -> None:
+        self._tasks = tuple(tasks)
+        self._protected = protected
+        self._every = every
+        width = len(tasks) + 2 * protected
+        self._buffer = torch.zeros(CAPACITY, width, dtype=torch.float64, device=device)
+        self._sums = torch.zeros(len(tasks) + protected, dtype=torch.float64, device=device)
+        self._steps: list[int] = []
+        self._since = 0
+        self.rows: list[Row] = []
+
+    def add(self, step: int, losses: Tensor, violations: Tensor, multipliers: Tensor) -> None:
+        """Record a step, without synchronising with the device unless the buffer is full.
+
+        Args:
+            step: Steps of the stage so far, this one included.
+            losses: Global losses, shape ``(tasks,)``.
+            violations: Signed violations, shape ``(protected,)``.
+            multipliers: λ after the step, shape ``(protected,)``.
+        """
+        self._sums += torch.cat([losses, violations])
+        self._since += 1
+        if self._since < self._every:
+            return
+        if len(self._steps) == CAPACITY:
+            self.flush()
+        row = self._buffer[len(self._steps)]
+        row[: len(self._sums)] = self._sums / self._since
+        row[len(self._sums) :] = multipliers
+        self._steps.append(step)
+        self._sums.zero_()
+        self._since = 0
+
+    def flush(self) -> tuple[Row, ...]:
+        """Copy the rows written since the last flush to the host."""
+        names, held = self._tasks, self._tasks[: self._protected]
+        fresh = tuple(
+            Row(
+                step=step,
+                losses=dict(zip(names, values, strict=False)),
+                violations=dict(zip(held, values[len(names) :], strict=False)),
+                multipliers=dict(zip(held, values[len(names) + len(held) :], strict=False)),
+            )
+            for step, values in zip(self._steps, self._buffer[: len(self._steps)].tolist(), strict=True)
+        )
+        self._steps.clear()
+        self.rows.extend(fresh)
+        return fresh

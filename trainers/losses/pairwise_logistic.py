@@ -1,0 +1,48 @@
+"""Pairwise logistic loss of a score within lists (RankNet)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from trainers.data.batch import Batch
+from trainers.losses.samples import Samples
+
+
+def pairwise_logistic(output: Tensor, label: Tensor, batch: Batch) -> Samples:
+    r"""Mean of :math:`\log(1 + \exp(-(s_i - s_j)))` over the pairs of a list whose first item is preferred.
+
+    Item i is preferred to item j when both are labelled and :math:`y_i > y_j`. A sample is a pair; a list without a
+    pair has no labelled sample. Rows without a query column form no pairs.
+
+    Args:
+        output: Scores s, shape ``(rows, tasks)`` or ``(rows, 1)`` for one score of several tasks.
+        label: y, any real numbers, NaN where missing, shape ``(rows, tasks)``.
+        batch: The minibatch; its lists are the queries.
+    """
+    score, preferred = pairs(output, label, batch)
+    losses = functional.softplus(score.unsqueeze(1) - score.unsqueeze(2))  # [e, i, j]: softplus(s_j - s_i)
+    mask = preferred.to(losses.dtype)
+    return Samples((losses * mask).sum((1, 2)), mask.sum((1, 2)))
+
+
+def pairs(output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Lists padded to the longest: scores, and which pairs are preferred.
+
+    Returns:
+        Scores, shape ``(examples, longest, tasks or 1)``, and whether ``[e, i, j, t]`` is a pair of task t with item i
+        of list e preferred to item j, shape ``(examples, longest, longest, tasks)``.
+
+    Raises:
+        ValueError: The data has no query column.
+    """
+    if batch.query is None or batch.position is None:
+        raise ValueError(
+            "a pairwise loss or metric compares rows of one list, and this data set has no query column; "
+            "name the column that groups rows when preparing the data"
+        )
+    shape = (batch.examples, batch.longest)
+    score = output.new_zeros(*shape, output.shape[-1]).index_put((batch.query, batch.position), output)
+    padded = label.new_full((*shape, label.shape[-1]), float("nan"))
+    padded[batch.query, batch.position] = label
+    return score, padded.unsqueeze(2) > padded.unsqueeze(1)  # a comparison with NaN is false: no pair

@@ -1,0 +1,84 @@
+"""The losses of all tasks of a chain, evaluated together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from trainers.data.batch import Batch
+from trainers.losses.samples import Samples
+from trainers.registry import LOSSES, resolve
+from trainers.task import Task
+
+
+class TaskLosses:
+    """Evaluates tasks that share a loss in one call, whatever their number.
+
+    Args:
+        tasks: Tasks in the order of the columns of ``Batch.labels``.
+
+    Raises:
+        ValueError: A task's loss is unknown.
+    """
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tuple(tasks)
+        self._column = {task.name: column for column, task in enumerate(self.tasks)}
+
+    def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
+        """Samples of ``tasks``, shape ``(examples, len(tasks))``, in their order.
+
+        Args:
+            outputs: Task → output of the model, shape ``(rows,)`` (or ``(rows, classes)``).
+            batch: The minibatch.
+            tasks: Which tasks to evaluate, a part of the chain's.
+
+        Raises:
+            ValueError: The model has no output for a task, or one of the wrong length.
+        """
+        groups: dict[tuple[str, str], list[int]] = {}
+        for place, task in enumerate(tasks):
+            groups.setdefault((task.loss, repr(sorted(task.options.items()))), []).append(place)
+        if len(groups) == 1:
+            return self._group(outputs, batch, tasks)
+        sums: list[Tensor] = [torch.empty(0)] * len(tasks)
+        counts = list(sums)
+        for places in groups.values():
+            samples = self._group(outputs, batch, [tasks[place] for place in places])
+            for column, place in enumerate(places):
+                sums[place], counts[place] = samples.sums[:, column], samples.counts[:, column]
+        return Samples(torch.stack(sums, 1), torch.stack(counts, 1))
+
+    def _group(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
+        columns = [self._column[task.name] for task in tasks]
+        contiguous = columns == list(range(columns[0], columns[0] + len(columns)))
+        label = batch.labels[:, columns[0] : columns[0] + len(columns)] if contiguous else batch.labels[:, columns]
+        loss = partial(resolve("loss", tasks[0].loss, LOSSES), **tasks[0].options)
+        return loss(output_of(outputs, tasks, batch), label, batch)
+
+
+def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch) -> Tensor:
+    """Outputs of tasks as one tensor, at least in single precision.
+
+    Returns:
+        Shape ``(rows, tasks)``, or ``(rows, 1)`` when the tasks share one output tensor; with a trailing dimension of
+        classes where the outputs have one.
+
+    Raises:
+        ValueError: The model has no output for a task, or one of the wrong length.
+    """
+    for task in tasks:
+        if task.name not in outputs:
+            raise ValueError(f"the model has no output for task {task.name!r}; its outputs are {list(outputs)}")
+        if outputs[task.name].shape[:1] != (batch.rows,):
+            raise ValueError(
+                f"the model's output for task {task.name!r} has shape {tuple(outputs[task.name].shape)}, "
+                f"expected one value or row of logits for each of {batch.rows} rows"
+            )
+    first = outputs[tasks[0].name]
+    shared = all(outputs[task.name] is first for task in tasks)
+    output = first.unsqueeze(1) if shared else torch.stack([outputs[task.name] for task in tasks], 1)
+    return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output

@@ -1,0 +1,32 @@
+"""Building a model from its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from trainers.chain_spec import ModelSpec
+from trainers.data.schema import Schema
+from trainers.registry import MODELS, check_options, resolve
+from trainers.task import Task
+
+
+def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: int) -> nn.Module:
+    """The model with its initial parameters, the same on every worker.
+
+    Raises:
+        ValueError: Unknown model or option, or an option out of range.
+    """
+    component = resolve("model", spec.name, MODELS)
+    check_options(f"model {spec.name!r}", component, spec.options, ("self", "schema", "tasks"))
+    state = torch.random.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model = component(schema, tasks, **spec.options)
+    finally:
+        torch.random.set_rng_state(state)
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"model {spec.name!r} made a {type(model).__name__}, expected a torch.nn.Module")
+    return model

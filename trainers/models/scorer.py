@@ -1,0 +1,42 @@
+"""One score per item, shared by every task: the model of a ranking application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from trainers.data.batch import Batch
+from trainers.data.schema import Schema
+from trainers.models.features import Features
+from trainers.task import Task
+
+
+class Scorer(nn.Module):
+    """A multilayer perceptron with ReLU over a row's features that ends in a single score.
+
+    Every task reads the same score, as in the paper's search application: tasks compete for one ranking.
+
+    Args:
+        schema: Columns of the data set.
+        tasks: The chain's tasks.
+        embedding_dim: Width of an embedding.
+        units: Widths of the hidden layers.
+    """
+
+    def __init__(
+        self, schema: Schema, tasks: Sequence[Task], embedding_dim: int = 16, units: Sequence[int] = (128, 64)
+    ) -> None:
+        super().__init__()
+        self._tasks = tuple(task.name for task in tasks)
+        self.features = Features(schema, embedding_dim)
+        widths = [self.features.width, *units]
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip(widths[:-1], widths[1:], strict=True):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Task → score, shape ``(rows,)``; the same tensor for every task."""
+        score = self.layers(self.features(batch)).squeeze(1)
+        return dict.fromkeys(self._tasks, score)

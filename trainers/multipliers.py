@@ -1,0 +1,217 @@
+"""Lagrange multipliers of prioritised multi-task learning: the whole algorithm, for anyone's training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+Violation = Literal["absolute", "relative"]
+
+
+class Multipliers(nn.Module):
+    r"""One multiplier :math:`\lambda_i \ge 0` per protected task, held at its optimum while another task is minimised.
+
+    Stage k of "No More Tuning" (arXiv 2412.12092, equations 6-7 and Algorithm 1) minimises :math:`L_k(\theta)` subject
+    to :math:`L_i(\theta) \le L_i^* + \varepsilon_i` for every protected task i. With losses :math:`\ell` on the global
+    minibatch, one step is
+
+    .. math::
+        w_k = \frac{1}{1 + \sum_j \lambda_j}, \qquad w_i = \frac{\lambda_i}{1 + \sum_j \lambda_j}
+              \qquad\text{(the paper's re-scaling: weights sum to 1)} \\
+        \theta \leftarrow \text{optimiser step on } \sum_i w_i \ell_i \qquad\text{(:meth:`combine`, one backward)} \\
+        \lambda_i \leftarrow \max(0,\; \lambda_i + \eta_\lambda (\ell_i - L_i^* - \varepsilon_i))
+              \qquad\text{(:meth:`ascend`, projected gradient ascent)}
+
+    Both updates are **simultaneous**: they use the same losses, computed before either of them.
+
+    A vector of losses holds the protected tasks first, in the order of ``optima``, and the objective last. Several
+    objective tasks of equal priority may follow the protected ones; their losses add up.
+
+    Across workers :meth:`ascend` all-reduces the losses, so that the multipliers are bit-identical on every worker.
+    Neither method synchronises the device with the host.
+
+    Args:
+        optima: :math:`L_i^*`, the recorded optimum of each protected task, in units of its loss.
+        rate: :math:`\eta_\lambda > 0`, in units of λ per unit of violation.
+        tolerance: :math:`\varepsilon_i \ge 0`, one for all tasks or one each, in units of the loss.
+        initial: :math:`\lambda_0 \ge 0`, one for all tasks or one each.
+        names: Names of the protected tasks; kept in the state and checked when a state is loaded.
+        violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides it
+            by :math:`|L_i^*|`, which frees ``rate`` of the scale of the losses.
+        dtype: Floating type of the state. Double by default: increments are many orders of magnitude smaller than λ,
+            and the cost for m numbers is nil. The type survives ``.half()`` or ``.bfloat16()`` of a parent module.
+        group: Process group to all-reduce over; the default group when ``None``.
+
+    Raises:
+        ValueError: An argument is out of range, or lengths differ.
+
+    Example:
+        >>> multipliers = Multipliers(optima=[0.0], rate=0.5, tolerance=0.04, initial=2.0)
+        >>> x = torch.tensor([1.0, 0.0], requires_grad=True)
+        >>> losses = torch.stack([x[0] ** 2, (x[0] - 1) ** 2 + (x[1] - 2) ** 2])
+        >>> multipliers.combine(losses).backward()
+        >>> multipliers.ascend(losses)
+        >>> multipliers.values
+        tensor([2.4800], dtype=torch.float64)
+    """
+
+    multipliers: Tensor
+    optima: Tensor
+    tolerance: Tensor
+
+    def __init__(
+        self,
+        optima: Sequence[float] | Tensor,
+        rate: float,
+        tolerance: float | Sequence[float] | Tensor = 0.0,
+        initial: float | Sequence[float] | Tensor = 1.0,
+        *,
+        names: Sequence[str] | None = None,
+        violation: Violation = "absolute",
+        dtype: torch.dtype = torch.float64,
+        group: dist.ProcessGroup | None = None,
+    ) -> None:
+        super().__init__()
+        optima = torch.as_tensor(optima, dtype=dtype).detach().clone()
+        if optima.dim() != 1:
+            raise ValueError(f"optima must be one number per protected task, found shape {tuple(optima.shape)}")
+        if not rate > 0:
+            raise ValueError(f"rate (eta_lambda) must be greater than 0, found {rate}")
+        if violation not in ("absolute", "relative"):
+            raise ValueError(f"violation must be 'absolute' or 'relative', found {violation!r}")
+        if violation == "relative" and bool((optima == 0).any()):
+            raise ValueError("a relative violation divides by the optimum, and an optimum is 0; use violation='absolute'")
+        self.names = tuple(names) if names is not None else tuple(str(i) for i in range(len(optima)))
+        if len(self.names) != len(optima):
+            raise ValueError(f"names must be one per protected task: found {len(self.names)} for {len(optima)} optima")
+        self.rate = float(rate)
+        self.violation = violation
+        self.group = group
+        self.register_buffer("multipliers", _per_task("initial", initial, optima))
+        self.register_buffer("optima", optima)
+        self.register_buffer("tolerance", _per_task("tolerance", tolerance, optima))
+
+    @property
+    def values(self) -> Tensor:
+        """λ, shape ``(protected,)``, on the module's device: a view of the state."""
+        return self.multipliers
+
+    def weights(self) -> Tensor:
+        """Weights of the re-scaled convex combination, shape ``(protected + 1,)``: λ_i/(1+Σλ) …, then 1/(1+Σλ)."""
+        one = self.multipliers.new_ones(1)
+        unscaled = torch.cat([self.multipliers, one])
+        return unscaled / unscaled.sum()
+
+    def combine(self, losses: Tensor, counts: Tensor | None = None) -> Tensor:
+        r"""The scalar to call ``backward`` on: :math:`\sum_i w_i \ell_i`.
+
+        Args:
+            losses: Mean losses, shape ``(protected + objectives,)``; or, with ``counts``, this worker's *sums* of sample
+                losses.
+            counts: This worker's labelled samples of each task, same shape. The sums are then divided by the counts of
+                *all* workers (one small all-reduce), and multiplied by the number of workers because
+                ``DistributedDataParallel`` averages gradients: the result is the gradient of the global objective,
+                however unevenly labels are spread. A task that nobody labelled in this batch contributes 0.
+
+        Returns:
+            A scalar in the floating type of ``losses`` (at least single precision).
+        """
+        losses = _at_least_single(losses)
+        if counts is not None:
+            totals = self._all_reduce(counts.detach().to(self.multipliers.dtype, copy=True))
+            losses = losses * (self._world_size() / totals.clamp(min=1)).to(losses.dtype)
+        weights = self.weights().to(losses.dtype)
+        protected, objective = self._split(losses)
+        return weights[:-1] @ protected + weights[-1] * objective.sum()
+
+    @torch.no_grad()
+    def ascend(self, losses: Tensor, counts: Tensor | None = None, *, reduced: bool = False) -> None:
+        r"""Projected gradient ascent: :math:`\lambda_i \leftarrow \max(0, \lambda_i + \eta_\lambda\, v_i)`.
+
+        Args:
+            losses: What :meth:`combine` was given, from before the step on θ. Only the protected entries are used.
+            counts: As in :meth:`combine`. Without counts, the mean over workers of their means is used, which is the
+                global mean only when every worker has the same number of labelled samples.
+            reduced: ``losses`` are global means already; nothing is all-reduced.
+        """
+        protected = self._split(losses.detach())[0].to(self.multipliers.dtype)
+        labelled: Tensor | None = None
+        if counts is not None:
+            labelled = counts.detach()[: len(self.optima)].to(self.multipliers.dtype)
+            if not reduced:
+                protected, labelled = self._all_reduce(torch.stack([protected, labelled]))
+            protected = protected / labelled.clamp(min=1)
+        elif not reduced:
+            protected = self._all_reduce(protected.clone()) / self._world_size()
+        violations = self.violations(protected)
+        if labelled is not None:
+            violations = torch.where(labelled > 0, violations, 0.0)
+        self.ascend_by(violations)
+
+    @torch.no_grad()
+    def ascend_by(self, violations: Tensor) -> None:
+        """Ascend by violations measured elsewhere (on another split, or paired), shape ``(protected,)``, already global."""
+        self.multipliers.add_(violations.to(self.multipliers.dtype), alpha=self.rate).clamp_(min=0.0)
+
+    def violations(self, losses: Tensor) -> Tensor:
+        r"""Signed violations :math:`\ell_i - L_i^* - \varepsilon_i` of global mean losses, shape ``(protected,)``.
+
+        Divided by :math:`|L_i^*|` when ``violation`` is ``"relative"``.
+        """
+        excess = losses[..., : len(self.optima)] - self.optima - self.tolerance
+        return excess / self.optima.abs() if self.violation == "relative" else excess
+
+    def extra_repr(self) -> str:
+        return f"names={list(self.names)}, rate={self.rate}, violation={self.violation}"
+
+    def get_extra_state(self) -> dict[str, Any]:
+        return {"names": list(self.names)}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        if tuple(state["names"]) != self.names:
+            raise ValueError(
+                f"the saved multipliers are those of {state['names']}, this module protects {list(self.names)}; "
+                "load the state into multipliers of the same tasks in the same order"
+            )
+
+    def _split(self, losses: Tensor) -> tuple[Tensor, Tensor]:
+        count = len(self.optima)
+        if losses.dim() != 1 or losses.shape[0] <= count:
+            raise ValueError(
+                f"losses must be a vector of {count} protected losses and at least one objective, "
+                f"found shape {tuple(losses.shape)}"
+            )
+        return losses[:count], losses[count:]
+
+    def _world_size(self) -> int:
+        return dist.get_world_size(self.group) if dist.is_available() and dist.is_initialized() else 1
+
+    def _all_reduce(self, tensor: Tensor) -> Tensor:
+        if self._world_size() > 1:
+            dist.all_reduce(tensor, group=self.group)
+        return tensor
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Multipliers:
+        # A parent's .half() or .to(torch.bfloat16) must not round λ: follow the move to a device, keep the type.
+        device = fn(torch.empty(0, dtype=torch.int64, device=self.multipliers.device)).device
+        for name, buffer in self._buffers.items():
+            self._buffers[name] = buffer.to(device) if buffer is not None else None
+        return self
+
+
+def _per_task(name: str, value: float | Sequence[float] | Tensor, optima: Tensor) -> Tensor:
+    values = torch.as_tensor(value, dtype=optima.dtype).detach()
+    if values.dim() > 1 or (values.dim() == 1 and values.shape != optima.shape):
+        raise ValueError(f"{name} must be one number, or one per protected task ({len(optima)}), found {value}")
+    if not bool((values >= 0).all()):
+        raise ValueError(f"{name} must be at least 0, found {value}")
+    return values.expand_as(optima).clone()
+
+
+def _at_least_single(losses: Tensor) -> Tensor:
+    """Half-precision losses (autocast) in single precision; single and double as they are."""
+    return losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses

@@ -1,0 +1,64 @@
+"""The process group as the trainers use it; without one, a group of a single worker."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def rank() -> int:
+    """This worker's rank; 0 without a process group."""
+    return dist.get_rank() if _is_up() else 0
+
+
+def world_size() -> int:
+    """Number of workers; 1 without a process group."""
+    return dist.get_world_size() if _is_up() else 1
+
+
+def sum_over_workers(tensor: Tensor) -> Tensor:
+    """All-reduce ``tensor`` in place and return it; the result is bit-identical on every worker."""
+    if world_size() > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def sum_over_workers_later(tensor: Tensor) -> dist.Work | None:
+    """Start to all-reduce ``tensor`` in place; ``wait()`` for the work before reading it. ``None``: nothing to wait for."""
+    return dist.all_reduce(tensor, async_op=True) if world_size() > 1 else None
+
+
+def from_first_worker(value: T) -> T:
+    """The first worker's value, on every worker: for decisions that must not differ between workers."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def interleave_on_first_worker(local: Tensor, total: int) -> Tensor | None:
+    """Per-example values of the whole split, on the first worker; ``None`` on the others.
+
+    Args:
+        local: This worker's values, shape ``(examples of this worker, …)``; worker r of W holds example i when
+            i mod W = r.
+        total: Examples of the whole split.
+    """
+    if world_size() == 1:
+        return local.cpu()
+    size = -(-total // world_size())
+    padded = torch.zeros(size, *local.shape[1:], dtype=local.dtype, device=local.device)
+    padded[: len(local)] = local
+    parts = [torch.empty_like(padded) for _ in range(world_size())]
+    dist.all_gather(parts, padded)
+    return torch.stack(parts, 1).flatten(0, 1)[:total].cpu() if rank() == 0 else None
+
+
+def _is_up() -> bool:
+    return dist.is_available() and dist.is_initialized()

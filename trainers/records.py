@@ -1,0 +1,165 @@
+"""What a finished stage is remembered by."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trainers.acceptance import Verdict
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The recorded optimum of a task: its mean loss at the accepted θ* of the stage that solved it. Frozen from then on.
+
+    Attributes:
+        task: The task.
+        train: L*, over the whole training split, measured in the forward mode that the steps use.
+        train_samples: Labelled samples behind ``train``.
+        valid: The same over the validation split, in evaluation mode; what the acceptance rule compares with.
+        valid_samples: Labelled samples behind ``valid``.
+        mode: Forward mode of ``train``.
+    """
+
+    task: str
+    train: float
+    train_samples: int
+    valid: float
+    valid_samples: int
+    mode: str = "train"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One evaluation inside a stage.
+
+    Attributes:
+        step: Optimisation steps of the stage so far.
+        losses: Task → validation loss.
+        metrics: Task → validation metric.
+        verdicts: How it stands to the protected tasks.
+        feasible: Whether every verdict held.
+        accepted: Whether it became the best feasible candidate.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    metrics: Mapping[str, float]
+    verdicts: tuple[Verdict, ...]
+    feasible: bool
+    accepted: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """Averages over the optimisation steps since the row before.
+
+    Attributes:
+        step: Optimisation steps of the stage so far.
+        losses: Task → mean loss of the global minibatches; tasks of the stage only.
+        violations: Protected task → mean signed violation.
+        multipliers: Protected task → λ after the step.
+    """
+
+    step: int
+    losses: Mapping[str, float]
+    violations: Mapping[str, float]
+    multipliers: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """The result of one stage, beside its checkpoint.
+
+    Attributes:
+        key: Memoisation key.
+        parent: Key of the stage before, or ``None``.
+        stage: Index of the stage, from 0.
+        level: Tasks that the stage minimised.
+        protected: Tasks that it held at their optima.
+        optima: Optima of the level's tasks.
+        verdicts: How the accepted model stands to the protected tasks, on the validation and on the test split.
+        multipliers: Protected task → λ at the end of the stage.
+        losses: Split → task → mean loss at the accepted θ*, for every task of the chain.
+        metrics: Split → task → metric at the accepted θ*.
+        metric_names: Task → name of its metric.
+        accepted_step: Step of the accepted candidate; 0 is the stage's starting point.
+        steps: Optimisation steps of the stage.
+        samples: Training examples that those steps saw, over all workers.
+        steps_per_epoch: Global batches of one pass.
+        ended_by: ``plateau`` or ``max_epochs``.
+        wall_seconds: Time that the stage took.
+        workers: Number of workers.
+        candidates: Evaluations, in order.
+        rows: History of losses, violations and multipliers.
+    """
+
+    key: str
+    parent: str | None
+    stage: int
+    level: tuple[str, ...]
+    protected: tuple[str, ...]
+    optima: tuple[Optimum, ...]
+    verdicts: tuple[Verdict, ...]
+    multipliers: Mapping[str, float]
+    losses: Mapping[str, Mapping[str, float]]
+    metrics: Mapping[str, Mapping[str, float]]
+    metric_names: Mapping[str, str]
+    accepted_step: int
+    steps: int
+    samples: int
+    steps_per_epoch: int
+    ended_by: str
+    wall_seconds: float
+    workers: int
+    candidates: tuple[Candidate, ...]
+    rows: tuple[Row, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether every protected task is within its limit on the validation split: the guarantee."""
+        return all(verdict.held for verdict in self.verdicts if verdict.split == "valid")
+
+    @property
+    def gained(self) -> bool:
+        """Whether any step was accepted; a stage that gains nothing returns its starting point."""
+        return self.accepted_step > 0
+
+    def verdict(self, task: str, split: str) -> Verdict | None:
+        """The verdict on a protected task, if the stage protects it."""
+        return next((v for v in self.verdicts if v.task == task and v.split == split), None)
+
+    def to_json(self) -> str:
+        """Text that :meth:`from_json` reads; a non-finite number is stored as ``null``."""
+        return json.dumps(_finite(asdict(self)))
+
+    @classmethod
+    def from_json(cls, text: str) -> StageRecord:
+        """Read a record."""
+        raw: dict[str, Any] = json.loads(text)
+        raw["level"] = tuple(raw["level"])
+        raw["protected"] = tuple(raw["protected"])
+        raw["optima"] = tuple(Optimum(**value) for value in raw["optima"])
+        raw["verdicts"] = _verdicts(raw["verdicts"])
+        raw["candidates"] = tuple(
+            Candidate(**{**value, "verdicts": _verdicts(value["verdicts"])}) for value in raw["candidates"]
+        )
+        raw["rows"] = tuple(Row(**value) for value in raw["rows"])
+        return cls(**raw)
+
+
+def _verdicts(raw: list[dict[str, Any]]) -> tuple[Verdict, ...]:
+    return tuple(Verdict(**value) for value in raw)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,92 @@
+"""Names in an experiment file → the code behind them.
+
+Built-in components are one line in a table; a user's own is an import path ``package.module:callable``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+MODELS: Mapping[str, str] = {
+    "scorer": "trainers.models.scorer:Scorer",
+}
+"""``model.name`` → an ``nn.Module`` built from ``(schema, tasks, **options)`` that maps a batch to task → output."""
+
+LOSSES: Mapping[str, str] = {
+    "binary_cross_entropy": "trainers.losses.binary_cross_entropy:binary_cross_entropy",
+    "pairwise_logistic": "trainers.losses.pairwise_logistic:pairwise_logistic",
+}
+"""``loss`` of a task → a function ``(output, label, batch)`` that returns :class:`trainers.losses.samples.Samples`."""
+
+METRICS: Mapping[str, str] = {
+    "auc": "trainers.metrics.auc:AUC",
+    "pair_accuracy": "trainers.metrics.pair_accuracy:PairAccuracy",
+}
+"""``metric`` of a task → a ``torchmetrics.Metric`` whose ``update`` takes ``(output, label, batch)``."""
+
+METRIC_OF_LOSS: Mapping[str, str] = {
+    "binary_cross_entropy": "auc",
+    "pairwise_logistic": "pair_accuracy",
+}
+"""Default metric of a task by its loss."""
+
+
+def resolve(kind: str, name: str, table: Mapping[str, str]) -> Callable[..., Any]:
+    """The component behind a name or an import path.
+
+    Args:
+        kind: What it is, for the message: ``"model"``, ``"loss"``, ….
+        name: A name in ``table``, or ``package.module:callable``.
+        table: Built-in names.
+
+    Raises:
+        ValueError: Unknown name, module that does not import, or attribute that is not there or not callable.
+    """
+    path = table.get(name, name)
+    module_name, colon, attribute = path.partition(":")
+    if not colon:
+        raise ValueError(
+            f"unknown {kind} {name!r}{closest(name, table)}; allowed: {', '.join(table)}, "
+            "or your own as 'package.module:callable'"
+        )
+    try:
+        component = getattr(importlib.import_module(module_name), attribute)
+    except ImportError as error:
+        raise ValueError(f"{kind} {name!r} cannot be imported: {error}; is it on the Python path?") from error
+    except AttributeError as error:
+        raise ValueError(f"{kind} {name!r}: module {module_name} has no {attribute!r}") from error
+    if not callable(component):
+        raise ValueError(f"{kind} {name!r} is a {type(component).__name__}, not a callable")
+    return component  # type: ignore[no-any-return]
+
+
+def check_options(kind: str, component: Callable[..., Any], options: Iterable[str], given_by_us: Iterable[str]) -> None:
+    """Refuse option names that a component does not take.
+
+    Args:
+        kind: What the component is, for the message.
+        component: The callable.
+        options: Option names from the experiment file.
+        given_by_us: Names of the arguments that the engine passes itself.
+
+    Raises:
+        ValueError: An option is unknown; the message lists those allowed.
+    """
+    parameters = inspect.signature(component).parameters.values()
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return
+    reserved = set(given_by_us)
+    allowed = [p.name for p in parameters if p.name not in reserved]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"unknown key {option!r} of {kind}{closest(option, allowed)}; allowed: {', '.join(allowed)}")
+
+
+def closest(word: str, words: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` when a word looks like one of ``words``, else nothing."""
+    matches = difflib.get_close_matches(word, list(words), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

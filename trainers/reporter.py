@@ -1,0 +1,85 @@
+"""How the stage loop tells the world what it does; it knows neither Ray nor MLflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from trainers.records import Candidate, Row, StageRecord
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """A stage is about to be trained.
+
+    Attributes:
+        stage: Index of the stage.
+        key: Its memoisation key.
+        level: Tasks that it minimises.
+        protected: Tasks that it holds.
+        max_steps: Most optimisation steps that it may take.
+    """
+
+    stage: int
+    key: str
+    level: tuple[str, ...]
+    protected: tuple[str, ...]
+    max_steps: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Optimisation steps were taken.
+
+    Attributes:
+        stage: Index of the stage.
+        step: Steps of the stage so far.
+        rows: Rows of history since the last event.
+    """
+
+    stage: int
+    step: int
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A candidate was evaluated.
+
+    Attributes:
+        stage: Index of the stage.
+        candidate: What was found.
+    """
+
+    stage: int
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class StageFinished:
+    """A stage has its record.
+
+    Attributes:
+        record: The record.
+        reused: Whether it was found under its key rather than trained.
+    """
+
+    record: StageRecord
+    reused: bool
+
+
+Event = StageStarted | Progress | Evaluated | StageFinished
+
+
+class Reporter(Protocol):
+    """Receives events, in order, on the first worker."""
+
+    def report(self, event: Event) -> None:
+        """Take note of an event; must not raise and should not block."""
+
+
+class Silent:
+    """A reporter that drops everything."""
+
+    def report(self, event: Event) -> None:
+        """Drop the event."""

@@ -1,0 +1,264 @@
+"""One stage: minimise a level's tasks while the earlier ones are held at their optima."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from trainers.acceptance import References, Verdict, judge
+from trainers.data.batch import Batch
+from trainers.data.feed import Feed
+from trainers.evaluation import Evaluation, evaluate
+from trainers.history import History
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses
+from trainers.multipliers import Multipliers
+from trainers.optimizer import build_optimizer
+from trainers.participation import participating
+from trainers.process_group import sum_over_workers, sum_over_workers_later, world_size
+from trainers.records import Candidate, Optimum
+from trainers.reporter import Evaluated, Progress, Reporter
+from trainers.stopping import Patience
+from trainers.task import Task
+from trainers.training import Training
+
+REPORT_SECONDS = 0.5
+"""Time between two progress events."""
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What a stage must not break.
+
+    Attributes:
+        tasks: Protected tasks, by priority.
+        optima: Their optima, in the same order.
+        references: Split (``valid``, ``test``) → task → this worker's samples at the task's θ*.
+    """
+
+    tasks: tuple[Task, ...] = ()
+    optima: tuple[Optimum, ...] = ()
+    references: Mapping[str, References] | None = None
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage hands on; the model itself holds the accepted θ* when :func:`run_stage` returns.
+
+    Attributes:
+        evaluations: Split → evaluation of every task at the accepted θ*.
+        verdicts: How it stands to the protected tasks, on ``valid`` and ``test``.
+        multipliers: Protected task → λ at the end.
+        candidates: Evaluations, in order; the first one is the starting point.
+        history: Rows of losses, violations and multipliers.
+        accepted_step: Step of the accepted candidate.
+        steps: Optimisation steps.
+        samples: Examples that they saw, over all workers.
+        ended_by: ``plateau`` or ``max_epochs``.
+    """
+
+    evaluations: Mapping[str, Evaluation]
+    verdicts: tuple[Verdict, ...]
+    multipliers: dict[str, float]
+    candidates: tuple[Candidate, ...]
+    history: History
+    accepted_step: int
+    steps: int
+    samples: int
+    ended_by: str
+
+
+def run_stage(
+    model: nn.Module,
+    feed: Feed,
+    stage: int,
+    level: Sequence[Task],
+    protection: Protection,
+    losses: TaskLosses,
+    training: Training,
+    reporter: Reporter,
+) -> StageResult:
+    """Train one stage from the model's present parameters, and leave the accepted θ* in the model.
+
+    Args:
+        model: The parent's θ*, or the initial parameters in stage 0.
+        feed: This worker's data.
+        stage: Index of the stage.
+        level: Tasks to minimise; the objective is the sum of their losses.
+        protection: Tasks to hold, with their optima and reference losses.
+        losses: The chain's losses.
+        training: Training options.
+        reporter: Where events go.
+    """
+    tasks = (*protection.tasks, *level)
+    device = next(model.parameters()).device
+    multipliers = Multipliers(
+        [optimum.train for optimum in protection.optima],
+        rate=training.eta_lambda,
+        tolerance=[task.tolerance for task in protection.tasks],
+        initial=training.initial_multiplier,
+        names=[task.name for task in protection.tasks],
+        violation=training.violation,
+    ).to(device)
+    history = History([task.name for task in tasks], len(protection.tasks), training.record_every, device)
+    candidates = _Candidates(model, feed, level, protection, losses, training)
+    patience = Patience(training.patience, training.min_delta)
+    candidate = candidates.evaluate(0)
+    reporter.report(Evaluated(stage, candidate))
+    patience.update(candidates.best, candidate.verdicts)
+
+    steps_per_epoch = feed.steps_per_epoch()
+    due = {math.ceil(steps_per_epoch * (n + 1) / training.evaluations_per_epoch) for n in range(training.evaluations_per_epoch)}
+    step = 0
+    ended_by = "max_epochs"
+    probe = next(iter(feed.epoch(stage, 0)))
+    with participating(model, probe, tasks, losses):
+        stepper = Stepper(model, tasks, losses, multipliers, training)
+        reported = time.monotonic()
+        for epoch in range(training.max_epochs):
+            for step_in_epoch, batch in enumerate(feed.epoch(stage, epoch), start=1):
+                step += 1
+                global_losses, violations = stepper.step(batch)
+                history.add(step, global_losses, violations, multipliers.values)
+                evaluation_due = step_in_epoch in due
+                if evaluation_due or time.monotonic() - reported > REPORT_SECONDS:
+                    reporter.report(Progress(stage, step, history.flush()))
+                    reported = time.monotonic()
+                if evaluation_due:
+                    candidate = candidates.evaluate(step)
+                    reporter.report(Evaluated(stage, candidate))
+                    if patience.update(candidates.best, candidate.verdicts):
+                        ended_by = "plateau"
+                        break
+            if ended_by == "plateau":
+                break
+    history.flush()
+    accepted_step = candidates.restore()
+    evaluations = {
+        split: evaluate(model, feed, split, losses.tasks, losses, mode="train" if split == "train" else "eval")
+        for split in ("train", "valid", "test")
+    }
+    verdicts = [
+        verdict
+        for split, references in (protection.references or {}).items()
+        for verdict in judge(evaluations[split], references, protection.tasks, training.accept_standard_errors)
+    ]
+    return StageResult(
+        evaluations=evaluations,
+        verdicts=tuple(verdicts),
+        multipliers=dict(zip(multipliers.names, multipliers.values.tolist(), strict=True)),
+        candidates=tuple(candidates.all),
+        history=history,
+        accepted_step=accepted_step,
+        steps=step,
+        samples=feed.examples_in(step),
+        ended_by=ended_by,
+    )
+
+
+class Stepper:
+    """One optimisation step: one forward pass, one backward pass, one all-reduce of gradients, one of the losses.
+
+    Every worker's losses are divided by the counts of *all* workers, so the sum over workers of what each contributes is
+    the global mean, and the gradient is that of the global objective. Counts are all-reduced during the forward pass,
+    losses during the backward pass.
+
+    Args:
+        model: The model; its participating parameters have ``requires_grad``.
+        tasks: The stage's tasks, protected ones first.
+        losses: The chain's losses.
+        multipliers: The stage's multipliers.
+        training: Training options.
+    """
+
+    def __init__(
+        self, model: nn.Module, tasks: Sequence[Task], losses: TaskLosses, multipliers: Multipliers, training: Training
+    ) -> None:
+        self._model: nn.Module = DistributedDataParallel(model) if world_size() > 1 else model
+        self._tasks = tuple(tasks)
+        self._losses = losses
+        self._multipliers = multipliers
+        self._optimizer = build_optimizer(model, training)
+        self._clip_norm = training.clip_norm
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Take a step on θ and one on λ, from the same losses.
+
+        Returns:
+            The global losses, shape ``(tasks,)``, and the signed violations, shape ``(protected,)``. No host
+            synchronisation takes place.
+        """
+        samples: Samples = self._losses(self._model(batch), batch, self._tasks)
+        counts = sum_over_workers(samples.counts.sum(0, dtype=torch.float64))
+        contributions = samples.sums.sum(0) / counts.clamp(min=1).to(samples.sums.dtype)
+        global_losses = contributions.detach().double()
+        work = sum_over_workers_later(global_losses)
+        # DistributedDataParallel averages over workers; the contributions are to be summed.
+        objective = self._multipliers.combine(contributions) * world_size()
+        self._optimizer.zero_grad(set_to_none=True)
+        objective.backward()
+        if work is not None:
+            work.wait()
+        if self._clip_norm is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        self._optimizer.step()
+        violations = self._multipliers.violations(global_losses)
+        protected = len(violations)
+        violations = torch.where(counts[:protected] > 0, violations, 0.0)
+        self._multipliers.ascend_by(violations)
+        return global_losses, violations
+
+
+class _Candidates:
+    """Evaluated candidates of a stage, and the parameters of the best feasible one."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        feed: Feed,
+        level: Sequence[Task],
+        protection: Protection,
+        losses: TaskLosses,
+        training: Training,
+    ) -> None:
+        self._model = model
+        self._feed = feed
+        self._level = level
+        self._protection = protection
+        self._losses = losses
+        self._standard_errors = training.accept_standard_errors
+        self._state: dict[str, Tensor] = {}
+        self._step = 0
+        self.best = math.inf
+        self.all: list[Candidate] = []
+
+    def evaluate(self, step: int) -> Candidate:
+        """Evaluate the model as it stands; keep its parameters when it is the best feasible candidate.
+
+        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: feasible by construction.
+        """
+        evaluation = evaluate(self._model, self._feed, "valid", self._losses.tasks, self._losses)
+        references = (self._protection.references or {}).get("valid", {})
+        verdicts = judge(evaluation, references, self._protection.tasks, self._standard_errors)
+        feasible = step == 0 or all(verdict.held for verdict in verdicts)
+        objective = sum(evaluation.losses[task.name] for task in self._level)
+        accepted = step == 0 or (feasible and objective < self.best)
+        if accepted:
+            self.best = objective if math.isfinite(objective) else math.inf
+            self._step = step
+            self._state = {name: value.clone() for name, value in self._model.state_dict().items()}
+        candidate = Candidate(step, evaluation.losses, evaluation.metrics, verdicts, feasible, accepted)
+        self.all.append(candidate)
+        return candidate
+
+    def restore(self) -> int:
+        """Put the best feasible candidate's parameters back into the model; returns its step."""
+        self._model.load_state_dict(self._state)
+        return self._step

@@ -1,0 +1,73 @@
+"""How stages are trained: learning rates, budget, evaluation and stopping."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Training:
+    """Training options of a chain; every field belongs to the key of the stages that it influences.
+
+    Attributes:
+        eta_theta: Learning rate of the model's parameters, η_θ > 0.
+        eta_lambda: Learning rate of the multipliers, η_λ > 0, in units of λ per unit of violation.
+        initial_multiplier: λ_0 ≥ 0, the multipliers' value at the start of each stage.
+        violation: ``absolute`` (ℓ − L* − ε, the paper's) or ``relative`` (the same divided by L*).
+        method: How a stage is solved; ``nmt``.
+        optimizer: ``adam``, ``adamw`` or ``sgd``.
+        max_epochs: Longest a stage may take, in passes over the training split.
+        patience: Evaluations without improvement after which a stage ends.
+        min_delta: Smallest decrease of the validation loss that counts as improvement, in units of the loss.
+        evaluations_per_epoch: Evaluations, each yielding a candidate, per pass over the training split.
+        accept_standard_errors: s ≥ 0 of the acceptance rule: a protected task may exceed its validation optimum by
+            its tolerance plus s standard errors of the paired difference. 0 is strict.
+        clip_norm: Largest norm of the gradient; ``None`` does not clip.
+        l2_embedding: Weight of the squared norm of the embeddings, outside the re-scaled combination.
+        record_every: Optimisation steps between two recorded rows of losses and multipliers.
+        seed: Seed of the initial parameters and of the order of the data.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    eta_theta: float = 1e-3
+    eta_lambda: float = 0.05
+    initial_multiplier: float = 1.0
+    violation: Literal["absolute", "relative"] = "absolute"
+    method: Literal["nmt"] = "nmt"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    max_epochs: int = 20
+    patience: int = 6
+    min_delta: float = 0.0
+    evaluations_per_epoch: int = 6
+    accept_standard_errors: float = 1.0
+    clip_norm: float | None = None
+    l2_embedding: float = 0.0
+    record_every: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
+        _require(
+            self, "at least 0", lambda v: v >= 0,
+            "initial_multiplier", "min_delta", "accept_standard_errors", "l2_embedding", "seed",
+        )  # fmt: skip
+        _require(self, "at least 1", lambda v: v >= 1, "max_epochs", "patience", "evaluations_per_epoch", "record_every")
+
+
+MULTIPLIER_FIELDS = ("eta_lambda", "initial_multiplier", "violation", "accept_standard_errors")
+"""Fields that a stage without protected tasks does not depend on; they stay out of its key."""
+
+RECORDING_FIELDS = ("record_every",)
+"""Fields that change what is written down, and nothing of the result."""
+
+
+def _require(training: Training, what: str, holds: Any, *names: str) -> None:
+    known = {f.name for f in fields(training)}
+    for name in names:
+        assert name in known
+        value = getattr(training, name)
+        if value is not None and not (math.isfinite(value) and holds(value)):
+            raise ValueError(f"{name} must be a finite number {what}, found {value}")
