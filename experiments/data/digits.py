@@ -1,0 +1,105 @@
+"""MultiDigits: two handwritten digits laid over each other; the tasks are to read the left and the right one.
+
+The small cousin of MultiMNIST, from scikit-learn's ``load_digits`` (1,797 images of 8×8 pixels), with no file to
+fetch. The left digit fills the columns 0 to 7 of the picture and the right one the columns 4 to 11; where they
+overlap, the brighter pixel shows. An image serves in one split only.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from experiments.data import table
+
+RECIPE = 1
+"""Version of how pictures are composed; part of the cache key."""
+
+SIDE = 8
+SHIFT = 4
+"""Columns by which the right digit is moved; ``SIDE - SHIFT`` columns overlap."""
+
+LABELS = {"left": 10, "right": 10}
+
+
+def prepare(
+    path: str | None, cache: Path, *, train: int = 8000, valid: int = 1000, test: int = 2000, seed: int = 0
+) -> Path:
+    """Compose pictures of two digits.
+
+    Args:
+        path: Must be ``None``; the images come with scikit-learn.
+        cache: Where the prepared folder goes.
+        train: Pictures in the training split.
+        valid: Pictures in the validation split.
+        test: Pictures in the test split.
+        seed: Seed of the split of images and of the draw of pairs.
+
+    Returns:
+        The prepared folder: a numeric column ``pixel_ROW_COLUMN`` per pixel (0 to 1), the labels ``left`` and
+        ``right`` with ten classes each.
+
+    Raises:
+        ImportError: scikit-learn is not installed.
+        ValueError: ``path`` is given, or a split would be empty.
+    """
+    if path is not None:
+        raise ValueError(f"data.path is {path!r}; digits come with scikit-learn, set data.path to null")
+    sizes = {"train": train, "valid": valid, "test": test}
+    if wrong := {name: size for name, size in sizes.items() if size < 10}:
+        raise ValueError(f"sizes {wrong} are too small; give each of {list(sizes)} 10 pictures or more")
+    target = table.cached(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed})
+    if not (target / "schema.json").exists():
+        rows = table.Memory(pictures(sizes, seed))
+        pixels = [name for name in rows.names if name.startswith("pixel_")]
+        roles = table.Roles(numeric=pixels, labels=LABELS)
+        table.build(rows, roles, target, source=f"MultiDigits, seed {seed}")
+    return target
+
+
+def pictures(sizes: dict[str, int], seed: int) -> pa.Table:
+    """Pictures of all splits, one row each.
+
+    Args:
+        sizes: Split → number of pictures.
+        seed: Seed of the split of images and of the draw of pairs.
+
+    Returns:
+        ``split``, ``left_image`` and ``right_image`` (numbers of the images), ``left``, ``right`` and the pixels.
+    """
+    images, digits = _images()
+    rng = np.random.default_rng(seed)
+    bounds = np.cumsum([0, *sizes.values()]) * len(images) // sum(sizes.values())
+    shuffled = rng.permutation(len(images))
+    drawn = [
+        rng.choice(shuffled[low:high], (size, 2))
+        for low, high, size in zip(bounds[:-1], bounds[1:], sizes.values(), strict=True)
+    ]
+    left, right = np.concatenate(drawn).T
+    canvas = np.zeros((len(left), SIDE, SIDE + SHIFT))
+    canvas[:, :, :SIDE] = images[left]
+    canvas[:, :, SHIFT:] = np.maximum(canvas[:, :, SHIFT:], images[right])
+    columns = {
+        "split": np.repeat(list(sizes), list(sizes.values())),
+        "left_image": left,
+        "right_image": right,
+        "left": digits[left],
+        "right": digits[right],
+    }
+    for row, column in np.ndindex(SIDE, SIDE + SHIFT):
+        columns[f"pixel_{row}_{column}"] = canvas[:, row, column]
+    return pa.table(columns)
+
+
+def _images() -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise ImportError(
+            "the digits come with scikit-learn, which is not installed; run: pip install 'no-more-tuning[digits]'"
+        ) from error
+    found = load_digits()
+    return np.asarray(found.images) / found.images.max(), np.asarray(found.target)
