@@ -62,9 +62,7 @@ def judge(
     """
     if not protected:
         return ()
-    moments = torch.stack(
-        [_moments(evaluation.local_of(task.name), references[task.name]) for task in protected]
-    )
+    moments = torch.stack([_moments(evaluation.local_of(task.name), references[task.name]) for task in protected])
     verdicts = []
     for task, row in zip(protected, sum_over_workers(moments).tolist(), strict=True):
         examples, n, d, dd, dn, nn, reference = row
@@ -91,5 +89,13 @@ def _moments(candidate: Samples, reference: Samples) -> torch.Tensor:
     d = candidate.sums.double() - reference.sums.double()
     n = candidate.counts.double()
     return torch.stack(
-        [(n > 0).double().sum(), n.sum(), d.sum(), (d * d).sum(), (d * n).sum(), (n * n).sum(), reference.sums.double().sum()]
+        [
+            (n > 0).double().sum(),
+            n.sum(),
+            d.sum(),
+            (d * d).sum(),
+            (d * n).sum(),
+            (n * n).sum(),
+            reference.sums.double().sum(),
+        ]
     )

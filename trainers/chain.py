@@ -50,7 +50,9 @@ def run_chain(
                 optima=tuple(optimum for earlier in records for optimum in earlier.optima),
                 references=references if stage else None,
             )
-            record = _train(spec, stage, key, keys[stage - 1] if stage else None, model, feed, store, reporter, losses, protection)
+            record = _train(
+                spec, stage, key, keys[stage - 1] if stage else None, model, feed, store, reporter, losses, protection
+            )
         else:
             model.load_state_dict(store.state(key))
         _add_references(references, store.references(key), level, next(model.parameters()).device)

@@ -40,8 +40,8 @@ class Multipliers(nn.Module):
         tolerance: :math:`\varepsilon_i \ge 0`, one for all tasks or one each, in units of the loss.
         initial: :math:`\lambda_0 \ge 0`, one for all tasks or one each.
         names: Names of the protected tasks; kept in the state and checked when a state is loaded.
-        violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides it
-            by :math:`|L_i^*|`, which frees ``rate`` of the scale of the losses.
+        violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides
+            it by :math:`|L_i^*|`, which frees ``rate`` of the scale of the losses.
         dtype: Floating type of the state. Double by default: increments are many orders of magnitude smaller than λ,
             and the cost for m numbers is nil. The type survives ``.half()`` or ``.bfloat16()`` of a parent module.
         group: Process group to all-reduce over; the default group when ``None``.
@@ -84,7 +84,7 @@ class Multipliers(nn.Module):
         if violation not in ("absolute", "relative"):
             raise ValueError(f"violation must be 'absolute' or 'relative', found {violation!r}")
         if violation == "relative" and bool((optima == 0).any()):
-            raise ValueError("a relative violation divides by the optimum, and an optimum is 0; use violation='absolute'")
+            raise ValueError("a relative violation divides by the optimum, and one is 0; use violation='absolute'")
         self.names = tuple(names) if names is not None else tuple(str(i) for i in range(len(optima)))
         if len(self.names) != len(optima):
             raise ValueError(f"names must be one per protected task: found {len(self.names)} for {len(optima)} optima")
@@ -110,8 +110,8 @@ class Multipliers(nn.Module):
         r"""The scalar to call ``backward`` on: :math:`\sum_i w_i \ell_i`.
 
         Args:
-            losses: Mean losses, shape ``(protected + objectives,)``; or, with ``counts``, this worker's *sums* of sample
-                losses.
+            losses: Mean losses, shape ``(protected + objectives,)``; or, with ``counts``, this worker's *sums* of
+                sample losses.
             counts: This worker's labelled samples of each task, same shape. The sums are then divided by the counts of
                 *all* workers (one small all-reduce), and multiplied by the number of workers because
                 ``DistributedDataParallel`` averages gradients: the result is the gradient of the global objective,
@@ -154,7 +154,7 @@ class Multipliers(nn.Module):
 
     @torch.no_grad()
     def ascend_by(self, violations: Tensor) -> None:
-        """Ascend by violations measured elsewhere (on another split, or paired), shape ``(protected,)``, already global."""
+        """Ascend by global violations measured elsewhere (on another split, or paired), shape ``(protected,)``."""
         self.multipliers.add_(violations.to(self.multipliers.dtype), alpha=self.rate).clamp_(min=0.0)
 
     def violations(self, losses: Tensor) -> Tensor:

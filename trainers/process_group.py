@@ -29,7 +29,7 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
 
 
 def sum_over_workers_later(tensor: Tensor) -> dist.Work | None:
-    """Start to all-reduce ``tensor`` in place; ``wait()`` for the work before reading it. ``None``: nothing to wait for."""
+    """Start to all-reduce ``tensor`` in place; ``wait()`` before reading it. ``None``: nothing to wait for."""
     return dist.all_reduce(tensor, async_op=True) if world_size() > 1 else None
 
 

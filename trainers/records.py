@@ -13,7 +13,7 @@ from trainers.acceptance import Verdict
 
 @dataclass(frozen=True)
 class Optimum:
-    """The recorded optimum of a task: its mean loss at the accepted θ* of the stage that solved it. Frozen from then on.
+    """The recorded optimum of a task: its mean loss at the accepted θ* of the stage that solved it; frozen.
 
     Attributes:
         task: The task.

@@ -83,7 +83,9 @@ def check_options(kind: str, component: Callable[..., Any], options: Iterable[st
     allowed = [p.name for p in parameters if p.name not in reserved]
     for option in options:
         if option not in allowed:
-            raise ValueError(f"unknown key {option!r} of {kind}{closest(option, allowed)}; allowed: {', '.join(allowed)}")
+            raise ValueError(
+                f"unknown key {option!r} of {kind}{closest(option, allowed)}; allowed: {', '.join(allowed)}"
+            )
 
 
 def closest(word: str, words: Iterable[str]) -> str:

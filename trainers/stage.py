@@ -114,7 +114,10 @@ def run_stage(
     patience.update(candidates.best, candidate.verdicts)
 
     steps_per_epoch = feed.steps_per_epoch()
-    due = {math.ceil(steps_per_epoch * (n + 1) / training.evaluations_per_epoch) for n in range(training.evaluations_per_epoch)}
+    due = {
+        math.ceil(steps_per_epoch * (n + 1) / training.evaluations_per_epoch)
+        for n in range(training.evaluations_per_epoch)
+    }
     step = 0
     ended_by = "max_epochs"
     probe = next(iter(feed.epoch(stage, 0)))
@@ -165,9 +168,9 @@ def run_stage(
 class Stepper:
     """One optimisation step: one forward pass, one backward pass, one all-reduce of gradients, one of the losses.
 
-    Every worker's losses are divided by the counts of *all* workers, so the sum over workers of what each contributes is
-    the global mean, and the gradient is that of the global objective. Counts are all-reduced during the forward pass,
-    losses during the backward pass.
+    Every worker's losses are divided by the counts of *all* workers, so the sum over workers of what each contributes
+    is the global mean, and the gradient is that of the global objective. The losses are all-reduced
+    during the backward pass.
 
     Args:
         model: The model; its participating parameters have ``requires_grad``.
@@ -242,7 +245,7 @@ class _Candidates:
     def evaluate(self, step: int) -> Candidate:
         """Evaluate the model as it stands; keep its parameters when it is the best feasible candidate.
 
-        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: feasible by construction.
+        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
         """
         evaluation = evaluate(self._model, self._feed, "valid", self._losses.tasks, self._losses)
         references = (self._protection.references or {}).get("valid", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Training:
         seed: Seed of the initial parameters and of the order of the data.
     """
 
-    __pydantic_config__ = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     eta_theta: float = 1e-3
     eta_lambda: float = 0.05
@@ -54,7 +54,9 @@ class Training:
             self, "at least 0", lambda v: v >= 0,
             "initial_multiplier", "min_delta", "accept_standard_errors", "l2_embedding", "seed",
         )  # fmt: skip
-        _require(self, "at least 1", lambda v: v >= 1, "max_epochs", "patience", "evaluations_per_epoch", "record_every")
+        _require(
+            self, "at least 1", lambda v: v >= 1, "max_epochs", "patience", "evaluations_per_epoch", "record_every"
+        )
 
 
 MULTIPLIER_FIELDS = ("eta_lambda", "initial_multiplier", "violation", "accept_standard_errors")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +79,7 @@ class MemoryFeed:
         places = np.flatnonzero(order % self._world_size == self._rank)
         local = torch.from_numpy(order[places] // self._world_size).to(self._device)
         bounds = np.searchsorted(places, np.arange(self.steps_per_epoch() + 1) * self._batch_size)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, stop in pairwise(bounds):
             yield self._batch("train", local[start:stop])
 
     def scan(self, split: str) -> Iterator[Batch]:
@@ -127,7 +129,7 @@ class _Shard:
 def _load(folder: Path, schema: Schema, labels: Sequence[str], rank: int, workers: int, device: torch.device) -> _Shard:
     """This worker's examples of one split; one file is held beside the shard at a time."""
     columns = [*([schema.query] if schema.query else []), *schema.features, *dict.fromkeys(labels)]
-    parts: list[tuple[NDArray[np.float32], ...]] = []
+    parts: list[tuple[NDArray[Any], ...]] = []
     lengths: list[NDArray[np.int64]] = []
     index: list[NDArray[np.int64]] = []
     first = 0
@@ -169,17 +171,18 @@ def _sizes(table: pa.Table, query: str | None) -> NDArray[np.int64]:
         return np.ones(table.num_rows, dtype=np.int64)
     values = table[query].to_numpy()
     starts = np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
-    return np.diff(np.r_[starts, len(values)]).astype(np.int64)
+    sizes: NDArray[np.int64] = np.diff(np.r_[starts, len(values)]).astype(np.int64)
+    return sizes
 
 
-def _stack(table: pa.Table, columns: Sequence[str], dtype: type) -> NDArray[np.float32]:
+def _stack(table: pa.Table, columns: Sequence[str], dtype: type) -> NDArray[Any]:
     block = np.empty((table.num_rows, len(columns)), dtype=dtype)
     for place, column in enumerate(columns):
         block[:, place] = table[column].to_numpy()
     return block
 
 
-def _bytes(table: pa.Table, schema: Schema) -> NDArray[np.float32]:
+def _bytes(table: pa.Table, schema: Schema) -> NDArray[Any]:
     width = sum(bits // 8 for bits in schema.packed.values())
     block = np.empty((table.num_rows, width), dtype=np.uint8)
     start = 0
@@ -187,4 +190,4 @@ def _bytes(table: pa.Table, schema: Schema) -> NDArray[np.float32]:
         data = b"".join(table[column].to_pylist())
         block[:, start : start + bits // 8] = np.frombuffer(data, dtype=np.uint8).reshape(table.num_rows, bits // 8)
         start += bits // 8
-    return block  # type: ignore[return-value]
+    return block

@@ -57,7 +57,8 @@ class TaskLosses:
         contiguous = columns == list(range(columns[0], columns[0] + len(columns)))
         label = batch.labels[:, columns[0] : columns[0] + len(columns)] if contiguous else batch.labels[:, columns]
         loss = partial(resolve("loss", tasks[0].loss, LOSSES), **tasks[0].options)
-        return loss(output_of(outputs, tasks, batch), label, batch)
+        samples: Samples = loss(output_of(outputs, tasks, batch), label, batch)
+        return samples
 
 
 def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch) -> Tensor:

@@ -12,8 +12,8 @@ from trainers.data.schema import Schema
 class Features(nn.Module):
     """Embeds categorical columns, standardises numeric ones, unpacks packed bits, and concatenates.
 
-    All categorical columns share one embedding matrix, each at its own offset, so that a batch is one look-up. A missing
-    numeric value becomes 0, the mean after standardisation. PAD (id 0) embeds as zeros at the start.
+    All categorical columns share one embedding matrix, each at its own offset, so that a batch is one look-up. A
+    missing numeric value becomes 0, the mean after standardisation. PAD (id 0) embeds as zeros at the start.
 
     Args:
         schema: Columns of the data set.
