@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,10 @@ from trainers.evaluation import Evaluation
 from trainers.losses.samples import Samples
 from trainers.process_group import sum_over_workers
 from trainers.task import Task
+
+ROUNDING = 1e-6
+"""Share of the optimum by which single-precision evaluation may differ between devices or numbers of workers; without
+it, a stage that gained nothing could seem to break its own limits by the last digit."""
 
 References = Mapping[str, Samples]
 """Protected task → this worker's samples at the task's accepted θ*, of one split."""
@@ -29,7 +34,7 @@ class Verdict:
         standard_error: Standard error of ``difference``. Examples, not samples, are the independent units: the pairs
             of one list share its items.
         allowed: Largest difference that the rule accepts, ε + s · SE.
-        held: Whether ``difference ≤ allowed``.
+        held: Whether ``difference ≤ allowed``, up to rounding.
     """
 
     task: str
@@ -66,6 +71,7 @@ def judge(
     verdicts = []
     for task, row in zip(protected, sum_over_workers(moments).tolist(), strict=True):
         examples, n, d, dd, dn, nn, reference = row
+        n = n or math.nan  # nobody labelled the task on this split: nothing can be said, so nothing is held
         difference = d / n
         squares = max(0.0, dd - 2 * difference * dn + difference**2 * nn)
         error = (squares * examples / max(1.0, examples - 1)) ** 0.5 / n
@@ -79,7 +85,7 @@ def judge(
                 difference=difference,
                 standard_error=error,
                 allowed=allowed,
-                held=difference <= allowed,
+                held=difference <= allowed + ROUNDING * abs(reference / n),
             )
         )
     return tuple(verdicts)

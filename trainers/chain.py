@@ -19,7 +19,7 @@ from trainers.stage import Protection, StageResult, run_stage
 from trainers.stage_store import StageStore, StoredReferences
 from trainers.task import Level, Task
 
-REFERENCE_SPLITS = ("valid", "test")
+REFERENCE_SPLITS = ("train", "valid", "test")
 
 
 def run_chain(
@@ -48,7 +48,7 @@ def run_chain(
             protection = Protection(
                 tasks=spec.protected(stage),
                 optima=tuple(optimum for earlier in records for optimum in earlier.optima),
-                references=references if stage else None,
+                references=references if stage else {},
             )
             record = _train(
                 spec, stage, key, keys[stage - 1] if stage else None, model, feed, store, reporter, losses, protection
@@ -80,6 +80,8 @@ def _train(
     held = tuple(task.name for task in protection.tasks)
     speaker: Reporter = reporter if rank() == 0 else _Mute()
     speaker.report(StageStarted(stage, key, names, held, spec.training.max_epochs * feed.steps_per_epoch()))
+    # A stage is a function of its key alone: what dropout draws must not depend on the stages run before it.
+    torch.manual_seed(hash((spec.training.seed, stage, rank())))
     result = run_stage(model, feed, stage, level, protection, losses, spec.training, speaker)
     record = _record(spec, stage, key, parent, level, held, result, feed, time.monotonic() - started)
     record = from_first_worker(record)

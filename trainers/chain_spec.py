@@ -80,7 +80,7 @@ class ChainSpec:
                 "batch_size": self.batch_size,
                 "data": self.data_fingerprint,
             }
-            text = json.dumps(content, sort_keys=True, default=list)
+            text = json.dumps(_canonical(content), sort_keys=True)
             keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])
         return tuple(keys)
 
@@ -89,3 +89,14 @@ def _result_fields(task: Task) -> dict[str, Any]:
     content = dataclasses.asdict(task)
     del content["tolerance"]  # matters to the stages that protect the task, not to the one that solves it
     return content
+
+
+def _canonical(value: Any) -> Any:
+    """1 and 1.0 are the same number, a list and a tuple the same widths."""
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.data.feed import Feed
+from trainers.frozen_buffers import frozen_buffers
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses, output_of
 from trainers.process_group import sum_over_workers
@@ -78,15 +80,16 @@ def evaluate(
     sums: list[Tensor] = []
     counts: list[Tensor] = []
     try:
-        for batch in feed.scan(split):
-            outputs = model(batch)
-            samples = losses(outputs, batch, tasks)
-            sums.append(samples.sums)
-            counts.append(samples.counts)
-            for column, task in enumerate(losses.tasks):
-                if task.name in metrics:
-                    output = output_of(outputs, [task], batch).squeeze(1)
-                    metrics[task.name].update(output, batch.labels[:, column], batch)
+        with frozen_buffers(model) if mode == "train" else nullcontext():
+            for batch in feed.scan(split):
+                outputs = model(batch)
+                samples = losses(outputs, batch, tasks)
+                sums.append(samples.sums)
+                counts.append(samples.counts)
+                for column, task in enumerate(losses.tasks):
+                    if task.name in metrics:
+                        output = output_of(outputs, [task], batch).squeeze(1)
+                        metrics[task.name].update(output, batch.labels[:, column], batch)
     finally:
         model.train(was_training)
     local = Samples(torch.cat(sums), torch.cat(counts))

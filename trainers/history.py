@@ -10,7 +10,7 @@ from torch import Tensor
 from trainers.records import Row
 
 CAPACITY = 256
-"""Rows that a flush can find at most before it is forced."""
+"""Rows that are kept on the device at most."""
 
 
 class History:
@@ -32,6 +32,7 @@ class History:
         self._sums = torch.zeros(len(tasks) + protected, dtype=torch.float64, device=device)
         self._steps: list[int] = []
         self._since = 0
+        self._reported = 0
         self.rows: list[Row] = []
 
     def add(self, step: int, losses: Tensor, violations: Tensor, multipliers: Tensor) -> None:
@@ -48,7 +49,7 @@ class History:
         if self._since < self._every:
             return
         if len(self._steps) == CAPACITY:
-            self.flush()
+            self._drain()
         row = self._buffer[len(self._steps)]
         row[: len(self._sums)] = self._sums / self._since
         row[len(self._sums) :] = multipliers
@@ -57,9 +58,15 @@ class History:
         self._since = 0
 
     def flush(self) -> tuple[Row, ...]:
-        """Copy the rows written since the last flush to the host."""
+        """Copy what is left on the device to the host; returns the rows written since the last flush."""
+        self._drain()
+        fresh = tuple(self.rows[self._reported :])
+        self._reported = len(self.rows)
+        return fresh
+
+    def _drain(self) -> None:
         names, held = self._tasks, self._tasks[: self._protected]
-        fresh = tuple(
+        self.rows.extend(
             Row(
                 step=step,
                 losses=dict(zip(names, values, strict=False)),
@@ -69,5 +76,3 @@ class History:
             for step, values in zip(self._steps, self._buffer[: len(self._steps)].tolist(), strict=True)
         )
         self._steps.clear()
-        self.rows.extend(fresh)
-        return fresh

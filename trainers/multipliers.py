@@ -162,7 +162,16 @@ class Multipliers(nn.Module):
 
         Divided by :math:`|L_i^*|` when ``violation`` is ``"relative"``.
         """
-        excess = losses[..., : len(self.optima)] - self.optima - self.tolerance
+        return self.paired_violations(losses[..., : len(self.optima)] - self.optima)
+
+    def paired_violations(self, differences: Tensor) -> Tensor:
+        r"""Signed violations from paired differences, shape ``(protected,)``.
+
+        Args:
+            differences: Means of :math:`\ell_i(\theta; x) - \ell_i(\theta_i^*; x)` over the same samples: they stand
+                for :math:`\ell_i - L_i^*` with the noise of the samples cancelled.
+        """
+        excess = differences - self.tolerance
         return excess / self.optima.abs() if self.violation == "relative" else excess
 
     def extra_repr(self) -> str:
@@ -172,11 +181,16 @@ class Multipliers(nn.Module):
         return {"names": list(self.names)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        if tuple(state["names"]) != self.names:
+        """Nothing to set: the names were compared before anything was loaded."""
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        saved = state_dict.get(f"{prefix}_extra_state", {}).get("names", list(self.names))
+        if tuple(saved) != self.names:
             raise ValueError(
-                f"the saved multipliers are those of {state['names']}, this module protects {list(self.names)}; "
+                f"the saved multipliers are those of {saved}, this module protects {list(self.names)}; "
                 "load the state into multipliers of the same tasks in the same order"
             )
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _split(self, losses: Tensor) -> tuple[Tensor, Tensor]:
         count = len(self.optima)

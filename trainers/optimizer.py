@@ -7,12 +7,17 @@ from torch import nn, optim
 from trainers.training import Training
 
 
-def build_optimizer(model: nn.Module, training: Training) -> optim.Optimizer:
+def build_optimizer(model: nn.Module, training: Training, rate: float) -> optim.Optimizer:
     """A fresh optimiser over the parameters that take part in the stage.
 
     The L2 penalty c‖E‖² of the embeddings stands outside the re-scaled combination, so that its weight does not shrink
     while λ grows. Its gradient 2cE is exactly what the optimiser's ``weight_decay`` of 2c adds (with ``adamw``, where
     weight decay is decoupled, it scales the embeddings down by η_θ · 2c a step instead).
+
+    Args:
+        model: The model; parameters without ``requires_grad`` stay out.
+        training: Which optimiser, and the penalty.
+        rate: The learning rate η_θ.
     """
     embeddings = {
         id(parameter)
@@ -28,8 +33,8 @@ def build_optimizer(model: nn.Module, training: Training) -> optim.Optimizer:
     groups = [group for group in groups if group["params"]]
     match training.optimizer:
         case "adam":
-            return optim.Adam(groups, lr=training.eta_theta)
+            return optim.Adam(groups, lr=rate)
         case "adamw":
-            return optim.AdamW(groups, lr=training.eta_theta)
+            return optim.AdamW(groups, lr=rate)
         case "sgd":
-            return optim.SGD(groups, lr=training.eta_theta)
+            return optim.SGD(groups, lr=rate)

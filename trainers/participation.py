@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from trainers.data.batch import Batch
+from trainers.frozen_buffers import frozen_buffers
 from trainers.losses.task_losses import TaskLosses
 from trainers.task import Task
 
@@ -28,8 +29,9 @@ def participating(model: nn.Module, batch: Batch, tasks: Sequence[Task], losses:
         losses: The chain's losses.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    total = losses(model(batch), batch, tasks).sums.sum()
-    gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    with frozen_buffers(model):
+        total = losses(model(batch), batch, tasks).sums.sum()
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     unreached = [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is None]
     for parameter in unreached:
         parameter.requires_grad_(False)

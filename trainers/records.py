@@ -138,8 +138,9 @@ class StageRecord:
 
     @classmethod
     def from_json(cls, text: str) -> StageRecord:
-        """Read a record."""
-        raw: dict[str, Any] = json.loads(text)
+        """Read a record; a ``null`` where a number belongs is NaN."""
+        content: dict[str, Any] = json.loads(text)
+        raw = {name: value if name == "parent" else _with_nan(value) for name, value in content.items()}
         raw["level"] = tuple(raw["level"])
         raw["protected"] = tuple(raw["protected"])
         raw["optima"] = tuple(Optimum(**value) for value in raw["optima"])
@@ -153,6 +154,16 @@ class StageRecord:
 
 def _verdicts(raw: list[dict[str, Any]]) -> tuple[Verdict, ...]:
     return tuple(Verdict(**value) for value in raw)
+
+
+def _with_nan(value: Any) -> Any:
+    if value is None:
+        return math.nan
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return value
 
 
 def _finite(value: Any) -> Any:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from trainers.reporter import Evaluated, Progress, Reporter
 from trainers.stopping import Patience
 from trainers.task import Task
 from trainers.training import Training
+from trainers.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
 
 REPORT_SECONDS = 0.5
 """Time between two progress events."""
@@ -39,12 +41,12 @@ class Protection:
     Attributes:
         tasks: Protected tasks, by priority.
         optima: Their optima, in the same order.
-        references: Split (``valid``, ``test``) → task → this worker's samples at the task's θ*.
+        references: Split → task → this worker's samples at the task's θ*.
     """
 
     tasks: tuple[Task, ...] = ()
     optima: tuple[Optimum, ...] = ()
-    references: Mapping[str, References] | None = None
+    references: Mapping[str, References] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def run_stage(
     tasks = (*protection.tasks, *level)
     device = next(model.parameters()).device
     multipliers = Multipliers(
-        [optimum.train for optimum in protection.optima],
+        [getattr(optimum, training.measured_on) for optimum in protection.optima],
         rate=training.eta_lambda,
         tolerance=[task.tolerance for task in protection.tasks],
         initial=training.initial_multiplier,
@@ -118,17 +120,18 @@ def run_stage(
         math.ceil(steps_per_epoch * (n + 1) / training.evaluations_per_epoch)
         for n in range(training.evaluations_per_epoch)
     }
-    step = 0
+    step = backtracks = 0
     ended_by = "max_epochs"
     probe = next(iter(feed.epoch(stage, 0)))
     with participating(model, probe, tasks, losses):
-        stepper = Stepper(model, tasks, losses, multipliers, training)
+        violations = _violations(multipliers, protection, model, feed, losses, stage, training)
+        stepper = Stepper(model, tasks, losses, multipliers, violations, training)
         reported = time.monotonic()
         for epoch in range(training.max_epochs):
             for step_in_epoch, batch in enumerate(feed.epoch(stage, epoch), start=1):
                 step += 1
-                global_losses, violations = stepper.step(batch)
-                history.add(step, global_losses, violations, multipliers.values)
+                global_losses, measured = stepper.step(batch)
+                history.add(step, global_losses, measured, multipliers.values)
                 evaluation_due = step_in_epoch in due
                 if evaluation_due or time.monotonic() - reported > REPORT_SECONDS:
                     reporter.report(Progress(stage, step, history.flush()))
@@ -137,8 +140,13 @@ def run_stage(
                     candidate = candidates.evaluate(step)
                     reporter.report(Evaluated(stage, candidate))
                     if patience.update(candidates.best, candidate.verdicts):
-                        ended_by = "plateau"
-                        break
+                        if backtracks == training.backtracks:
+                            ended_by = "plateau"
+                            break
+                        backtracks += 1
+                        candidates.restore()
+                        stepper.restart(training.eta_theta * training.decay**backtracks)
+                        patience.restart()
             if ended_by == "plateau":
                 break
     history.flush()
@@ -149,8 +157,10 @@ def run_stage(
     }
     verdicts = [
         verdict
-        for split, references in (protection.references or {}).items()
-        for verdict in judge(evaluations[split], references, protection.tasks, training.accept_standard_errors)
+        for split in ("valid", "test")
+        for verdict in judge(
+            evaluations[split], protection.references.get(split, {}), protection.tasks, training.accept_standard_errors
+        )
     ]
     return StageResult(
         evaluations=evaluations,
@@ -177,26 +187,41 @@ class Stepper:
         tasks: The stage's tasks, protected ones first.
         losses: The chain's losses.
         multipliers: The stage's multipliers.
+        violations: Where their violations come from.
         training: Training options.
     """
 
     def __init__(
-        self, model: nn.Module, tasks: Sequence[Task], losses: TaskLosses, multipliers: Multipliers, training: Training
+        self,
+        model: nn.Module,
+        tasks: Sequence[Task],
+        losses: TaskLosses,
+        multipliers: Multipliers,
+        violations: Violations,
+        training: Training,
     ) -> None:
         self._model: nn.Module = DistributedDataParallel(model) if world_size() > 1 else model
         self._tasks = tuple(tasks)
         self._losses = losses
         self._multipliers = multipliers
-        self._optimizer = build_optimizer(model, training)
+        self._violations = violations
+        self._measured = torch.zeros_like(multipliers.values)
+        self._steps = 0
+        self._restart = partial(build_optimizer, model, training)
+        self._optimizer = self._restart(training.eta_theta)
         self._clip_norm = training.clip_norm
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+
+    def restart(self, rate: float) -> None:
+        """Go on with a fresh optimiser of this learning rate."""
+        self._optimizer = self._restart(rate)
 
     def step(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Take a step on θ and one on λ, from the same losses.
 
         Returns:
-            The global losses, shape ``(tasks,)``, and the signed violations, shape ``(protected,)``. No host
-            synchronisation takes place.
+            The global losses, shape ``(tasks,)``, and the signed violations last measured, shape ``(protected,)``. No
+            host synchronisation takes place.
         """
         samples: Samples = self._losses(self._model(batch), batch, self._tasks)
         counts = sum_over_workers(samples.counts.sum(0, dtype=torch.float64))
@@ -209,14 +234,37 @@ class Stepper:
         objective.backward()
         if work is not None:
             work.wait()
+        due = len(self._measured) > 0 and self._steps % self._violations.every == 0
+        if due:  # before θ moves: both updates use the same parameters
+            self._measured = self._violations.measure(batch, samples, counts, global_losses)
         if self._clip_norm is not None:
             nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
         self._optimizer.step()
-        violations = self._multipliers.violations(global_losses)
-        protected = len(violations)
-        violations = torch.where(counts[:protected] > 0, violations, 0.0)
-        self._multipliers.ascend_by(violations)
-        return global_losses, violations
+        if due:
+            self._multipliers.ascend_by(self._measured * self._violations.every)
+        self._steps += 1
+        return global_losses, self._measured
+
+
+def _violations(
+    multipliers: Multipliers,
+    protection: Protection,
+    model: nn.Module,
+    feed: Feed,
+    losses: TaskLosses,
+    stage: int,
+    training: Training,
+) -> Violations:
+    if not protection.tasks:
+        return MinibatchViolations(multipliers)
+    references = protection.references[training.measured_on]
+    if training.measured_on == "valid":
+        return HeldOutViolations(
+            multipliers, references, protection.tasks, model, feed, losses, stage, training.measure_every
+        )
+    if training.paired:
+        return PairedViolations(multipliers, references, protection.tasks)
+    return MinibatchViolations(multipliers)
 
 
 class _Candidates:
@@ -248,7 +296,7 @@ class _Candidates:
         The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
         """
         evaluation = evaluate(self._model, self._feed, "valid", self._losses.tasks, self._losses)
-        references = (self._protection.references or {}).get("valid", {})
+        references = self._protection.references.get("valid", {})
         verdicts = judge(evaluation, references, self._protection.tasks, self._standard_errors)
         feasible = step == 0 or all(verdict.held for verdict in verdicts)
         objective = sum(evaluation.losses[task.name] for task in self._level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +66,11 @@ class StageStore:
         if self._filesystem.get_file_info(path).type != pafs.FileType.File:
             return None
         with self._filesystem.open_input_stream(path) as stream:
-            return StageRecord.from_json(stream.read().decode())
+            text = stream.read()
+        try:
+            return StageRecord.from_json(text.decode())
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            return None  # cut off while it was written: the stage did not finish
 
     def state(self, key: str) -> dict[str, Tensor]:
         """Parameters and buffers at the accepted θ*."""
@@ -79,6 +84,8 @@ class StageStore:
 
     def write(self, record: StageRecord, state: State, references: StoredReferences) -> None:
         """Keep a finished stage, whole or not at all. An earlier result under the same key stays."""
+        if self.read(record.key) is not None:
+            return
         final = f"{self._root}/{record.key}"
         local = isinstance(self._filesystem, pafs.LocalFileSystem)
         folder = f"{self._root}/.{record.key}.{uuid.uuid4().hex[:8]}" if local else final

@@ -45,3 +45,8 @@ class Patience:
                 progress = True
         self._waited = 0 if progress else self._waited + 1
         return self._waited >= self._evaluations
+
+    def restart(self) -> None:
+        """Wait anew, for what is now to be improved upon."""
+        self._waited = 0
+        self._smallest.clear()

@@ -16,10 +16,16 @@ class Training:
         eta_lambda: Learning rate of the multipliers, η_λ > 0, in units of λ per unit of violation.
         initial_multiplier: λ_0 ≥ 0, the multipliers' value at the start of each stage.
         violation: ``absolute`` (ℓ − L* − ε, the paper's) or ``relative`` (the same divided by L*).
+        measured_on: Split on which the multipliers' violations are measured: ``train`` (the paper's) or ``valid``.
+        paired: Whether a violation is the mean difference to the same samples' losses at θ* (always so on ``valid``).
+        measure_every: With ``measured_on: valid``, optimisation steps between two measurements.
         method: How a stage is solved; ``nmt``.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         max_epochs: Longest a stage may take, in passes over the training split.
         patience: Evaluations without improvement after which a stage ends.
+        backtracks: Times that a stage, when its patience is over, goes back to its best feasible candidate and on from
+            there with a fresh optimiser at ``decay`` times the learning rate, before it ends. λ is kept.
+        decay: Factor of the learning rate η_θ at each backtrack, in (0, 1).
         min_delta: Smallest decrease of the validation loss that counts as improvement, in units of the loss.
         evaluations_per_epoch: Evaluations, each yielding a candidate, per pass over the training split.
         accept_standard_errors: s ≥ 0 of the acceptance rule: a protected task may exceed its validation optimum by
@@ -36,10 +42,15 @@ class Training:
     eta_lambda: float = 0.05
     initial_multiplier: float = 1.0
     violation: Literal["absolute", "relative"] = "absolute"
+    measured_on: Literal["train", "valid"] = "train"
+    paired: bool = False
+    measure_every: int = 4
     method: Literal["nmt"] = "nmt"
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     max_epochs: int = 20
     patience: int = 6
+    backtracks: int = 2
+    decay: float = 0.2
     min_delta: float = 0.0
     evaluations_per_epoch: int = 6
     accept_standard_errors: float = 1.0
@@ -49,17 +60,30 @@ class Training:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
-        _require(
-            self, "at least 0", lambda v: v >= 0,
-            "initial_multiplier", "min_delta", "accept_standard_errors", "l2_embedding", "seed",
-        )  # fmt: skip
-        _require(
-            self, "at least 1", lambda v: v >= 1, "max_epochs", "patience", "evaluations_per_epoch", "record_every"
+        not_negative = (
+            "initial_multiplier",
+            "min_delta",
+            "accept_standard_errors",
+            "l2_embedding",
+            "seed",
+            "backtracks",
         )
+        counts = ("max_epochs", "patience", "evaluations_per_epoch", "record_every", "measure_every")
+        _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
+        _require(self, "at least 0", lambda v: v >= 0, *not_negative)
+        _require(self, "at least 1", lambda v: v >= 1, *counts)
+        _require(self, "between 0 and 1", lambda v: 0 < v < 1, "decay")
 
 
-MULTIPLIER_FIELDS = ("eta_lambda", "initial_multiplier", "violation", "accept_standard_errors")
+MULTIPLIER_FIELDS = (
+    "eta_lambda",
+    "initial_multiplier",
+    "violation",
+    "measured_on",
+    "paired",
+    "measure_every",
+    "accept_standard_errors",
+)
 """Fields that a stage without protected tasks does not depend on; they stay out of its key."""
 
 RECORDING_FIELDS = ("record_every",)

@@ -24,8 +24,8 @@ class Feed(Protocol):
     def examples_in(self, steps: int) -> int:
         """Training examples in the first ``steps`` global batches of a stage, over all workers."""
 
-    def epoch(self, stage: int, epoch: int) -> Iterator[Batch]:
-        """This worker's part of each global batch of a shuffled pass over the training split."""
+    def epoch(self, stage: int, epoch: int, split: str = "train") -> Iterator[Batch]:
+        """This worker's part of each global batch of a shuffled pass over a split."""
 
     def scan(self, split: str) -> Iterator[Batch]:
         """This worker's examples of a split, in a fixed order."""

@@ -73,14 +73,15 @@ class MemoryFeed:
         epochs, rest = divmod(steps, self.steps_per_epoch())
         return epochs * self.examples("train") + rest * self._batch_size
 
-    def epoch(self, stage: int, epoch: int) -> Iterator[Batch]:
-        """This worker's part of each global batch of a shuffled pass over the training split."""
-        order = epoch_order(self.examples("train"), self._seed, stage, epoch)
+    def epoch(self, stage: int, epoch: int, split: str = "train") -> Iterator[Batch]:
+        """This worker's part of each global batch of a shuffled pass over a split."""
+        examples = self.examples(split)
+        order = epoch_order(examples, self._seed, stage, epoch)
         places = np.flatnonzero(order % self._world_size == self._rank)
         local = torch.from_numpy(order[places] // self._world_size).to(self._device)
-        bounds = np.searchsorted(places, np.arange(self.steps_per_epoch() + 1) * self._batch_size)
-        for start, stop in pairwise(bounds):
-            yield self._batch("train", local[start:stop])
+        edges = np.arange(0, examples + self._batch_size, self._batch_size)
+        for start, stop in pairwise(np.searchsorted(places, edges)):
+            yield self._batch(split, local[start:stop])
 
     def scan(self, split: str) -> Iterator[Batch]:
         """This worker's examples of a split, in a fixed order."""
@@ -133,6 +134,8 @@ def _load(folder: Path, schema: Schema, labels: Sequence[str], rank: int, worker
     lengths: list[NDArray[np.int64]] = []
     index: list[NDArray[np.int64]] = []
     first = 0
+    if not any(folder.glob("*.parquet")):
+        raise FileNotFoundError(f"{folder} holds no Parquet file; prepare the data set again")
     for path in sorted(folder.glob("*.parquet")):
         table = pq.read_table(path, columns=columns)
         sizes = _sizes(table, schema.query)
@@ -183,11 +186,12 @@ def _stack(table: pa.Table, columns: Sequence[str], dtype: type) -> NDArray[Any]
 
 
 def _bytes(table: pa.Table, schema: Schema) -> NDArray[Any]:
-    width = sum(bits // 8 for bits in schema.packed.values())
+    width = sum(-(-bits // 8) for bits in schema.packed.values())
     block = np.empty((table.num_rows, width), dtype=np.uint8)
     start = 0
     for column, bits in schema.packed.items():
+        size = -(-bits // 8)
         data = b"".join(table[column].to_pylist())
-        block[:, start : start + bits // 8] = np.frombuffer(data, dtype=np.uint8).reshape(table.num_rows, bits // 8)
-        start += bits // 8
+        block[:, start : start + size] = np.frombuffer(data, dtype=np.uint8).reshape(table.num_rows, size)
+        start += size
     return block

@@ -42,6 +42,9 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
 
     Returns:
         The schema as written.
+
+    Raises:
+        ValueError: A split is missing or empty.
     """
     missing = [split for split in SPLITS if split not in splits]
     if missing:
@@ -63,6 +66,8 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
                 rows[split] += table.num_rows
                 examples[split] += table.num_rows if schema.query is None else _lists(table[schema.query])
+        if empty := [split for split in SPLITS if not rows[split]]:
+            raise ValueError(f"splits {empty} hold no row; found {rows} rows, and every split needs some")
         head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
         digest.update(head.encode())
         written = replace(schema, rows=rows, examples=examples, fingerprint=digest.hexdigest()[:32])
@@ -95,7 +100,7 @@ def _arrow_schema(schema: Schema) -> pa.Schema:
     fields = [pa.field(schema.query, pa.int64())] if schema.query else []
     fields += [pa.field(name, pa.int32()) for name in schema.categorical]
     fields += [pa.field(name, pa.float32()) for name in (*schema.numeric, *schema.labels)]
-    fields += [pa.field(name, pa.binary(bits // 8)) for name, bits in schema.packed.items()]
+    fields += [pa.field(name, pa.binary(-(-bits // 8))) for name, bits in schema.packed.items()]
     return pa.schema(fields)
 
 

@@ -71,7 +71,7 @@ class Schema:
         try:
             raw: dict[str, Any] = json.loads(text)
             version = raw.pop("version")
-        except (json.JSONDecodeError, KeyError, AttributeError) as error:
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
             raise ValueError(f"schema.json is not a prepared schema ({error}); prepare the data set again") from error
         if version != VERSION:
             raise ValueError(

@@ -27,6 +27,7 @@ class TaskLosses:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tuple(tasks)
         self._column = {task.name: column for column, task in enumerate(self.tasks)}
+        self._loss = {task.name: partial(resolve("loss", task.loss, LOSSES), **task.options) for task in tasks}
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
         """Samples of ``tasks``, shape ``(examples, len(tasks))``, in their order.
@@ -56,8 +57,7 @@ class TaskLosses:
         columns = [self._column[task.name] for task in tasks]
         contiguous = columns == list(range(columns[0], columns[0] + len(columns)))
         label = batch.labels[:, columns[0] : columns[0] + len(columns)] if contiguous else batch.labels[:, columns]
-        loss = partial(resolve("loss", tasks[0].loss, LOSSES), **tasks[0].options)
-        samples: Samples = loss(output_of(outputs, tasks, batch), label, batch)
+        samples: Samples = self._loss[tasks[0].name](output_of(outputs, tasks, batch), label, batch)
         return samples
 
 
@@ -74,7 +74,8 @@ def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch
     for task in tasks:
         if task.name not in outputs:
             raise ValueError(f"the model has no output for task {task.name!r}; its outputs are {list(outputs)}")
-        if outputs[task.name].shape[:1] != (batch.rows,):
+        shape = outputs[task.name].shape
+        if shape[:1] != (batch.rows,) or shape[1:] == (1,):
             raise ValueError(
                 f"the model's output for task {task.name!r} has shape {tuple(outputs[task.name].shape)}, "
                 f"expected one value or row of logits for each of {batch.rows} rows"

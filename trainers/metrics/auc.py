@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+import torch
 from torch import Tensor
-from torchmetrics.classification import BinaryAUROC
+from torchmetrics import Metric
+from torchmetrics.functional.classification import binary_auroc
+from torchmetrics.utilities import dim_zero_cat
 
 from trainers.data.batch import Batch
 
 
-class AUC(BinaryAUROC):
-    """Exact AUC (no binning) of logits over the labelled rows of a split, over all workers."""
+class AUC(Metric):
+    """Exact AUC (no binning) of any real scores over the labelled rows of a split, over all workers.
+
+    torchmetrics takes scores within [0, 1] for probabilities and squashes others, batch by batch: that mixes scales
+    and makes large logits equal. The AUC depends on ranks alone: ranks are what it is given, once all scores are known.
+    """
+
+    full_state_update = False
+    outputs: list[Tensor]
+    labels: list[Tensor]
 
     def __init__(self) -> None:
-        super().__init__(thresholds=None, validate_args=False)
+        super().__init__()
+        self.add_state("outputs", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
 
-    def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:  # type: ignore[override]
+    def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch: ``output`` of shape ``(rows,)``, ``label`` 0, 1 or NaN (missing)."""
         labelled = ~label.isnan()
-        super().update(output[labelled], label[labelled].long())
+        self.outputs.append(output[labelled])
+        self.labels.append(label[labelled])
 
-    def compute(self) -> Any:
-        """The AUC; 0 when only one class was seen."""
-        return super().compute()
+    def compute(self) -> Tensor:
+        """The AUC; NaN when fewer than two classes were seen, or a score is not a number."""
+        outputs, labels = dim_zero_cat(self.outputs), dim_zero_cat(self.labels).long()
+        if len(labels) == 0 or labels.min() == labels.max() or outputs.isnan().any():
+            return torch.tensor(float("nan"), device=labels.device)
+        values, ranks = outputs.unique(return_inverse=True)
+        return binary_auroc(ranks.double() / max(1, len(values) - 1), labels, validate_args=False)

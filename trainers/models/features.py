@@ -13,7 +13,7 @@ class Features(nn.Module):
     """Embeds categorical columns, standardises numeric ones, unpacks packed bits, and concatenates.
 
     All categorical columns share one embedding matrix, each at its own offset, so that a batch is one look-up. A
-    missing numeric value becomes 0, the mean after standardisation. PAD (id 0) embeds as zeros at the start.
+    missing or infinite number becomes 0, the mean after standardisation. PAD (id 0) embeds as zeros at the start.
 
     Args:
         schema: Columns of the data set.
@@ -41,6 +41,7 @@ class Features(nn.Module):
         self.register_buffer("std", torch.tensor([n.std for n in numeric]), persistent=False)
         self.register_buffer("shifts", torch.arange(7, -1, -1, dtype=torch.uint8), persistent=False)
         self.width = embedding_dim * len(sizes) + len(schema.numeric) + sum(schema.packed.values())
+        self._bits = tuple(schema.packed.values())
         if self.width == 0:
             raise ValueError("the data set has no feature column; name categorical, numeric or packed columns")
 
@@ -50,8 +51,10 @@ class Features(nn.Module):
         if batch.categorical.shape[1]:
             parts.append(self.embedding(batch.categorical + self.offsets).flatten(1))
         if batch.numeric.shape[1]:
-            parts.append(torch.nan_to_num((batch.numeric - self.mean) / self.std, nan=0.0))
+            parts.append(torch.nan_to_num((batch.numeric - self.mean) / self.std, nan=0.0, posinf=0.0, neginf=0.0))
         if batch.packed.shape[1]:
-            bits = (batch.packed.unsqueeze(-1) >> self.shifts) & 1
-            parts.append(bits.flatten(1).to(self.embedding.weight.dtype))
+            widths = [-(-bits // 8) for bits in self._bits]  # a column's last byte may be padded
+            for packed, bits in zip(batch.packed.split(widths, 1), self._bits, strict=True):
+                unpacked = ((packed.unsqueeze(-1) >> self.shifts) & 1).flatten(1)[:, :bits]
+                parts.append(unpacked.to(self.embedding.weight.dtype))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
