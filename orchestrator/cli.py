@@ -1,0 +1,145 @@
+"""The command ``nmt``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.errors import RequestError, RunError
+
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="nmt",
+    help="No More Tuning: prioritised multi-task learning, solved in order of priority on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join; by default Ray is started on this machine.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")]
+
+console = Console(stderr=True)
+"""Progress and messages; standard output is for results."""
+
+
+@app.command()
+def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
+    """Show what would run and what it would cost at most. Trains nothing."""
+    from orchestrator.plan import plan_chain, plan_table
+    from orchestrator.prepared_experiment import prepare
+
+    planned = plan_chain(prepare(file, set, _say))
+    _print(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
+
+
+@app.command()
+def run(
+    file: File,
+    set: Set = [],  # noqa: B006
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Run one chain on Ray Train: every task in order of priority."""
+    from orchestrator.prepared_experiment import prepare
+    from orchestrator.run import run_chain
+    from orchestrator.summary import chain_table
+
+    prepared = prepare(file, set, _say)
+    try:
+        outcome = run_chain(prepared, console, address=address, verbose=verbose)
+    except KeyboardInterrupt:
+        _say("interrupted; finished stages are kept, and the same command goes on from them")
+        raise typer.Exit(INTERRUPTED) from None
+
+    def show(out: Console) -> None:
+        out.print(chain_table(outcome.records))
+        cost = outcome.cost
+        out.print(
+            f"{cost.stages} stages trained, {cost.stages_reused} reused; {cost.samples:,} samples in "
+            f"{cost.worker_seconds:.1f} worker-seconds"
+        )
+        if outcome.run_id is not None:
+            out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+
+    if outcome.tracking_failure is not None:
+        _say(
+            f"tracking failed ({outcome.tracking_failure}); nothing is lost: the same command logs the finished stages "
+            "when the tracking store is back"
+        )
+    _print(outcome.to_dict(), json, show)
+
+
+@app.command()
+def ui(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its tracking store.")] = None,
+    tracking: Annotated[str | None, typer.Option(help="Tracking URI, instead of the file's.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+) -> None:
+    """Open MLflow's user interface on this project's tracking store."""
+    from orchestrator.experiment import load
+    from orchestrator.ui import serve
+
+    uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
+    serve(uri, host, port, _say)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Tell what works here: packages, devices, process group, tracking."""
+    from dataclasses import asdict
+
+    from orchestrator.doctor import examine
+
+    findings = examine()
+
+    def show(out: Console) -> None:
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.works else "[red]✗[/]"
+            out.print(f"{mark} {finding.what:<28} {escape(finding.detail)}", soft_wrap=True)
+
+    _print({"findings": [asdict(finding) for finding in findings]}, json, show)
+    if not all(finding.works for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """Entry point: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
+    sys.path.insert(0, os.getcwd())  # a user's own models, losses and sources are found beside the experiment
+    try:
+        app()  # ends in SystemExit; a wrong command line is status 2
+    except RequestError as error:
+        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(WRONG_REQUEST)
+    except RunError as error:
+        _say(f"failed: {error}\nfinished stages are kept; the same command goes on from them")
+        sys.exit(FAILED)
+
+
+def _say(line: str) -> None:
+    console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    if as_json:
+        print(json.dumps(document, indent=1, allow_nan=False, default=str))
+    else:
+        show(Console())
+
+
+if __name__ == "__main__":
+    main()

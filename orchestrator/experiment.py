@@ -1,0 +1,286 @@
+"""The experiment file: YAML in, one validated object out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from orchestrator.errors import RequestError
+from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.registry import closest
+from trainers.task import Level, Task
+from trainers.training import Training
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Where examples come from.
+
+    Attributes:
+        source: A module with a ``prepare`` function, or ``package.module:callable``; absent when ``path`` is a prepared
+            folder already.
+        path: The source's input, or the prepared folder.
+        batch_size: Examples (rows, or lists where the data has a query column) of a global batch, over all workers.
+        options: Keyword arguments of the source.
+        cache: Where a source keeps what it prepares; a folder below ``storage`` when absent.
+    """
+
+    source: str | None = None
+    path: str | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 4096
+    options: dict[str, Any] = Field(default_factory=dict)
+    cache: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Data:
+        if self.source is None and self.path is None:
+            raise ValueError("give 'source' (a module that prepares data), 'path' (a prepared folder), or both")
+        if self.source is None and self.options:
+            raise ValueError("'options' belong to a 'source', and none is given")
+        return self
+
+
+class Sweep(_Section):
+    """Values of the two learning rates that ``nmt sweep`` tries; nothing else is swept."""
+
+    eta_theta: tuple[Positive, ...] = ()
+    eta_lambda: tuple[Positive, ...] = ()
+
+
+class Grid(_Section):
+    """The grid of loss weights that ``nmt grid`` compares with.
+
+    Attributes:
+        points: Values per task.
+    """
+
+    points: Annotated[int, Field(ge=2)] = 10
+
+
+class Scaling(_Section):
+    """Workers of a run.
+
+    Attributes:
+        workers: Data-parallel workers; the global batch is divided among them.
+        use_gpu: One GPU per worker (NCCL); otherwise CPU (gloo).
+        cpus_per_worker: CPUs that each worker reserves.
+    """
+
+    workers: Annotated[int, Field(ge=1)] = 1
+    use_gpu: bool = False
+    cpus_per_worker: Positive = 1.0
+
+
+class Experiment(_Section):
+    """A whole experiment file.
+
+    Attributes:
+        name: Name of the MLflow experiment.
+        data: Where examples come from.
+        tasks: Tasks by priority; a nested list is one level of equal priority.
+        model: ``name`` and the model's options.
+        training: Training options.
+        sweep: Learning rates to sweep.
+        grid: Loss weights to compare with.
+        scaling: Workers.
+        storage: Folder or URI where stages are kept.
+        tracking: MLflow tracking URI.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    data: Data
+    tasks: tuple[Task | tuple[Task, ...], ...]
+    model: dict[str, Any]
+    training: Training = Training()
+    sweep: Sweep = Sweep()
+    grid: Grid = Grid()
+    scaling: Scaling = Scaling()
+    storage: str = "./nmt-runs"
+    tracking: str = "sqlite:///mlflow.db"
+
+    @field_validator("tasks")
+    @classmethod
+    def _some_tasks(cls, tasks: tuple[Task | tuple[Task, ...], ...]) -> tuple[Task | tuple[Task, ...], ...]:
+        names = [task.name for level in tasks for task in (level if isinstance(level, tuple) else (level,))]
+        if not names or any(isinstance(level, tuple) and not level for level in tasks):
+            raise ValueError("at least one task is needed, and no level may be empty")
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"task names must differ, found {', '.join(repeated)} more than once")
+        return tasks
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_name(cls, model: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(model.get("name"), str):
+            raise ValueError("'name' is missing: the registered model, or your own as 'package.module:callable'")
+        return model
+
+    @field_validator("tracking")
+    @classmethod
+    def _tracking_is_a_uri(cls, tracking: str) -> str:
+        if "://" not in tracking or tracking.startswith("file:"):
+            raise ValueError(
+                "a database or server is needed, such as sqlite:///mlflow.db, postgresql://… or http://host:5000 "
+                "(MLflow keeps no new experiments in plain folders)"
+            )
+        return tracking
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Tasks by level."""
+        return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
+
+    def chain(self, data_fingerprint: str) -> ChainSpec:
+        """What one chain of this experiment computes."""
+        options = {key: value for key, value in self.model.items() if key != "name"}
+        return ChainSpec(
+            levels=self.levels,
+            model=ModelSpec(self.model["name"], options),
+            training=self.training,
+            batch_size=self.data.batch_size,
+            data_fingerprint=data_fingerprint,
+        )
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file.
+
+    Relative paths in it are taken from the current folder, as everywhere on a command line, and made absolute
+    (Ray moves its workers elsewhere).
+
+    Args:
+        path: The YAML file.
+        overrides: ``key.key=value`` assignments; values are YAML.
+
+    Raises:
+        RequestError: No such file, no YAML, or content that is not an experiment; the message names every key at fault.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = ", ".join(str(p) for p in sorted(file.parent.glob("*.y*ml"))[:8]) if file.parent.is_dir() else ""
+        raise RequestError(f"no such experiment file: {path}" + (f"; there is {near}" if near else ""))
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
+    for override in overrides:
+        _assign(content, override)
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in _lines(error))
+        raise RequestError(f"{path} is not a valid experiment:\n{lines}") from error
+    return experiment.model_copy(
+        update={
+            "storage": _absolute(experiment.storage),
+            "tracking": _absolute_sqlite(experiment.tracking),
+            "data": experiment.data.model_copy(
+                update={
+                    "path": _absolute(experiment.data.path) if experiment.data.path else None,
+                    "cache": _absolute(experiment.data.cache or f"{experiment.storage.rstrip('/')}/data"),
+                }
+            ),
+        }
+    )
+
+
+def flattened(experiment: Experiment) -> dict[str, str]:
+    """The experiment as MLflow params: dotted keys, text values."""
+    flat: dict[str, str] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, item in value.items():
+                visit(f"{prefix}.{key}" if prefix else str(key), item)
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+            for place, item in enumerate(value):
+                visit(f"{prefix}.{place}", item)
+        else:
+            flat[prefix] = str(value)
+
+    visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage"}))
+    return flat
+
+
+def _assign(content: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise RequestError(f"--set takes key=value, such as training.eta_lambda=0.1; found {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+    if isinstance(value, str):  # YAML reads 1e-3 as text; numbers on a command line are numbers
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    keys = path.strip().split(".")
+    place: Any = content
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        here = ".".join(keys[: depth + 1])
+        if isinstance(place, list):
+            if not key.isdigit() or int(key) >= len(place):
+                raise RequestError(
+                    f"--set {override!r}: {here} is not one of the {len(place)} entries 0 to {len(place) - 1}"
+                )
+            index: Any = int(key)
+        elif isinstance(place, dict):
+            index = key
+        else:
+            raise RequestError(f"--set {override!r}: {'.'.join(keys[:depth])} is a value and has no key {key!r}")
+        if last:
+            place[index] = value
+        else:
+            place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines: dict[str, None] = {}
+    for problem in error.errors():
+        # A union of task and level reports both readings; the one about the other shape is noise.
+        location = [str(part) for part in problem["loc"] if not str(part).startswith(("Task", "tuple["))]
+        where = ".".join(location)
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            allowed = _allowed(location[:-1])
+            lines[f"{where}: unknown key{closest(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
+        elif problem["type"] in ("missing", "missing_argument"):
+            lines[f"{where}: missing"] = None
+        elif problem["type"] not in ("tuple_type", "dataclass_type") or "tasks" not in where:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = problem["input"]
+            shown = "" if isinstance(found, dict) or repr(found) in message else f" (found {found!r})"
+            lines[f"{where or 'experiment'}: {message}{shown}"] = None
+    return list(lines) or [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
+
+
+def _allowed(location: list[str]) -> list[str]:
+    sections: dict[str, Any] = {
+        "data": Data, "sweep": Sweep, "grid": Grid, "scaling": Scaling, "training": Training, "tasks": Task
+    }  # fmt: skip
+    owner = sections.get(location[0], Experiment) if location else Experiment
+    if dataclasses.is_dataclass(owner):
+        return [field.name for field in dataclasses.fields(owner)]
+    return list(owner.model_fields)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def _absolute_sqlite(uri: str) -> str:
+    prefix = "sqlite:///"
+    return f"{prefix}{Path(uri.removeprefix(prefix)).absolute()}" if uri.startswith(prefix) else uri

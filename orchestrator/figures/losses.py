@@ -1,0 +1,369 @@
+"""The losses of a chain against their optima, after the paper's Fig. 3."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from orchestrator.figures.style import (
+    GREY,
+    INK,
+    PALE,
+    SMALL_SIZE,
+    STEPS_LABEL,
+    TEXT_SIZE,
+    TITLE_SIZE,
+    Span,
+    blank_figure,
+    dress,
+    fitting,
+    literal,
+    mark_accepted,
+    mark_stages,
+    spans,
+    strokes,
+    take_title,
+)
+from orchestrator.summary import against_limit, number, share_used, unsigned, worst
+from trainers.acceptance import Verdict
+from trainers.records import Candidate, StageRecord
+
+MOST_PANELS = 12
+"""Tasks that get a panel each; more are drawn as one strip per task."""
+
+MOST_ZOOMED = 3
+"""Tasks for which there is room to show the allowed excess enlarged: it is often a hundredth of the loss."""
+
+MOST_POINTS = 300
+"""Points of a stage's minibatch losses: where there are more rows, neighbours are averaged."""
+
+TRAIN = "minibatch loss (train)"
+OPTIMUM = "optimum L* (train)"
+VALID = "validation loss"
+UNSOLVED = "validation loss before its stage"
+FEASIBLE = "feasible candidate"
+INFEASIBLE = "infeasible candidate"
+ACCEPTED = "accepted candidate"
+BEYOND = "beyond the enlarged range"
+OPTIMUM_VALID = "optimum L* (valid)"
+ALLOWED = "allowed on valid, L* + ε + s·SE"
+
+Floats = NDArray[np.float64]
+
+_BANDS = (-1.0, 0.0, 1.0, 2.0)
+_BAND_COLOURS = ("#2C7FB8", "#A6CEE3", "#EFEFE6", "#FDAE61", "#B2182B")
+_BAND_NAMES = (
+    "below its optimum by more than the allowed excess",
+    "below its optimum",
+    "within the allowed excess: feasible",
+    "up to twice the allowed excess",
+    "more than twice the allowed excess",
+)
+_SOLVING = "#B8B8B8"
+
+
+def losses_against_optima(records: Sequence[StageRecord]) -> Figure:
+    r"""Every task's loss over the optimisation steps of the whole chain, and what it was held to.
+
+    Up to :data:`MOST_PANELS` tasks have a panel each: minibatch losses, every candidate's validation loss and, from
+    the step on that recorded them, the optimum L* on train (which the multipliers compare with) and on valid (which
+    the acceptance rule compares with, up to the allowed excess ε + s·SE). More tasks have one row each in a strip,
+    coloured by the excess over the valid optimum as a share of what is allowed.
+
+    Args:
+        records: Records of a chain's stages, in order.
+
+    Raises:
+        ValueError: There is no record.
+    """
+    stages = spans(records)
+    tasks = [task for record in records for task in record.level]
+    return _panels(tasks, stages) if len(tasks) <= MOST_PANELS else _strip(tasks, stages)
+
+
+def _panels(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
+    columns = 1 if len(tasks) <= MOST_ZOOMED else 2 if len(tasks) <= 6 else 3
+    rows = -(-len(tasks) // columns)
+    zoomed = [task for task in tasks if task in stages[-1].record.protected] if columns == 1 else []
+    widths = [6.6, 3.4] if zoomed else [9.0] if columns == 1 else [12.0 / columns] * columns
+    figure = blank_figure(sum(widths), 2.4 * rows + 1.0)
+    grid = figure.subplots(rows, len(widths), squeeze=False, width_ratios=widths)
+    look = strokes([span.record for span in stages])
+    for axes in grid.flat[len(tasks) :] if not zoomed else grid[len(zoomed) :, 1]:
+        axes.set_axis_off()
+    for task, axes in zip(tasks, grid[:, 0] if zoomed else grid.flat, strict=False):
+        _history(axes, task, stages, look[task].colour)
+        mark_stages(axes, stages, 0.9 * widths[0])
+        title = _takeaway(task, stages)
+        if fitting(title, TEXT_SIZE, 0.95 * widths[0]) < SMALL_SIZE:
+            title = title.replace("; ", "\n")
+        take_title(axes, title, 0.95 * widths[0], TEXT_SIZE + 1)
+    for task, axes in zip(zoomed, grid[:, -1], strict=False):
+        _zoom(axes, task, stages, look[task].colour)
+    for column in grid.T:
+        lowest = [axes for axes in column if axes.axison][-1]
+        lowest.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
+    for axes in grid[:, 0]:
+        axes.set_ylabel("loss (nats)", fontsize=TEXT_SIZE, color=GREY)
+    headline = _headline(stages)
+    size = fitting(headline, TITLE_SIZE + 1, 0.97 * sum(widths))
+    figure.suptitle(literal(headline), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
+    found: dict[str, Artist] = {}
+    for axes in grid.flat:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    _legend(figure, [found[label] for label in _LEGEND if label in found], columns=5 if sum(widths) > 9 else 4)
+    return figure
+
+
+_LEGEND = (TRAIN, OPTIMUM, VALID, OPTIMUM_VALID, UNSOLVED, ALLOWED, FEASIBLE, INFEASIBLE, ACCEPTED, BEYOND)
+
+
+def _history(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    dress(axes)
+    own = next(span for span in stages if task in span.record.level)
+    later = [span for span in stages if span.start >= own.start]
+    steps, losses = _minibatches(task, stages)
+    axes.plot(steps, losses, color=colour, alpha=0.35, linewidth=0.8, zorder=2, label=TRAIN)
+    for span in stages:
+        x = [span.start + candidate.step for candidate in span.record.candidates]
+        y = [number(candidate.losses.get(task)) for candidate in span.record.candidates]
+        solved = span in later
+        axes.plot(x, y, color=colour if solved else PALE, linewidth=1, zorder=3, label=VALID if solved else UNSOLVED)
+    _candidates(axes, task, later, colour)
+    _optima(axes, task, own, stages[-1].end)
+    _band(axes, task, later, colour)
+    _limits(axes, task, later, losses)
+
+
+def _minibatches(task: str, stages: Sequence[Span]) -> tuple[Floats, Floats]:
+    """Steps and losses, averaged over blocks of rows, with a NaN where a stage ends."""
+    steps: list[Floats] = []
+    losses: list[Floats] = []
+    for span in stages:
+        rows = [row for row in span.record.rows if task in row.losses]
+        if not rows:
+            continue
+        values = np.array([number(row.losses[task]) for row in rows])
+        ends = np.array([span.start + row.step for row in rows], dtype=np.float64)
+        block = -(-len(rows) // MOST_POINTS)
+        starts = np.arange(0, len(rows), block)
+        counts = np.diff(np.append(starts, len(rows)))
+        steps += [np.add.reduceat(ends, starts) / counts, np.array([np.nan])]
+        losses += [np.add.reduceat(values, starts) / counts, np.array([np.nan])]
+    return (np.concatenate(steps), np.concatenate(losses)) if steps else (np.zeros(0), np.zeros(0))
+
+
+def _candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """A marker per candidate, from the stage on that solves the task."""
+    kinds: dict[str, list[tuple[float, float]]] = {FEASIBLE: [], INFEASIBLE: [], ACCEPTED: []}
+    for span in stages:
+        for candidate in span.record.candidates:
+            accepted = candidate.step == span.record.accepted_step
+            kind = ACCEPTED if accepted else FEASIBLE if candidate.feasible else INFEASIBLE
+            kinds[kind].append((span.start + candidate.step, number(candidate.losses.get(task))))
+    most = sum(len(points) for points in kinds.values())
+    size = 4.5 if most <= 60 else 3.0
+    for kind, points in kinds.items():
+        if points:
+            axes.plot(
+                *zip(*points, strict=True),
+                linestyle="",
+                marker="*" if kind == ACCEPTED else "o",
+                markersize=12 if kind == ACCEPTED else size,
+                markerfacecolor="white" if kind == INFEASIBLE else colour,
+                markeredgecolor=INK if kind == ACCEPTED else colour,
+                markeredgewidth=0.7,
+                clip_on=kind != ACCEPTED,
+                zorder=5 if kind == ACCEPTED else 4,
+                label=kind,
+            )
+
+
+def _optima(axes: Axes, task: str, own: Span, end: int) -> None:
+    optimum = next((optimum for optimum in own.record.optima if optimum.task == task), None)
+    if optimum is None:
+        return
+    for value, dashes, label in ((optimum.train, "--", OPTIMUM), (optimum.valid, ":", OPTIMUM_VALID)):
+        height = number(value)
+        if math.isfinite(height) and end > own.accepted:
+            axes.plot(
+                [own.accepted, end], [height, height], color=INK, linestyle=dashes, linewidth=1, zorder=3, label=label
+            )
+
+
+def _band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """The allowed excess at each candidate, which widens with the standard error."""
+    for span in stages:
+        judged = _judged(task, span)
+        if not judged:
+            continue
+        axes.fill_between(
+            [_at(span, candidate) for candidate, _ in judged],
+            [number(verdict.optimum) for _, verdict in judged],
+            [number(verdict.optimum) + number(verdict.allowed) for _, verdict in judged],
+            color=colour,
+            alpha=0.25,
+            linewidth=0,
+            zorder=1,
+            label=ALLOWED,
+        )
+
+
+def _limits(axes: Axes, task: str, stages: Sequence[Span], losses: Floats) -> None:
+    """Heights that show every candidate from the task's own stage on, and most of the minibatches."""
+    heights = [number(candidate.losses.get(task)) for span in stages for candidate in span.record.candidates]
+    finite = losses[np.isfinite(losses)]
+    if finite.size:
+        heights += np.percentile(finite, [2, 98]).tolist()
+    known = [height for height in heights if math.isfinite(height)]
+    if known and max(known) > min(known):
+        margin = 0.08 * (max(known) - min(known))
+        axes.set_ylim(min(known) - margin, max(known) + margin)
+
+
+def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """The paired difference that the acceptance rule looks at, and its limit; what is far off stands at the edge."""
+    dress(axes)
+    later = [span for span in stages if task in span.record.protected]
+    mark_stages(axes, later, 3.0)
+    take_title(axes, "enlarged: validation loss − L*", 3.0, TEXT_SIZE)
+    reach = _reach(task, later)
+    axes.set_ylim(-reach, reach)
+    axes.axhline(0, color=INK, linestyle=":", linewidth=1)
+    for span in later:
+        judged = _judged(task, span)
+        limits = [number(verdict.allowed) for _, verdict in judged]
+        axes.fill_between([_at(span, one) for one, _ in judged], 0, limits, color=colour, alpha=0.25, linewidth=0)
+        for candidate, verdict in judged:
+            difference = number(verdict.difference)
+            if not math.isfinite(difference):
+                continue
+            accepted = candidate.step == span.record.accepted_step
+            beyond = abs(difference) > reach
+            axes.plot(
+                _at(span, candidate),
+                math.copysign(reach, difference) if beyond else difference,
+                linestyle="",
+                marker="*" if accepted else ("^" if difference > 0 else "v") if beyond else "o",
+                markersize=12 if accepted else 4.5,
+                markerfacecolor=colour if candidate.feasible else "white",
+                markeredgecolor=INK if accepted else colour,
+                markeredgewidth=0.7,
+                clip_on=False,
+                zorder=5 if accepted else 4,
+                label=BEYOND if beyond else None,
+            )
+
+
+def _reach(task: str, stages: Sequence[Span]) -> float:
+    """Three times the typical limit."""
+    limits = sorted(
+        limit for span in stages for _, verdict in _judged(task, span) if (limit := number(verdict.allowed)) > 0
+    )
+    return 3 * limits[len(limits) // 2] if limits else 1.0
+
+
+def _judged(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
+    """A stage's candidates with their verdicts on a task that it protects."""
+    return [
+        (candidate, verdict)
+        for candidate in span.record.candidates
+        for verdict in candidate.verdicts
+        if verdict.task == task
+    ]
+
+
+def _at(span: Span, candidate: Candidate) -> float:
+    return float(span.start + candidate.step)
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=columns,
+        fontsize=SMALL_SIZE + 0.5,
+        frameon=False,
+        labelcolor=GREY,
+    )
+
+
+def _takeaway(task: str, stages: Sequence[Span]) -> str:
+    """What the panel says in words."""
+    own = next(span.record for span in stages if task in span.record.level)
+    verdict = stages[-1].record.verdict(task, "valid")
+    idle = "" if own.gained else f"stage {own.stage + 1} gained nothing"
+    if verdict is not None:
+        held = f"{task} {'held' if verdict.held else 'not held'}: {against_limit(verdict)} allowed"
+        return f"{held}; {idle}" if idle else held
+    if idle:
+        return f"{task}: {idle}"
+    first = own.candidates[0].losses.get(task) if own.candidates else None
+    return f"{task}: {unsigned(first, own.losses.get('valid', {}).get(task))} on valid in stage {own.stage + 1}"
+
+
+def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
+    verdicts = [verdict for verdict in stages[-1].record.verdicts if verdict.split == "valid"]
+    closest = worst(verdicts)
+    if closest is None:
+        return "Losses against their optima: nothing was protected"
+    broken = sum(not verdict.held for verdict in verdicts)
+    if broken:
+        result = f"{broken} of {len(verdicts)} guarantees broken{separator}furthest beyond its limit: "
+    elif len(verdicts) <= 2:
+        return f"Losses against their optima: {'the guarantee' if len(verdicts) == 1 else 'both guarantees'} held"
+    else:
+        result = f"all {len(verdicts)} guarantees held{separator}closest to its limit: "
+    return f"Losses against their optima: {result}{closest.task} ({against_limit(closest)})"
+
+
+def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
+    """One row per task; a cell is a candidate's excess over the optimum as a share of the allowed one."""
+    figure = blank_figure(9.0, 1.6 + 0.125 * len(tasks))
+    axes = figure.add_subplot()
+    dress(axes)
+    axes.grid(visible=False)
+    place = {task: row for row, task in enumerate(tasks)}
+    edges: list[float] = [0.0]
+    shares: list[Floats] = []
+    for span in stages:
+        for candidate in span.record.candidates:
+            if candidate.step == 0:
+                continue
+            column = np.full(len(tasks), np.nan)
+            for verdict in candidate.verdicts:
+                most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it
+                column[place[verdict.task]] = np.clip(share_used(verdict), -9.0, most)
+            edges.append(float(span.start + candidate.step))
+            shares.append(column)
+        if edges[-1] < span.end:
+            edges.append(float(span.end))
+            shares.append(np.full(len(tasks), np.nan))
+    shades, norm = ListedColormap(_BAND_COLOURS), BoundaryNorm([-10, *_BANDS, 10], len(_BAND_COLOURS))
+    heights = np.arange(len(tasks) + 1) - 0.5
+    axes.pcolormesh(edges, heights, np.ma.masked_invalid(np.stack(shares, axis=1)), cmap=shades, norm=norm)
+    for span in stages:
+        rows = [place[task] for task in span.record.level]
+        axes.fill_between([span.start, span.end], min(rows) - 0.5, max(rows) + 0.5, color=_SOLVING, linewidth=0)
+    mark_stages(axes, stages, 7.5)
+    axes.set_ylim(len(tasks) - 0.5, -0.5)
+    axes.set_yticks(range(len(tasks)), [literal(task) for task in tasks], fontsize=6)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
+    take_title(axes, _headline(stages, separator="\n"), 8.0)
+    patches = [Patch(facecolor=colour, label=name) for colour, name in zip(_BAND_COLOURS, _BAND_NAMES, strict=True)]
+    patches += [
+        Patch(facecolor=_SOLVING, label="being minimised"),
+        Patch(facecolor="white", edgecolor=PALE, label="not yet solved"),
+    ]
+    _legend(figure, [*patches, *mark_accepted(axes, stages)], columns=3)
+    return figure

@@ -1,0 +1,161 @@
+"""The multipliers of a chain, step by step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orchestrator.figures.style import (
+    GREY,
+    PALE,
+    SMALL_SIZE,
+    STEPS_LABEL,
+    TEXT_SIZE,
+    Span,
+    Stroke,
+    blank_figure,
+    dress,
+    literal,
+    mark_accepted,
+    mark_stages,
+    spans,
+    spread,
+    strokes,
+    take_title,
+)
+from orchestrator.summary import level_name, multiplier_text, number
+from trainers.records import StageRecord
+
+MOST_NAMED = 6
+"""Lines with a colour and a name; the others are grey."""
+
+MOST_POINTS = 1500
+"""Points of a line: more are not seen."""
+
+WIDE = 30.0
+"""Largest λ over the small ones (the tenth part of the tasks) from which on the axis is logarithmic."""
+
+_WIDTH, _HEIGHT = 9.0, 4.2
+_LABEL_GAP = 0.055
+
+
+def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
+    r"""λ of every protected task over the optimisation steps of the whole chain.
+
+    λ_i starts anew in each stage, so its line has a gap at each border. It is the price of task i: what the stage's
+    objective would fall per unit of tolerance given to it. The tasks with the largest at the end carry colour and name.
+
+    Args:
+        records: Records of a chain's stages, in order.
+
+    Raises:
+        ValueError: There is no record.
+    """
+    stages = spans(records)
+    figure = blank_figure(_WIDTH, _HEIGHT)
+    axes = figure.add_subplot()
+    dress(axes)
+    mark_stages(axes, stages, 0.8 * _WIDTH)
+    axes.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
+    axes.set_ylabel("multiplier λ", fontsize=TEXT_SIZE, color=GREY)
+    lines = {task: _line(task, stages) for task in records[-1].protected}
+    if not lines:
+        take_title(axes, "Multipliers: none, the chain has one stage and protects nothing", 0.85 * _WIDTH)
+        axes.set_yticks([])
+        return figure
+    take_title(axes, _takeaway(records[-1]), 0.85 * _WIDTH)
+    last = {task: _last(values) for task, (_, values) in lines.items()}
+    by_size = sorted(lines, key=lambda task: last[task], reverse=True)
+    coloured = by_size[: MOST_NAMED + 1] if len(lines) == MOST_NAMED + 1 else by_size[:MOST_NAMED]
+    look = strokes(records)
+    for task in reversed(by_size):
+        named = task in coloured
+        axes.plot(
+            *lines[task],
+            color=look[task].colour if named else PALE,
+            linestyle=look[task].dashes if named else "-",
+            linewidth=1.5 if named else 0.6,
+            zorder=3 if named else 2,
+            label=f"λ {task}",
+        )
+    _scale(axes, [max(filter(math.isfinite, values), default=0.0) for _, values in lines.values()])
+    axes.legend(
+        handles=mark_accepted(axes, stages), loc="upper left", fontsize=SMALL_SIZE, frameon=False, labelcolor=GREY
+    )
+    _names(axes, {task: last[task] for task in coloured if math.isfinite(last[task])}, look, len(lines) - len(coloured))
+    return figure
+
+
+def _line(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
+    """Steps and λ, with a NaN where a stage ends."""
+    points = sum(len(span.record.rows) for span in stages if task in span.record.protected)
+    stride = max(1, -(-points // MOST_POINTS))
+    steps: list[float] = []
+    values: list[float] = []
+    for span in stages:
+        record = span.record
+        if task not in record.protected:
+            continue
+        rows = record.rows[::stride]
+        steps += [span.start + row.step for row in rows]
+        values += [number(row.multipliers.get(task)) for row in rows]
+        if task in record.multipliers and (not rows or rows[-1].step < record.steps):
+            steps.append(span.end)
+            values.append(number(record.multipliers[task]))
+        steps.append(math.nan)
+        values.append(math.nan)
+    return steps, values
+
+
+def _last(values: Sequence[float]) -> float:
+    return next((value for value in reversed(values) if math.isfinite(value)), -math.inf)
+
+
+def _takeaway(last: StageRecord) -> str:
+    prices = {task: number(value) for task, value in last.multipliers.items()}
+    known = {task: value for task, value in prices.items() if math.isfinite(value)}
+    if not known:
+        return "Multipliers λ of the protected tasks"
+    dearest = max(known, key=lambda task: known[task])
+    objective = level_name(last.level)
+    if known[dearest] == 0:
+        return f"Multipliers: all at 0, nothing holds {objective} back"
+    most = " most" if len(known) > 1 else ""
+    return f"Multipliers: {dearest} holds {objective} back{most}, λ = {multiplier_text(known[dearest])} at the end"
+
+
+def _scale(axes: Axes, peaks: Sequence[float]) -> None:
+    """Logarithmic where the largest lines would press the others flat, and linear around 0 even then."""
+    positive = sorted(peak for peak in peaks if peak > 0)
+    if positive and positive[-1] > WIDE * (typical := positive[len(positive) // 10]):
+        threshold = 10 ** math.floor(math.log10(max(typical, positive[-1] / 1000)))
+        axes.set_yscale("symlog", linthresh=threshold, linscale=0.6)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(bottom=0)
+
+
+def _names(axes: Axes, ends: dict[str, float], look: dict[str, Stroke], others: int) -> None:
+    """Name and last λ of each coloured line, to the right of its end; and how many lines have none."""
+    to_share = axes.transScale + axes.transLimits
+    heights = [float(to_share.transform((0.0, end))[1]) for end in ends.values()]
+    places = spread(heights, _LABEL_GAP)
+    beside: dict[str, Any] = {"transform": axes.transAxes, "clip_on": False}
+    for (task, end), height, place in zip(ends.items(), heights, places, strict=True):
+        stroke = look[task]
+        axes.plot([1, 1.03], [height, place], color=stroke.colour, linestyle=stroke.dashes, linewidth=1, **beside)
+        axes.text(
+            1.035,
+            place,
+            literal(f"{task}  {multiplier_text(end)}"),
+            va="center",
+            fontsize=TEXT_SIZE,
+            color=stroke.colour,
+            **beside,
+        )
+    if others:
+        height = min(places, default=0.1) - 1.2 * _LABEL_GAP
+        axes.text(1.035, height, f"{others} more, smaller", va="center", fontsize=SMALL_SIZE, color=GREY, **beside)

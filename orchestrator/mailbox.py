@@ -1,0 +1,70 @@
+"""Events from the first worker to the driver, while the run goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty
+from types import TracebackType
+
+from ray.util.queue import Queue
+
+from trainers.reporter import Event
+
+
+class MailboxReporter:
+    """The reporter inside a Ray worker: puts events into the driver's queue.
+
+    ``ray.train.report`` is no such channel: it is a barrier and returns only when the controller polls.
+    """
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    def report(self, event: Event) -> None:
+        """Send an event; a driver that is gone must not hurt the training."""
+        try:
+            self._queue.put(event, timeout=10)
+        except Exception:
+            return
+
+
+class Mailbox:
+    """The driver's end: a queue actor, and a thread that hands events to a function, one after the other.
+
+    Args:
+        deliver: Called with each event, in the thread.
+    """
+
+    def __init__(self, deliver: Callable[[Event], None]) -> None:
+        self._deliver = deliver
+        self._queue = Queue(actor_options={"num_cpus": 0})
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nmt-mailbox", daemon=True)
+
+    @property
+    def reporter(self) -> MailboxReporter:
+        """The workers' end."""
+        return MailboxReporter(self._queue)
+
+    def __enter__(self) -> Mailbox:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closing.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                event = self._queue.get(timeout=0.2)
+            except Empty:
+                if self._closing.is_set():
+                    return
+                continue
+            except Exception:
+                return
+            self._deliver(event)

@@ -1,0 +1,48 @@
+"""An experiment with its data at hand and everything checked that can be checked before Ray starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from orchestrator import data_source, preflight
+from orchestrator.experiment import Experiment, load
+from trainers.chain_spec import ChainSpec
+from trainers.data.schema import Schema
+
+
+@dataclass(frozen=True)
+class PreparedExperiment:
+    """What the verbs work on.
+
+    Attributes:
+        experiment: The validated file.
+        spec: The chain it declares.
+        schema: Columns and sizes of its data.
+        folder: The prepared data.
+    """
+
+    experiment: Experiment
+    spec: ChainSpec
+    schema: Schema
+    folder: str
+
+
+def prepare(path: str, overrides: Sequence[str], say: Callable[[str], None]) -> PreparedExperiment:
+    """Load an experiment file, prepare its data, check it.
+
+    Args:
+        path: The experiment file.
+        overrides: ``key=value`` assignments.
+        say: Called with a line for the user before something that may take a while.
+
+    Raises:
+        RequestError: Something in the request is wrong.
+    """
+    experiment = load(path, overrides)
+    if experiment.data.source is not None:
+        say(f"preparing data from {experiment.data.source}")
+    folder, schema = data_source.prepare(experiment.data)
+    spec = experiment.chain(schema.fingerprint)
+    preflight.check(experiment, spec, schema, folder)
+    return PreparedExperiment(experiment, spec, schema, folder)

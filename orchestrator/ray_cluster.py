@@ -1,0 +1,66 @@
+"""Ray, started here or joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from orchestrator.errors import RunError
+
+_ENVIRONMENT = {
+    # A report costs one poll of the controller: 2 seconds by default.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # Paths in experiment files are absolute, but a user's own code may use its own.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def address_in_use(address: str | None) -> str | None:
+    """The cluster that a command would join: the given address, else ``RAY_ADDRESS``, else none."""
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
+@contextmanager
+def cluster(address: str | None, verbose: bool) -> Iterator[dict[str, float]]:
+    """Ray for the time of a command; a cluster started here is shut down at the end.
+
+    Args:
+        address: Address of a running cluster; ``None`` uses ``RAY_ADDRESS`` or starts Ray on this machine.
+        verbose: Whether Ray's own log goes to the terminal.
+
+    Yields:
+        The cluster's resources.
+
+    Raises:
+        RunError: Ray cannot be started or reached.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    address = address_in_use(address)
+    level = logging.INFO if verbose else logging.ERROR
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if address:
+                ray.init(address=address, log_to_driver=verbose, logging_level=level)
+            else:
+                # Nothing of a cluster started here listens beyond this machine.
+                ray.init(
+                    include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=verbose, logging_level=level
+                )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started"
+        raise RunError(f"{where}: {error}") from error
+    try:
+        for name in ("ray.train", "ray.tune", "ray.data"):
+            logging.getLogger(name).setLevel(level)
+        yield ray.cluster_resources()
+    finally:
+        ray.shutdown()

@@ -1,0 +1,1 @@
+"""Records in MLflow: one writer, on the driver's side."""

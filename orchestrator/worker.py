@@ -1,0 +1,58 @@
+"""What each Ray Train worker runs: one chain, all stages, in one worker group."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import ray.train
+import ray.train.torch
+
+from orchestrator.mailbox import MailboxReporter
+from trainers.chain import run_chain
+from trainers.chain_spec import ChainSpec
+from trainers.data.memory import MemoryFeed
+from trainers.models.build import build_model
+from trainers.reporter import Reporter
+from trainers.stage_store import StageStore
+
+
+@dataclass(frozen=True)
+class WorkerJob:
+    """What a worker needs to know.
+
+    Attributes:
+        spec: What to compute.
+        data: Prepared folder.
+        storage: Where stages are kept.
+        reporter: Where the first worker reports.
+        import_paths: Folders with the user's own modules.
+    """
+
+    spec: ChainSpec
+    data: str
+    storage: str
+    reporter: MailboxReporter
+    import_paths: tuple[str, ...]
+
+
+def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...]:
+    """The ``train_loop_per_worker``: returns the keys of the chain's stages, which are in the store by then."""
+    job = config["job"]
+    sys.path.extend(path for path in job.import_paths if path not in sys.path)
+    context = ray.train.get_context()
+    device = ray.train.torch.get_device()
+    spec = job.spec
+    feed = MemoryFeed(
+        job.data,
+        [task.label for task in spec.tasks],
+        spec.batch_size,
+        spec.training.seed,
+        context.get_world_rank(),
+        context.get_world_size(),
+        device,
+    )
+    model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
+    reporter: Reporter = job.reporter
+    records = run_chain(spec, model, feed, StageStore(job.storage), reporter)
+    return tuple(record.key for record in records)

@@ -1,0 +1,89 @@
+"""Fixtures of the orchestrator's tests: a small ranking data set and an experiment file on it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+
+from trainers.data.prepared import write
+from trainers.data.schema import SPLITS, Numeric, Schema
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def ranking_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lists of 6 to 11 documents whose three labels depend on different directions of the same features."""
+    rng = np.random.default_rng(0)
+    directions = rng.normal(size=(3, 6))
+    first = 0
+    splits = {}
+    for split, lists in zip(SPLITS, (1500, 500, 500), strict=True):
+        sizes = rng.integers(6, 12, lists)
+        features = rng.normal(size=(sizes.sum(), 6))
+        utility = features @ directions.T + rng.gumbel(size=(sizes.sum(), 3))
+        pay = (utility[:, 0] > 1.5).astype(float)
+        columns = {
+            "qid": np.repeat(np.arange(first, first + lists), sizes),
+            "shop": rng.integers(1, 20, sizes.sum()),
+            **{f"x{i}": features[:, i] for i in range(6)},
+            "pay": pay,
+            "amount": np.where(pay > 0, np.exp(utility[:, 1]), np.nan),
+            "relevance": np.clip(np.floor(utility[:, 2]), 0, 2),
+            "unlabelled": np.full(sizes.sum(), np.nan),
+            "constant": np.ones(sizes.sum()),
+        }
+        first += lists
+        splits[split] = [pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})]
+    schema = Schema(
+        categorical={"shop": 21},
+        numeric={f"x{i}": Numeric() for i in range(6)},
+        labels={"pay": 2, "amount": 0, "relevance": 3, "unlabelled": 2, "constant": 2},
+        query="qid",
+        source="synthetic lists",
+    )
+    folder = tmp_path_factory.mktemp("ranking") / "lists"
+    write(folder, schema, splits)
+    return folder
+
+
+@pytest.fixture
+def experiment_file(ranking_folder: Path, tmp_path: Path) -> Path:
+    """A three-task experiment that stores and tracks below ``tmp_path``."""
+    content = {
+        "name": "ranking",
+        "data": {"path": str(ranking_folder), "batch_size": 128},
+        "tasks": [{"name": name, "loss": "pairwise_logistic"} for name in ("pay", "amount", "relevance")],
+        "model": {"name": "scorer", "embedding_dim": 4, "units": [16]},
+        "training": {"eta_lambda": 10.0, "violation": "relative", "max_epochs": 2, "patience": 4},
+        "storage": str(tmp_path / "runs"),
+        "tracking": f"sqlite:///{tmp_path}/mlflow.db",
+    }
+    path = tmp_path / "experiment.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.fixture
+def nmt(tmp_path: Path) -> Command:
+    """Runs the command ``nmt`` as a person would, in an empty folder."""
+
+    def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "orchestrator.cli", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100", "NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run

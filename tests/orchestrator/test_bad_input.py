@@ -1,0 +1,159 @@
+"""Bad requests: exit status 2 before Ray starts, with a message that names the thing to change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from orchestrator import preflight
+from orchestrator.errors import RequestError
+from orchestrator.experiment import load
+from orchestrator.prepared_experiment import prepare
+
+from .conftest import Command
+
+SETTINGS = [
+    ("training.eta_lamda=0.1", r"training\.eta_lamda: unknown key \(did you mean 'eta_lambda'\?\); allowed: eta_theta"),
+    ("frobnicate=1", r"frobnicate: unknown key; allowed: name, data, tasks"),
+    ("data.colour=red", r"data\.colour: unknown key; allowed: source, path"),
+    ("tasks.0.weight=2", r"tasks\.0\.weight: unknown key; allowed: name, loss, label"),
+    ("sweep.units=[1]", r"sweep\.units: unknown key; allowed: eta_theta, eta_lambda"),
+    ("training.eta_theta=0", "eta_theta must be a finite number greater than 0, found 0"),
+    ("training.eta_lambda=.nan", "eta_lambda must be a finite number greater than 0, found nan"),
+    ("training.max_epochs=1.5", r"training\.max_epochs: .*integer"),
+    ("training.violation=both", r"training\.violation: .*'absolute' or 'relative' \(found 'both'\)"),
+    ("training.accept_standard_errors=-1", "accept_standard_errors must be a finite number at least 0, found -1"),
+    ("data.batch_size=0", r"data\.batch_size: .*greater than or equal to 1 \(found 0\)"),
+    ("scaling.workers=0", r"scaling\.workers: .*greater than or equal to 1 \(found 0\)"),
+    ("tasks=[]", "at least one task is needed"),
+    ("tasks.1.name=pay", "task names must differ, found pay more than once"),
+    ("tasks.0.name=a/b", r"a task's name must be non-empty and without / \[ \], found 'a/b'"),
+    ("tasks.0.tolerance=-0.1", r"tolerance must be a finite number of at least 0, found -0\.1"),
+    ("tasks.0.loss=hinge", "unknown loss 'hinge'; allowed: binary_cross_entropy, pairwise_logistic"),
+    ("tasks.0.label=paying", r"label 'paying' of task 'pay' is not in the data \(did you mean 'pay'\?\)"),
+    ("tasks.2.label=unlabelled", "nobody labels task 'relevance': column 'unlabelled' is empty in split 'train'"),
+    ("tasks.2.label=constant", "task 'relevance' has one class only: column 'constant' is 1 in every row"),
+    ("tasks.1.loss=binary_cross_entropy", r"needs labels in \[0, 1\]; column 'amount' of split 'train' has"),
+    ("tasks.0.options.margin=1", "unknown key 'margin' of tasks: loss 'pairwise_logistic'"),
+    ("model=scorer", r"model: .*dictionary"),
+    ("model.name=scoer", r"unknown model 'scoer' \(did you mean 'scorer'\?\)"),
+    ("model.unit=[8]", r"unknown key 'unit' of model 'scorer' \(did you mean 'units'\?\); allowed: embed"),
+    ("model.embedding_dim=0", "embedding_dim must be at least 1, found 0"),
+    ("model.name=nowhere:Model", "model 'nowhere:Model' cannot be imported: No module named 'nowhere'"),
+    ("model.name=math:Model", "module math has no 'Model'"),
+    ("data.path=/nowhere", r"/nowhere is not a prepared data set \(no schema\.json in it\)"),
+    ("data.source=nowhere.at_all", "data.source 'nowhere.at_all' cannot be imported"),
+    ("data.source=math", "module math has no function 'prepare'"),
+    ("data.options.visits=3", "'options' belong to a 'source', and none is given"),
+    ("storage=/proc/nowhere", "storage: /proc/nowhere cannot be written to"),
+    ("training.eta_lambda", r"--set takes key=value, such as training\.eta_lambda=0\.1"),
+    ("tasks.7.name=x", r"tasks\.7 is not one of the 3 entries 0 to 2"),
+    ("name.first=x", "name is a value and has no key 'first'"),
+    ("tracking=mlruns", r"tracking: .*sqlite:///mlflow\.db"),
+]
+
+
+@pytest.mark.parametrize(("setting", "message"), SETTINGS, ids=[setting for setting, _ in SETTINGS])
+def test_a_wrong_setting_is_refused_by_name(experiment_file: Path, setting: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        prepare(str(experiment_file), [setting], lambda line: None)
+
+
+def test_the_file_itself_is_accepted(experiment_file: Path) -> None:
+    prepared = prepare(str(experiment_file), ["training.eta_theta=1e-2"], lambda line: None)
+    assert prepared.experiment.training.eta_theta == 0.01
+    assert [task.name for task in prepared.spec.tasks] == ["pay", "amount", "relevance"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1, 2", "is not valid YAML"), ("- a\n- b", "holds a list, expected keys"), ("name: x", "data: missing")],
+)
+def test_a_file_that_is_no_experiment(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=message):
+        load(str(path))
+
+
+def test_no_such_file_lists_those_there(experiment_file: Path) -> None:
+    with pytest.raises(RequestError, match=r"no such experiment file: .*other\.yaml; there is .*experiment\.yaml"):
+        load(str(experiment_file.with_name("other.yaml")))
+
+
+def test_a_truncated_shard_is_refused(ranking_folder: Path, experiment_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(ranking_folder, folder)
+    shard = folder / "train" / "part-00000.parquet"
+    shard.write_bytes(shard.read_bytes()[:1000])
+    with pytest.raises(RequestError, match=r"part-00000\.parquet is not a whole Parquet file"):
+        prepare(str(experiment_file), [f"data.path={folder}"], lambda line: None)
+
+
+def test_an_empty_split_is_refused(ranking_folder: Path, experiment_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    shutil.copytree(ranking_folder, folder)
+    shard = folder / "valid" / "part-00000.parquet"
+    pq.write_table(pq.read_schema(shard).empty_table(), shard)
+    schema = (folder / "schema.json").read_text()
+    (folder / "schema.json").write_text(schema.replace('"valid": 500', '"valid": 0'))
+    with pytest.raises(RequestError, match="split 'valid' is empty"):
+        prepare(str(experiment_file), [f"data.path={folder}"], lambda line: None)
+
+
+def test_a_pairwise_loss_without_lists_is_refused(experiment_file: Path, tmp_path: Path) -> None:
+    rows = pa.table({"x": [0.0, 1.0] * 4, "pay": [0, 1] * 4, "split": ["train"] * 4 + ["valid"] * 2 + ["test"] * 2})
+    pq.write_table(rows, tmp_path / "rows.parquet")
+    content = yaml.safe_load(experiment_file.read_text())
+    content["data"] = {
+        "source": "experiments.data.table",
+        "path": str(tmp_path / "rows.parquet"),
+        "options": {"categorical": [], "numeric": ["x"], "labels": ["pay"]},
+    }
+    content["tasks"] = content["tasks"][:1]
+    experiment_file.write_text(yaml.safe_dump(content))
+    with pytest.raises(RequestError, match="'pay' has a pairwise loss, which compares rows of one list"):
+        prepare(str(experiment_file), [], lambda line: None)
+
+
+def test_more_workers_than_cpus_says_what_is_there() -> None:
+    scaling = load_scaling(workers=3, cpus=2.0)
+    with pytest.raises(RequestError, match="3 workers of 2 CPU need 6 CPUs, and this machine has 4; use at most 2"):
+        preflight.check_resources(scaling, {"CPU": 4.0}, "this machine")
+    preflight.check_resources(scaling, {"CPU": 6.0}, "this machine")
+
+
+def test_no_gpu_says_so() -> None:
+    scaling = load_scaling(workers=1, cpus=1.0, use_gpu=True)
+    with pytest.raises(RequestError, match=r"1 workers need 1 GPUs, and this machine has 0; set scaling\.use_gpu"):
+        preflight.check_resources(scaling, {"CPU": 4.0}, "this machine")
+
+
+def load_scaling(workers: int, cpus: float, use_gpu: bool = False) -> preflight.Scaling:
+    return preflight.Scaling(workers=workers, cpus_per_worker=cpus, use_gpu=use_gpu)
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_the_command_ends_with_status_2_and_starts_nothing(nmt: Command, experiment_file: Path, verb: str) -> None:
+    done = nmt(verb, str(experiment_file), "--set", "training.eta_lamda=1")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "training.eta_lamda: unknown key (did you mean 'eta_lambda'?)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (experiment_file.parent / "runs" / "ray").exists()
+
+
+def test_a_run_with_too_many_workers_ends_with_status_2(nmt: Command, experiment_file: Path) -> None:
+    done = nmt("run", str(experiment_file), "--set", "scaling.workers=4096")
+    assert done.returncode == 2
+    assert "4096 workers of 1 CPU need 4096 CPUs, and this machine has" in done.stderr
+
+
+def test_an_unknown_verb_or_option_is_a_wrong_request(nmt: Command) -> None:
+    assert nmt("frobnicate").returncode == 2
+    assert nmt("run", "--frobnicate").returncode == 2

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tests.trainers._problems import Prepared
+from trainers.data import memory
+from trainers.data.batch import Batch
+from trainers.data.memory import MemoryFeed
+from trainers.data.schema import SPLITS
+
+LABELS = ("amount", "bought")
+BATCH = 8
+
+
+def feeds(data: Prepared, workers: int, labels: Sequence[str] = LABELS, batch_size: int = BATCH) -> list[MemoryFeed]:
+    return [MemoryFeed(str(data.folder), labels, batch_size, 0, rank, workers) for rank in range(workers)]
+
+
+@pytest.fixture(params=["rows_data", "lists_data"])
+def data(request: pytest.FixtureRequest) -> Prepared:
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Prepared)
+    return found
+
+
+def same(tensor: torch.Tensor, expected: NDArray[np.generic]) -> bool:
+    return np.array_equal(tensor.numpy(), expected, equal_nan=expected.dtype.kind == "f")
+
+
+def assert_content(batch: Batch, data: Prepared, split: str) -> None:
+    """Every row of the batch is the row that was written, in its list's order."""
+    columns, example = data.columns[split], data.example[split]
+    rows = np.concatenate([np.flatnonzero(example == e) for e in batch.index.tolist()] or [np.empty(0, dtype=np.int64)])
+    assert batch.rows == len(rows)
+    assert batch.categorical.dtype in (torch.int64, torch.int32)
+    assert same(batch.categorical, np.stack([columns["colour"], columns["shop"]], 1)[rows])
+    assert same(batch.numeric, np.stack([columns["price"], columns["age"]], 1)[rows])
+    assert same(batch.labels, np.stack([columns["amount"], columns["bought"]], 1)[rows])
+    bits = np.unpackbits(batch.packed.numpy(), axis=1)
+    assert np.array_equal(bits, np.concatenate([columns["words"], columns["flags"]], 1)[rows])
+    if data.schema.query is None:
+        assert batch.query is None
+        assert batch.position is None
+        assert batch.longest == 1
+        assert batch.examples == batch.rows
+    else:
+        assert batch.query is not None
+        assert batch.position is not None
+        lengths = [int((example == e).sum()) for e in batch.index.tolist()]
+        assert batch.query.tolist() == [e for e, length in enumerate(lengths) for _ in range(length)]
+        assert batch.position.tolist() == [place for length in lengths for place in range(length)]
+        assert batch.longest >= max(lengths, default=1)
+
+
+def test_content_of_every_batch(data: Prepared) -> None:
+    feed = feeds(data, 1)[0]
+    for batch in feed.epoch(0, 0):
+        assert_content(batch, data, "train")
+    for split in SPLITS:
+        for batch in feed.scan(split):
+            assert_content(batch, data, split)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_content_on_each_of_several_workers(data: Prepared, workers: int) -> None:
+    for feed in feeds(data, workers):
+        for batch in feed.epoch(1, 2):
+            assert_content(batch, data, "train")
+        for batch in feed.scan("valid"):
+            assert_content(batch, data, "valid")
+
+
+def test_numbers_of_examples(data: Prepared) -> None:
+    feed = feeds(data, 1)[0]
+    for split in SPLITS:
+        assert feed.examples(split) == data.example[split][-1] + 1
+    n = feed.examples("train")
+    assert feed.steps_per_epoch() == -(-n // BATCH)
+    sizes = [batch.examples for epoch in range(3) for batch in feed.epoch(0, epoch)]
+    assert 0 < sizes[feed.steps_per_epoch() - 1] < BATCH  # the last batch is smaller
+    for steps in range(len(sizes) + 1):
+        assert feed.examples_in(steps) == sum(sizes[:steps])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_shards_partition_every_split(data: Prepared, workers: int) -> None:
+    for split in SPLITS:
+        held = [torch.cat([batch.index for batch in feed.scan(split)]).tolist() for feed in feeds(data, workers)]
+        for rank, examples in enumerate(held):
+            assert examples == list(range(rank, feeds(data, 1)[0].examples(split), workers))
+
+
+@pytest.mark.parametrize("workers", [2, 3, 5])
+def test_global_batches_do_not_depend_on_the_number_of_workers(data: Prepared, workers: int) -> None:
+    alone, together = feeds(data, 1)[0], feeds(data, workers)
+    for stage, epoch in ((0, 0), (0, 1), (2, 0)):
+        whole = list(alone.epoch(stage, epoch))
+        parts = [list(feed.epoch(stage, epoch)) for feed in together]
+        assert all(len(batches) == len(whole) for batches in parts)
+        for step, batch in enumerate(whole):
+            union = torch.cat([batches[step].index for batches in parts])
+            assert sorted(union.tolist()) == sorted(batch.index.tolist())
+
+
+def test_an_epoch_sees_every_example_once(data: Prepared) -> None:
+    feed = feeds(data, 1)[0]
+    seen = torch.cat([batch.index for batch in feed.epoch(0, 4)])
+    assert sorted(seen.tolist()) == list(range(feed.examples("train")))
+    assert seen.tolist() != sorted(seen.tolist())
+    assert seen.tolist() != torch.cat([batch.index for batch in feed.epoch(0, 5)]).tolist()
+    assert seen.tolist() == torch.cat([batch.index for batch in feeds(data, 1)[0].epoch(0, 4)]).tolist()
+
+
+def test_seed_changes_the_order(data: Prepared) -> None:
+    one, two = (MemoryFeed(str(data.folder), LABELS, BATCH, seed) for seed in (0, 1))
+    assert next(iter(one.epoch(0, 0))).index.tolist() != next(iter(two.epoch(0, 0))).index.tolist()
+
+
+def test_more_workers_than_examples(data: Prepared) -> None:
+    workers = data.schema.examples["test"] + 2
+    held = [list(feed.scan("test")) for feed in feeds(data, workers)]
+    assert all(len(batches) >= 1 for batches in held)  # an empty one, so that nobody is missing from a collective
+    assert held[-1][0].examples == 0
+    assert held[-1][0].rows == 0
+
+
+def test_scan_in_several_batches_keeps_the_order(data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SCAN_EXAMPLES", 10)
+    feed = feeds(data, 1)[0]
+    batches = list(feed.scan("train"))
+    assert len(batches) > 3
+    assert torch.cat([batch.index for batch in batches]).tolist() == list(range(feed.examples("train")))
+    for batch in batches:
+        assert_content(batch, data, "train")
+        assert batch.examples * batch.longest <= 10
+
+
+def test_two_tasks_may_share_a_label(data: Prepared) -> None:
+    batch = next(iter(feeds(data, 1, ["bought", "bought"])[0].epoch(0, 0)))
+    assert torch.equal(batch.labels[:, 0].nan_to_num(), batch.labels[:, 1].nan_to_num())
+
+
+def test_not_a_prepared_data_set(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is not a prepared data set \(no schema.json in it\)"):
+        MemoryFeed(str(tmp_path), LABELS, BATCH, 0)
