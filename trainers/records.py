@@ -42,7 +42,8 @@ class Candidate:
         metrics: Task → validation metric.
         verdicts: How it stands to the protected tasks.
         feasible: Whether every verdict held.
-        accepted: Whether it became the best feasible candidate.
+        accepted: Whether it became the best feasible candidate so far; the stage's winner is at its ``accepted_step``.
+        share: Share of the way from the best feasible candidate to the trained parameters; below 1 for a retreat.
     """
 
     step: int
@@ -51,6 +52,7 @@ class Candidate:
     verdicts: tuple[Verdict, ...]
     feasible: bool
     accepted: bool
+    share: float = 1.0
 
 
 @dataclass(frozen=True)

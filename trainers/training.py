@@ -26,6 +26,9 @@ class Training:
         backtracks: Times that a stage, when its patience is over, goes back to its best feasible candidate and on from
             there with a fresh optimiser at ``decay`` times the learning rate, before it ends. λ is kept.
         decay: Factor of the learning rate η_θ at each backtrack, in (0, 1).
+        retreats: Points tried between the best feasible candidate and one with a better objective that breaks a limit:
+            half of the way, a quarter, …, until one is feasible. Near θ* the loss of a protected task grows with the
+            square of the way and the objective falls with the way itself.
         min_delta: Smallest decrease of the validation loss that counts as improvement, in units of the loss.
         evaluations_per_epoch: Evaluations, each yielding a candidate, per pass over the training split.
         accept_standard_errors: s ≥ 0 of the acceptance rule: a protected task may exceed its validation optimum by
@@ -51,6 +54,7 @@ class Training:
     patience: int = 6
     backtracks: int = 2
     decay: float = 0.2
+    retreats: int = 2
     min_delta: float = 0.0
     evaluations_per_epoch: int = 6
     accept_standard_errors: float = 1.0
@@ -67,6 +71,7 @@ class Training:
             "l2_embedding",
             "seed",
             "backtracks",
+            "retreats",
         )
         counts = ("max_epochs", "patience", "evaluations_per_epoch", "record_every", "measure_every")
         _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
@@ -81,6 +86,7 @@ MULTIPLIER_FIELDS = (
     "violation",
     "measured_on",
     "paired",
+    "retreats",
     "measure_every",
     "accept_standard_errors",
 )
