@@ -1,0 +1,101 @@
+"""Like before finish on KuaiRand: No More Tuning against the like-only model and fixed weights, paired over seeds.
+
+::
+
+    python -m experiments.benchmarks.kuairand_priority PATH/kuairand.parquet --seeds 5
+
+Prints a Markdown table: test AUC of both tasks, and the change of like against the like-only model of the same seed,
+with its standard error over seeds. Stages are memoised below ``--storage``: an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from experiments.data.kuairand import prepare
+from trainers.chain import run_chain
+from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.data.memory import MemoryFeed
+from trainers.models.build import build_model
+from trainers.records import StageRecord
+from trainers.reporter import Silent
+from trainers.stage_store import StageStore
+from trainers.task import Task
+from trainers.training import Training
+
+LIKE = Task("like", "binary_cross_entropy", label="is_like")
+FINISH = Task("finish", "binary_cross_entropy", label="finish")
+MODEL = ModelSpec("shared_bottom", {"embedding_dim": 8, "bottom_units": [128, 64], "tower_units": [32]})
+WEIGHTS = (0.99, 0.9, 0.5)
+BATCH = 4096
+
+
+def run(levels: Sequence[Sequence[Task]], training: Training, folder: str, storage: str) -> tuple[StageRecord, ...]:
+    """One chain, in this process."""
+    feed = MemoryFeed(folder, [LIKE.label, FINISH.label], BATCH, training.seed)
+    spec = ChainSpec(tuple(tuple(level) for level in levels), MODEL, training, BATCH, feed.schema.fingerprint)
+    model = build_model(MODEL, feed.schema, spec.tasks, training.seed)
+    return run_chain(spec, model, feed, StageStore(storage), Silent())
+
+
+def table(rows: dict[str, list[tuple[float, float, float]]]) -> str:
+    """Markdown: means over seeds; the change of like with its standard error."""
+    lines = ["| | like | finish | change of like |", "|---|---|---|---|"]
+    for name, found in rows.items():
+        like, finish, change = (statistics.mean(column) for column in zip(*found, strict=True))
+        changes = [row[2] for row in found]
+        error = statistics.stdev(changes) / len(changes) ** 0.5 if len(changes) > 1 else float("nan")
+        lines.append(f"| {name} | {like:.4f} | {finish:.3f} | {change:+.4f} ± {error:.4f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", help="kuairand.parquet")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--storage", default="nmt-runs/kuairand-priority")
+    parser.add_argument("--variants", action="store_true", help="also the settings that were compared for the defaults")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    storage = str(Path(arguments.storage).absolute())
+    cache = Path(storage) / "data"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = str(prepare(arguments.path, cache))
+    default = Training()
+    variants = {"NMT, default settings": default}
+    if arguments.variants:
+        paper = replace(default, violation="absolute", measured_on="train", eta_lambda=0.1, retreats=0, backtracks=0)
+        variants["NMT, the paper's update: absolute, on train, rate 0.1, no retreats or backtracks"] = paper
+        variants["NMT, default without retreats"] = replace(default, retreats=0)
+        variants["NMT, default on train"] = replace(default, measured_on="train")
+    rows: dict[str, list[tuple[float, float, float]]] = {"like only": []}
+    for seed in range(arguments.seeds):
+        alone = None
+        for name, training in variants.items():
+            records = run([[LIKE], [FINISH]], replace(training, seed=seed), folder, storage)
+            first, last = records[0].metrics["test"], records[-1].metrics["test"]
+            if alone is None:
+                alone = first["like"]
+                rows["like only"].append((first["like"], first["finish"], 0.0))
+            rows.setdefault(name, []).append((last["like"], last["finish"], last["like"] - first["like"]))
+        assert alone is not None
+        for weight in WEIGHTS:
+            training = replace(default, method="weighted_sum", weights=(weight, 1 - weight), seed=seed)
+            (record,) = run([[LIKE, FINISH]], training, folder, storage)
+            test = record.metrics["test"]
+            name = f"fixed weights {weight:g} : {1 - weight:.2g}"
+            rows.setdefault(name, []).append((test["like"], test["finish"], test["like"] - alone))
+        print(f"after seed {seed}:\n{table(rows)}", file=sys.stderr, flush=True)
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
