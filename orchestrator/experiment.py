@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orchestrator.errors import RequestError
 from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.methods.names import is_constrained
 from trainers.registry import closest
 from trainers.task import Level, Task
 from trainers.training import Training
@@ -143,10 +144,10 @@ class Experiment(_Section):
         return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
 
     def chain(self, data_fingerprint: str) -> ChainSpec:
-        """What one chain of this experiment computes."""
+        """What one chain of this experiment computes; a method without priorities solves all tasks in one stage."""
         options = {key: value for key, value in self.model.items() if key != "name"}
         return ChainSpec(
-            levels=self.levels,
+            levels=self.levels if is_constrained(self.training.method) else (sum(self.levels, ()),),
             model=ModelSpec(self.model["name"], options),
             training=self.training,
             batch_size=self.data.batch_size,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import uuid
 from pathlib import Path
 
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 import torch
 
 from orchestrator.errors import RequestError
 from orchestrator.experiment import Experiment, Scaling
+from orchestrator.labels import OF_LISTS, missing_need, read_labels
 from trainers.chain_spec import ChainSpec
 from trainers.data.schema import SPLITS, Schema
 from trainers.models.build import build_model
@@ -24,7 +25,13 @@ def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) 
     Raises:
         RequestError: With everything that is wrong, one line each.
     """
-    problems = [*_splits(schema), *_labels(spec, schema, folder), *_components(spec), *_model(spec, schema)]
+    problems = [
+        *_splits(schema),
+        *_labels(spec, schema, folder),
+        *_components(spec),
+        *_model(spec, schema),
+        *_method(spec),
+    ]
     problems += _storage(experiment.storage)
     if problems:
         raise RequestError("\n".join(problems))
@@ -77,70 +84,51 @@ def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
                 f"{closest(task.label, schema.labels)}; labels there: {', '.join(schema.labels) or 'none'}"
             )
             continue
-        if task.loss == "pairwise_logistic" and schema.query is None:
+        of_lists = [name for name in (task.loss, task.metric) if name in OF_LISTS]
+        if of_lists and schema.query is None:
             problems.append(
-                f"tasks: {task.name!r} has a pairwise loss, which compares rows of one list, and the data has no query "
-                "column; use a row loss, or prepare the data with a query column"
+                f"tasks: {of_lists[0]} of task {task.name!r} compares rows of one list, and the data has no query "
+                "column; choose another, or prepare the data with a query column"
             )
         for split in SPLITS:
-            labelled, low, high = _label_range(Path(folder) / split, task.label)
-            if schema.examples.get(split) and labelled == 0:
+            labels = read_labels(Path(folder) / split, task.label, schema.labels[task.label])
+            if schema.examples.get(split) and labels.count == 0:
                 problems.append(
                     f"tasks: nobody labels task {task.name!r}: column {task.label!r} is empty in split {split!r}; "
                     "give it labels or leave the task out"
                 )
-            elif split != "test" and low is not None and low == high:
+            elif (need := missing_need(task.loss, labels)) is not None:
                 problems.append(
-                    f"tasks: task {task.name!r} has one class only: column {task.label!r} is {low:g} in every row of "
-                    f"split {split!r}; there is nothing to learn from it"
+                    f"tasks: {task.loss} of task {task.name!r} {need}; column {task.label!r} of split {split!r} has "
+                    f"{labels.range}"
                 )
-            elif task.loss == "binary_cross_entropy" and low is not None and not 0 <= low <= high <= 1:  # type: ignore[operator]
-                problems.append(
-                    f"tasks: binary_cross_entropy of task {task.name!r} needs labels in [0, 1]; column {task.label!r} "
-                    f"of split {split!r} has {low:g} to {high:g}"
-                )
+                break
     return problems
-
-
-def _label_range(folder: Path, column: str) -> tuple[int, float | None, float | None]:
-    """Labelled rows, lowest and highest label of a column, from the Parquet statistics: no row is read."""
-    labelled = 0
-    lows: list[float] = []
-    highs: list[float] = []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            metadata = pq.ParquetFile(path).metadata
-        except (OSError, ValueError) as error:
-            raise RequestError(
-                f"data: {path} is not a whole Parquet file ({error}); prepare the data set again"
-            ) from error
-        place = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).name == column)
-        for group in range(metadata.num_row_groups):
-            statistics = metadata.row_group(group).column(place).statistics
-            if statistics is None:
-                return 1, None, None  # written by another program; the trainers will see
-            labelled += metadata.row_group(group).num_rows - statistics.null_count
-            if statistics.has_min_max:
-                lows.append(statistics.min)
-                highs.append(statistics.max)
-    return labelled, min(lows, default=None), max(highs, default=None)
 
 
 def _components(spec: ChainSpec) -> list[str]:
     problems = []
     for task in spec.tasks:
+        place = f"tasks: loss {task.loss!r} of task {task.name!r}"
         try:
-            check_options(
-                f"tasks: loss {task.loss!r} of task {task.name!r}",
-                resolve("loss", task.loss, LOSSES),
-                task.options,
-                ("output", "label", "batch"),
-            )
+            loss = resolve("loss", task.loss, LOSSES)
+            check_options(place, loss, task.options, ("output", "label", "batch"))
+            inspect.signature(loss).bind(None, None, None, **task.options)
             if task.metric:
                 resolve("metric", task.metric, METRICS)
         except ValueError as error:
             problems.append(str(error))
+        except TypeError as error:
+            problems.append(f"{place} cannot be called with (output, label, batch) and its options: {error}")
     return problems
+
+
+def _method(spec: ChainSpec) -> list[str]:
+    try:
+        spec.check()
+    except (ValueError, ImportError) as error:
+        return [f"training: {error}"]
+    return []
 
 
 def _model(spec: ChainSpec, schema: Schema) -> list[str]:

@@ -13,24 +13,32 @@ from typing import Any
 
 MODELS: Mapping[str, str] = {
     "scorer": "trainers.models.scorer:Scorer",
+    "shared_bottom": "trainers.models.shared_bottom:SharedBottom",
 }
 """``model.name`` → an ``nn.Module`` built from ``(schema, tasks, **options)`` that maps a batch to task → output."""
 
 LOSSES: Mapping[str, str] = {
     "binary_cross_entropy": "trainers.losses.binary_cross_entropy:binary_cross_entropy",
+    "cross_entropy": "trainers.losses.cross_entropy:cross_entropy",
     "pairwise_logistic": "trainers.losses.pairwise_logistic:pairwise_logistic",
+    "squared_error": "trainers.losses.squared_error:squared_error",
 }
 """``loss`` of a task → a function ``(output, label, batch)`` that returns :class:`trainers.losses.samples.Samples`."""
 
 METRICS: Mapping[str, str] = {
+    "accuracy": "trainers.metrics.accuracy:Accuracy",
     "auc": "trainers.metrics.auc:AUC",
+    "grouped_auc": "trainers.metrics.grouped_auc:GroupedAUC",
     "pair_accuracy": "trainers.metrics.pair_accuracy:PairAccuracy",
+    "rmse": "trainers.metrics.rmse:RootMeanSquaredError",
 }
 """``metric`` of a task → a ``torchmetrics.Metric`` whose ``update`` takes ``(output, label, batch)``."""
 
 METRIC_OF_LOSS: Mapping[str, str] = {
     "binary_cross_entropy": "auc",
+    "cross_entropy": "accuracy",
     "pairwise_logistic": "pair_accuracy",
+    "squared_error": "rmse",
 }
 """Default metric of a task by its loss."""
 
@@ -54,11 +62,18 @@ def resolve(kind: str, name: str, table: Mapping[str, str]) -> Callable[..., Any
             "or your own as 'package.module:callable'"
         )
     try:
-        component = getattr(importlib.import_module(module_name), attribute)
+        module = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"{kind} {name!r} cannot be imported: {error}; is it on the Python path?") from error
+    except Exception as error:  # whatever a user's own module raises at its top level
+        raise ValueError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
+    try:
+        component = getattr(module, attribute)
     except AttributeError as error:
-        raise ValueError(f"{kind} {name!r}: module {module_name} has no {attribute!r}") from error
+        there = [word for word in vars(module) if not word.startswith("_")]
+        raise ValueError(
+            f"{kind} {name!r}: module {module_name} has no {attribute!r}{closest(attribute, there)}"
+        ) from error
     if not callable(component):
         raise ValueError(f"{kind} {name!r} is a {type(component).__name__}, not a callable")
     return component  # type: ignore[no-any-return]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,8 @@ from orchestrator import preflight
 from orchestrator.errors import RequestError
 from orchestrator.experiment import load
 from orchestrator.prepared_experiment import prepare
+from trainers.data.prepared import write
+from trainers.data.schema import SPLITS, Numeric, Schema
 
 from .conftest import Command
 
@@ -34,12 +37,25 @@ SETTINGS = [
     ("tasks.1.name=pay", "task names must differ, found pay more than once"),
     ("tasks.0.name=a/b", r"a task's name must be non-empty and without / \[ \], found 'a/b'"),
     ("tasks.0.tolerance=-0.1", r"tolerance must be a finite number of at least 0, found -0\.1"),
-    ("tasks.0.loss=hinge", "unknown loss 'hinge'; allowed: binary_cross_entropy, pairwise_logistic"),
+    ("tasks.0.loss=hinge", "unknown loss 'hinge'; allowed: binary_cross_entropy, cross_entropy, pairwise"),
+    ("tasks.0.loss=nowhere:loss", "loss 'nowhere:loss' cannot be imported: No module named 'nowhere'; is it on the Py"),
+    ("tasks.0.loss=math:sine", r"loss 'math:sine': module math has no 'sine' \(did you mean 'sin"),
+    ("tasks.0.loss=math:pi", "loss 'math:pi' is a float, not a callable"),
+    (
+        "tasks.0.loss=tests.trainers._own_losses:of_two_tensors",
+        r"of_two_tensors' of task 'pay' cannot be called with \(output, label, batch\) and its options: too many",
+    ),
+    ("tasks.0.metric=acuracy", r"unknown metric 'acuracy' \(did you mean 'accuracy'\?\); allowed: accuracy, auc"),
     ("tasks.0.label=paying", r"label 'paying' of task 'pay' is not in the data \(did you mean 'pay'\?\)"),
     ("tasks.2.label=unlabelled", "nobody labels task 'relevance': column 'unlabelled' is empty in split 'train'"),
-    ("tasks.2.label=constant", "task 'relevance' has one class only: column 'constant' is 1 in every row"),
+    (
+        "tasks.2.label=constant",
+        "pairwise_logistic of task 'relevance' needs two different labels or more, .* 'constant' .* has 1 in every row",
+    ),
     ("tasks.1.loss=binary_cross_entropy", r"needs labels in \[0, 1\]; column 'amount' of split 'train' has"),
+    ("tasks.1.loss=cross_entropy", "cross_entropy of task 'amount' needs classes, and the label is declared real-val"),
     ("tasks.0.options.margin=1", "unknown key 'margin' of tasks: loss 'pairwise_logistic'"),
+    ("tasks.0.options.output=1", "unknown key 'output' of tasks: loss 'pairwise_logistic'"),
     ("model=scorer", r"model: .*dictionary"),
     ("model.name=scoer", r"unknown model 'scoer' \(did you mean 'scorer'\?\)"),
     ("model.unit=[8]", r"unknown key 'unit' of model 'scorer' \(did you mean 'units'\?\); allowed: embed"),
@@ -106,18 +122,94 @@ def test_an_empty_split_is_refused(ranking_folder: Path, experiment_file: Path, 
         prepare(str(experiment_file), [f"data.path={folder}"], lambda line: None)
 
 
-def test_a_pairwise_loss_without_lists_is_refused(experiment_file: Path, tmp_path: Path) -> None:
-    rows = pa.table({"x": [0.0, 1.0] * 4, "pay": [0, 1] * 4, "split": ["train"] * 4 + ["valid"] * 2 + ["test"] * 2})
-    pq.write_table(rows, tmp_path / "rows.parquet")
+def declare(experiment_file: Path, folder: Path, **task: object) -> None:
+    """Change the experiment: one task on other prepared data."""
     content = yaml.safe_load(experiment_file.read_text())
-    content["data"] = {
-        "source": "experiments.data.table",
-        "path": str(tmp_path / "rows.parquet"),
-        "options": {"categorical": [], "numeric": ["x"], "labels": ["pay"]},
-    }
-    content["tasks"] = content["tasks"][:1]
+    content["data"] = {"path": str(folder)}
+    content["tasks"] = [{"name": "task", **task}]
     experiment_file.write_text(yaml.safe_dump(content))
-    with pytest.raises(RequestError, match="'pay' has a pairwise loss, which compares rows of one list"):
+
+
+def rows_labelled(folder: Path, values: Sequence[float | None], classes: int) -> Path:
+    """A prepared data set of rows, with these labels in every split; nobody has checked them."""
+    table = pa.table({"x": [float(i) for i in range(len(values))], "task": pa.array(values, pa.float32())})
+    schema = Schema(numeric={"x": Numeric()}, labels={"task": classes})
+    write(folder, schema, {split: [table.slice(0, 1), table.slice(1)] for split in SPLITS})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("task", "named"),
+    [
+        ({"loss": "pairwise_logistic"}, "pairwise_logistic"),
+        ({"loss": "binary_cross_entropy", "metric": "grouped_auc"}, "grouped_auc"),
+        ({"loss": "squared_error", "metric": "pair_accuracy"}, "pair_accuracy"),
+    ],
+)
+def test_what_compares_rows_of_a_list_needs_lists(
+    experiment_file: Path, tmp_path: Path, task: dict[str, str], named: str
+) -> None:
+    declare(experiment_file, rows_labelled(tmp_path / "rows", [0, 1, None], 2), **task)
+    with pytest.raises(RequestError) as refused:
+        prepare(str(experiment_file), [], lambda line: None)
+    assert str(refused.value) == (
+        f"tasks: {named} of task 'task' compares rows of one list, and the data has no query column; "
+        "choose another, or prepare the data with a query column"
+    )
+
+
+OWN_LOSS = "tests.trainers._own_losses:absolute_error"
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "values", "message"),
+    [
+        ("binary_cross_entropy", 2, [1, 1, None], "needs two different labels or more, there is nothing to learn"),
+        ("binary_cross_entropy", 2, [0, 1, 2], r"needs labels in [0, 1]; column 'task' of split 'train' has 0 to 2"),
+        ("cross_entropy", 3, [2, 2, None], "needs two different labels or more, there is nothing to learn from one"),
+        ("cross_entropy", 3, [0, 1, 3], "needs whole numbers from 0 to 2; column 'task' of split 'train' has 0 to 3"),
+        ("cross_entropy", 3, [-1, 1, 2], "needs whole numbers from 0 to 2; column 'task' of split 'train' has -1 to 2"),
+        ("cross_entropy", 3, [0, 2, 0.5, None], "needs whole numbers from 0 to 2, found 0.5; column 'task' of split"),
+        ("cross_entropy", 0, [0, 1, 2], "needs classes, and the label is declared real-valued; declare its number"),
+        ("squared_error", 0, [0, 1, float("inf")], "needs finite labels; column 'task' of split 'train' has 0 to inf"),
+        ("squared_error", 0, [float("-inf"), 1], "needs finite labels; column 'task' of split 'train' has -inf to 1"),
+    ],
+)
+def test_labels_that_a_loss_cannot_use_are_refused_once(
+    experiment_file: Path, tmp_path: Path, loss: str, classes: int, values: Sequence[float | None], message: str
+) -> None:
+    declare(experiment_file, rows_labelled(tmp_path / "rows", values, classes), loss=loss)
+    with pytest.raises(RequestError) as refused:
+        prepare(str(experiment_file), [], lambda line: None)
+    assert str(refused.value).startswith(f"tasks: {loss} of task 'task' {message}")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("loss", "classes", "values"),
+    [
+        ("binary_cross_entropy", 0, [0, 0.25, 1]),
+        ("cross_entropy", 3, [0, 1, None]),
+        ("cross_entropy", 2, [0, 1]),
+        ("squared_error", 0, [7, 7, None]),
+        ("squared_error", 2, [-0.5, 1e30]),
+        (OWN_LOSS, 2, [1, 1]),
+        (OWN_LOSS, 0, [-3, 5]),
+    ],
+)
+def test_labels_that_a_loss_can_use(
+    experiment_file: Path, tmp_path: Path, loss: str, classes: int, values: Sequence[float | None]
+) -> None:
+    declare(experiment_file, rows_labelled(tmp_path / "rows", values, classes), loss=loss)
+    assert prepare(str(experiment_file), [], lambda line: None).spec.tasks[0].loss == loss
+
+
+def test_options_of_an_own_loss(experiment_file: Path, tmp_path: Path) -> None:
+    folder = rows_labelled(tmp_path / "rows", [0, 1], 2)
+    declare(experiment_file, folder, loss=OWN_LOSS, options={"scale": 2.0})
+    assert prepare(str(experiment_file), [], lambda line: None).spec.tasks[0].options == {"scale": 2.0}
+    declare(experiment_file, folder, loss=OWN_LOSS, options={"scal": 2.0})
+    with pytest.raises(RequestError, match=r"unknown key 'scal' of .* \(did you mean 'scale'\?\)"):
         prepare(str(experiment_file), [], lambda line: None)
 
 

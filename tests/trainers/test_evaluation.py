@@ -131,3 +131,31 @@ def test_a_task_without_a_metric(rows_data: Prepared) -> None:
     found = evaluate(Price(), feed, "valid", tasks, TaskLosses(tasks))
     assert found.metrics == {}
     assert set(found.losses) == {"pay"}
+
+
+class ThreeClasses(nn.Module):
+    """Three logits of one task and a prediction of another, both functions of x alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        x = batch.numeric[:, 0]
+        return {"kind": torch.stack([x, -x, self.slope + 0 * x], 1), "size": self.slope * x}
+
+
+def test_a_task_of_classes_beside_one_of_real_labels(tmp_path: Path) -> None:
+    x, kind, size = [1.0, -1.0, 0.25, 2.0], [0.0, 2.0, 2.0, None], [1.0, None, 0.125, 3.0]
+    columns = {"x": x, "kind": pa.array(kind, pa.float32()), "size": pa.array(size, pa.float32())}
+    schema = Schema(numeric={"x": Numeric()}, labels={"kind": 3, "size": 0})
+    write(tmp_path / "data", schema, {split: [pa.table(columns)] for split in ("train", "valid", "test")})
+    tasks = (Task("kind", "cross_entropy"), Task("size", "squared_error"))
+    feed = MemoryFeed(str(tmp_path / "data"), ["kind", "size"], 8, 0)
+    found = evaluate(ThreeClasses(), feed, "valid", tasks, TaskLosses(tasks))
+    logits = [(1.0, -1.0, 0.5), (-1.0, 1.0, 0.5), (0.25, -0.25, 0.5)]
+    entropies = [math.log(sum(map(math.exp, row))) - row[y] for row, y in zip(logits, (0, 2, 2), strict=True)]
+    assert found.losses["kind"] == pytest.approx(sum(entropies) / 3, rel=1e-6)
+    assert found.losses["size"] == pytest.approx((0.5**2 + 0 + 2**2) / 3, rel=1e-6)
+    assert found.metrics == pytest.approx({"kind": 2 / 3, "size": math.sqrt(4.25 / 3)}, rel=1e-6)
+    assert found.samples == {"kind": 3, "size": 3}

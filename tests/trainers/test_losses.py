@@ -1,19 +1,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from tests.trainers._asserts import assert_close
+from tests.trainers._asserts import assert_close, no_host_synchronisation
 from tests.trainers._problems import binary, lists_batch, rows_batch
 from trainers.data.batch import Batch
 from trainers.losses.binary_cross_entropy import binary_cross_entropy
+from trainers.losses.cross_entropy import cross_entropy
 from trainers.losses.pairwise_logistic import pairwise_logistic
 from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
+from trainers.losses.squared_error import squared_error
+from trainers.losses.task_losses import TaskLosses, output_of
 from trainers.task import Task
 
 nan = math.nan
@@ -24,6 +27,10 @@ ROWS = sum(LENGTHS)
 def bce(score: float, label: float) -> float:
     probability = 1 / (1 + math.exp(-score))
     return -label * math.log(probability) - (1 - label) * math.log(1 - probability)
+
+
+def ce(logits: Sequence[float], label: int) -> float:
+    return -math.log(math.exp(logits[label]) / sum(math.exp(logit) for logit in logits))
 
 
 def pair_loss(preferred: float, other: float) -> float:
@@ -47,7 +54,8 @@ def naive_pairs(
 def random_labels(tasks: int, kind: str) -> Tensor:
     generator = torch.Generator().manual_seed(4)
     values = torch.randn(ROWS, tasks, generator=generator)
-    labels = (values > 0).float() if kind == "binary" else (values * 2).round()  # with ties
+    kinds = {"binary": values > 0, "real": (values * 2).round(), "classes": (values * 2).round().clamp(-1, 2) + 1}
+    labels = kinds[kind].float()  # real ones with ties; four classes
     labels[torch.rand(ROWS, tasks, generator=generator) < 0.2] = nan
     return labels
 
@@ -151,10 +159,146 @@ class TestPairwiseLogistic:
             pairwise_logistic(torch.zeros(2, 1), label, rows_batch(label))
 
 
-def squared_error(output: Tensor, label: Tensor, batch: Batch, scale: float = 1.0) -> Samples:
-    """A user's own loss."""
-    labelled = ~label.isnan()
-    return Samples(scale * (output.expand_as(label) - label.nan_to_num()) ** 2 * labelled, labelled.to(output.dtype))
+class TestCrossEntropy:
+    def test_of_rows(self) -> None:
+        label = torch.tensor([[2.0, nan], [0.0, 1.0], [nan, nan]])
+        output = torch.randn(3, 2, 3, dtype=torch.float64)
+        samples = cross_entropy(output, label, rows_batch(label))
+        first, second = output[0].tolist(), output[1].tolist()
+        assert_close(samples.sums, [[ce(first[0], 2), 0.0], [ce(second[0], 0), ce(second[1], 1)], [0.0, 0.0]], 1e-12)
+        assert samples.counts.tolist() == [[1, 0], [1, 1], [0, 0]]
+
+    def test_inside_lists(self) -> None:
+        label, output = random_labels(2, "classes"), torch.randn(ROWS, 2, 4, dtype=torch.float64)
+        samples = cross_entropy(output, label, lists_batch(label, LENGTHS))
+        start = 0
+        for example, length in enumerate(LENGTHS):
+            for task in range(2):
+                rows = [i for i in range(start, start + length) if not label[i, task].isnan()]
+                total = sum(ce(output[i, task].tolist(), int(label[i, task])) for i in rows)
+                assert_close(samples.sums[example, task], total, 1e-12)
+                assert int(samples.counts[example, task]) == len(rows)
+            start += length
+
+    def test_one_row_of_logits_of_several_tasks(self) -> None:
+        label = random_labels(3, "classes")
+        output = torch.randn(ROWS, 1, 4, dtype=torch.float64)
+        shared = cross_entropy(output, label, rows_batch(label))
+        separate = cross_entropy(output.repeat(1, 3, 1), label, rows_batch(label))
+        assert_close(shared.sums, separate.sums, 1e-14)
+        assert torch.equal(shared.counts, separate.counts)
+
+    def test_of_two_classes_is_the_binary_one_of_their_difference(self) -> None:
+        label, output = random_labels(2, "binary"), torch.randn(ROWS, 2, 2, dtype=torch.float64)
+        batch = rows_batch(label)
+        difference = output[..., 1] - output[..., 0]
+        assert_close(
+            cross_entropy(output, label, batch).sums, binary_cross_entropy(difference, label, batch).sums, 1e-12
+        )
+
+    def test_gradient(self) -> None:
+        """softmax(s) − one-hot(y), and nothing where there is no label."""
+        label = torch.tensor([[1.0], [nan]])
+        output = torch.tensor([[[0.0, math.log(3), 0.0]], [[5.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
+        cross_entropy(output, label, rows_batch(label)).sums.sum().backward()
+        assert output.grad is not None
+        assert_close(output.grad, [[[0.2, 0.6 - 1, 0.2]], [[0.0, 0.0, 0.0]]], 1e-12)
+
+    def test_extreme_logits(self) -> None:
+        label = torch.tensor([[1.0], [nan]])
+        output = torch.tensor([[[1e4, 0.0]], [[-3e38, 3e38]]], requires_grad=True)
+        samples = cross_entropy(output, label, rows_batch(label))
+        assert samples.sums.tolist() == [[1e4], [0.0]]
+        samples.sums.sum().backward()
+        assert output.grad is not None
+        assert output.grad.tolist() == [[[1.0, -1.0]], [[0.0, 0.0]]]
+
+    def test_one_logit_per_row_is_refused(self) -> None:
+        label = torch.tensor([[1.0], [0.0]])
+        with pytest.raises(ValueError, match=r"shape \(rows, classes\), and the model's has shape \(2,\)"):
+            cross_entropy(torch.zeros(2, 1), label, rows_batch(label))
+
+
+class TestSquaredError:
+    def test_of_rows(self) -> None:
+        label = torch.tensor([[1.5, nan], [-2.0, 0.25], [nan, nan]])
+        output = torch.tensor([[1.0, 9.0], [2.0, 0.0], [7.0, -7.0]], dtype=torch.float64)
+        samples = squared_error(output, label, rows_batch(label))
+        assert samples.sums.tolist() == [[0.25, 0.0], [16.0, 0.0625], [0.0, 0.0]]
+        assert samples.counts.tolist() == [[1, 0], [1, 1], [0, 0]]
+
+    def test_inside_lists(self) -> None:
+        label, output = random_labels(2, "real"), torch.randn(ROWS, 2, dtype=torch.float64)
+        samples = squared_error(output, label, lists_batch(label, LENGTHS))
+        start = 0
+        for example, length in enumerate(LENGTHS):
+            for task in range(2):
+                rows = [i for i in range(start, start + length) if not label[i, task].isnan()]
+                total = sum((float(output[i, task]) - float(label[i, task])) ** 2 for i in rows)
+                assert_close(samples.sums[example, task], total, 1e-12)
+                assert int(samples.counts[example, task]) == len(rows)
+            start += length
+
+    def test_one_prediction_of_several_tasks(self) -> None:
+        label, output = random_labels(3, "real"), torch.randn(ROWS, 1, dtype=torch.float64)
+        shared = squared_error(output, label, rows_batch(label))
+        separate = squared_error(output.repeat(1, 3), label, rows_batch(label))
+        assert torch.equal(shared.sums, separate.sums)
+        assert torch.equal(shared.counts, separate.counts)
+
+    def test_gradient_where_there_is_no_label(self) -> None:
+        """The square of such a row may be beyond the largest number: infinity times 0 would be NaN."""
+        label = torch.tensor([[1.0], [nan]])
+        output = torch.tensor([[3.0], [1e30]], requires_grad=True)
+        samples = squared_error(output, label, rows_batch(label))
+        samples.sums.sum().backward()
+        assert samples.sums.tolist() == [[4.0], [0.0]]
+        assert output.grad is not None
+        assert output.grad.tolist() == [[4.0], [0.0]]
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+def test_a_worker_without_rows_has_no_samples_and_no_gradient(loss: Callable[..., Samples]) -> None:
+    output = torch.zeros((0, 2, 3) if loss is cross_entropy else (0, 2), requires_grad=True)
+    samples = loss(output, torch.zeros(0, 2), rows_batch(torch.zeros(0, 2)))
+    assert samples.sums.shape == samples.counts.shape == (0, 2)
+    total = samples.sums.sum()
+    total.backward()
+    assert float(total.detach()) == 0.0
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+def test_an_output_that_is_no_number_shows_where_there_is_a_label(loss: Callable[..., Samples]) -> None:
+    label = torch.tensor([[1.0], [0.0], [nan]])
+    output = torch.zeros((3, 1, 2) if loss is cross_entropy else (3, 1))
+    output[1:] = nan
+    assert loss(output, label, rows_batch(label)).sums.isnan().tolist() == [[False], [True], [False]]
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
+@pytest.mark.parametrize("lists", [False, True])
+def test_nobody_waits_for_the_device(loss: Callable[..., Samples], lists: bool) -> None:
+    label = random_labels(2, "binary")
+    output = torch.randn((ROWS, 2, 3) if loss is cross_entropy else (ROWS, 2))
+    batch = lists_batch(label, LENGTHS) if lists else rows_batch(label)
+    with no_host_synchronisation(output, label, batch) as copies:
+        assert loss(*copies).sums.shape == (len(LENGTHS) if lists else ROWS, 2)
+
+
+@pytest.mark.parametrize("loss", [binary_cross_entropy, squared_error, pairwise_logistic])
+def test_a_row_of_logits_is_refused_where_one_value_is_needed(loss: Callable[..., Samples]) -> None:
+    label = torch.tensor([[1.0], [0.0]])
+    with pytest.raises(ValueError, match=r"one value per row is needed, and the model gives 2 for each; .*cross_entr"):
+        loss(torch.zeros(2, 1, 2), label, lists_batch(label, (2,)))
+
+
+SHAPES: list[tuple[int, ...]] = []
+
+
+def noted_cross_entropy(output: Tensor, label: Tensor, batch: Batch) -> Samples:
+    """A loss that notes the shapes of the outputs it is called with."""
+    SHAPES.append(tuple(output.shape))
+    return cross_entropy(output, label, batch)
 
 
 class TestTaskLosses:
@@ -190,13 +334,41 @@ class TestTaskLosses:
         assert_close(shared.sums, separate.sums, 1e-12)
         assert torch.equal(shared.counts, separate.counts)
 
-    def test_own_loss_with_options(self) -> None:
-        path = f"{__name__}:squared_error"
-        tasks = (Task("a", path), Task("b", path, options={"scale": 10.0}))
-        label = torch.tensor([[1.0, 1.0], [nan, 0.0]])
-        outputs = {"a": torch.zeros(2), "b": torch.zeros(2)}
-        samples = TaskLosses(tasks)(outputs, rows_batch(label), tasks)
-        assert samples.sums.tolist() == [[1.0, 10.0], [0.0, 0.0]]
+    def test_one_loss_with_outputs_of_different_widths(self) -> None:
+        """Tasks of 3, 4 and 3 classes and one of a single value: outputs of different shapes cannot be stacked."""
+        tasks = (Task("a", "cross_entropy"), Task("b", "cross_entropy"), Task("c", "cross_entropy"), binary("d"))
+        label = torch.cat([random_labels(3, "classes").clamp(max=2), random_labels(1, "binary")], 1)
+        batch = lists_batch(label, LENGTHS)
+        outputs = {name: torch.randn(ROWS, n, dtype=torch.float64) for name, n in {"a": 3, "b": 4, "c": 3}.items()}
+        outputs["d"] = torch.randn(ROWS, dtype=torch.float64)
+        losses = TaskLosses(tasks)
+        for order in ((0, 1, 2, 3), (3, 1, 2, 0), (2, 0)):
+            samples = losses(outputs, batch, [tasks[column] for column in order])
+            for place, column in enumerate(order):
+                output, column_label = outputs[tasks[column].name][:, None], label[:, column : column + 1]
+                loss = binary_cross_entropy if column == 3 else cross_entropy
+                one = loss(output, column_label, batch)
+                assert_close(samples.sums[:, place], one.sums[:, 0], 1e-12)
+                assert torch.equal(samples.counts[:, place], one.counts[:, 0])
+
+    def test_tasks_alike_are_evaluated_together(self) -> None:
+        tasks = [Task(name, f"{__name__}:noted_cross_entropy") for name in "abc"]
+        losses, label = TaskLosses(tasks), torch.zeros(2, 3)
+        outputs = {"a": torch.zeros(2, 3), "b": torch.zeros(2, 5), "c": torch.zeros(2, 3)}
+        SHAPES.clear()
+        losses(outputs, rows_batch(label), tasks)
+        assert SHAPES == [(2, 2, 3), (2, 1, 5)]
+        SHAPES.clear()
+        losses(dict.fromkeys("abc", outputs["a"]), rows_batch(label), tasks)
+        assert SHAPES == [(2, 1, 3)]
+
+    def test_outputs_in_the_shapes_that_losses_and_metrics_read(self) -> None:
+        batch = rows_batch(torch.zeros(2, 2))
+        tasks = (Task("a", "cross_entropy"), Task("b", "cross_entropy"))
+        logits = torch.randn(2, 3)
+        assert output_of({"a": logits, "b": logits}, tasks, batch).shape == (2, 1, 3)
+        assert output_of({"a": logits, "b": logits.clone()}, tasks, batch).shape == (2, 2, 3)
+        assert torch.equal(output_of({"a": logits}, tasks[:1], batch).squeeze(1), logits)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_precision_outputs_are_measured_in_single(self, dtype: torch.dtype) -> None:
@@ -224,3 +396,58 @@ class TestTaskLosses:
             ValueError, match=r"unknown loss 'binary_cross_entropie' \(did you mean 'binary_cross_entropy'"
         ):
             TaskLosses([task])
+
+
+OWN = "tests.trainers._own_losses"
+
+
+class TestOwnLoss:
+    def evaluate(self, path: str, **options: float) -> Samples:
+        tasks = (Task("a", path), Task("b", path, options=options))
+        label = torch.tensor([[1.0, 1.0], [nan, 0.0]])
+        return TaskLosses(tasks)({"a": torch.zeros(2), "b": torch.zeros(2)}, rows_batch(label), tasks)
+
+    def test_with_options(self) -> None:
+        samples = self.evaluate(f"{OWN}:absolute_error", scale=10.0)
+        assert samples.sums.tolist() == [[1.0, 10.0], [0.0, 0.0]]
+        assert samples.counts.tolist() == [[1.0, 1.0], [0.0, 1.0]]
+
+    def test_has_no_metric_of_its_own(self) -> None:
+        assert Task("a", f"{OWN}:absolute_error").metric == ""
+        assert Task("a", f"{OWN}:absolute_error", metric="rmse").metric == "rmse"
+
+    @pytest.mark.parametrize(
+        ("loss", "message"),
+        [
+            ("mean_error", r"loss '.*:mean_error' of 'a', 'b': a loss returns .*Samples, .* = \(2, 2\); found Tensor"),
+            ("total_error", r"of 'a', 'b': .* of shape \(examples, tasks\) = \(2, 2\); found \[\(2,\), \(2,\)\]"),
+            ("picky", r"loss '.*:picky' of 'a', 'b': wants positive outputs, found 0"),
+            ("absolut_error", r"module .*_own_losses has no 'absolut_error' \(did you mean 'absolute_error'\?\)"),
+            ("NO_FUNCTION", "is a float, not a callable"),
+        ],
+    )
+    def test_that_is_wrong(self, loss: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            self.evaluate(f"{OWN}:{loss}")
+
+    @pytest.mark.parametrize(
+        ("code", "message"),
+        [
+            ("import nowhere", "cannot be imported: No module named 'nowhere'; is it on the Python path"),
+            (
+                "import math\nmath.nothing",
+                "cannot be imported: AttributeError: module 'math' has no attribute 'nothing",
+            ),
+            ("def loss(:", "cannot be imported: SyntaxError: "),
+        ],
+    )
+    def test_in_a_broken_module(self, code: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "broken_losses.py").write_text(code)
+        monkeypatch.syspath_prepend(tmp_path)
+        with pytest.raises(ValueError, match=f"loss 'broken_losses:loss' {message}"):
+            TaskLosses([Task("a", "broken_losses:loss")])
+
+    @pytest.mark.parametrize("path", ["nowhere.at_all:loss", ":loss", ".losses:loss"])
+    def test_in_no_module(self, path: str) -> None:
+        with pytest.raises(ValueError, match=f"loss '{path}' cannot be imported"):
+            TaskLosses([Task("a", path)])

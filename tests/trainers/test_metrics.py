@@ -8,8 +8,12 @@ import torch
 from torch import Tensor
 
 from tests.trainers._problems import lists_batch, rows_batch
+from trainers.metrics.accuracy import Accuracy
 from trainers.metrics.auc import AUC
+from trainers.metrics.grouped_auc import GroupedAUC
 from trainers.metrics.pair_accuracy import PairAccuracy
+from trainers.metrics.rmse import RootMeanSquaredError
+from trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, resolve
 
 nan = math.nan
 
@@ -57,6 +61,11 @@ class TestAUC:
         full = torch.tensor([1.0, -1.0, 2.0]), torch.tensor([1.0, 0.0, 1.0])
         assert auc(empty, full, empty) == 1.0
 
+    @pytest.mark.parametrize("labels", [[0.3, 0.9, 1.0, 0.0], [0.0, 1.0, 2.0, 1.0]])
+    def test_labels_of_no_two_classes(self, labels: list[float]) -> None:
+        """Probabilities and further classes are not rounded to 0 and 1: there is no AUC of them."""
+        assert math.isnan(auc((torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor(labels))))
+
     def test_reversed_scores(self) -> None:
         assert auc((torch.tensor([-2.0, 3.0]), torch.tensor([1.0, 0.0]))) == 0.0
 
@@ -101,3 +110,164 @@ class TestPairAccuracy:
 
     def test_without_pairs_it_is_undefined(self) -> None:
         assert math.isnan(self.measure(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]), (2,)))
+
+
+def naive_grouped_auc(score: Sequence[float], label: Sequence[float], lengths: Sequence[int]) -> float:
+    """Mean over the lists with both classes, weighted by labelled rows."""
+    total = weight = start = 0.0
+    for length in lengths:
+        rows = [i for i in range(int(start), int(start) + length) if not math.isnan(label[i])]
+        if {label[i] for i in rows} == {0, 1}:
+            total += len(rows) * naive_auc([score[i] for i in rows], [label[i] for i in rows])
+            weight += len(rows)
+        start += length
+    return total / weight
+
+
+class TestGroupedAUC:
+    def measure(self, *parts: tuple[Tensor, Tensor, Sequence[int]]) -> float:
+        metric = GroupedAUC()
+        for score, label, lengths in parts:
+            metric.update(score, label, lists_batch(label[:, None], lengths, spare=1))
+        return float(metric.compute())
+
+    @pytest.mark.parametrize("ties", [False, True])
+    def test_against_loops(self, ties: bool) -> None:
+        lengths = (40, 1, 25, 2, 90, 30)
+        score = torch.randn(188)
+        label = (score + torch.randn(188) > 0).float()
+        label[::7] = nan
+        label[66:68] = torch.tensor([1.0, 0.0])
+        label[-30:] = 1.0
+        if ties:
+            score = score.round()
+        expected = naive_grouped_auc(score.tolist(), label.tolist(), lengths)
+        assert 0.6 < expected < 0.95
+        assert self.measure((score, label, lengths)) == pytest.approx(expected, abs=1e-12)
+        parts = (score[:66], label[:66], lengths[:3]), (score[66:], label[66:], lengths[3:])
+        assert self.measure(*parts) == pytest.approx(expected, abs=1e-12)
+
+    def test_weights_are_labelled_rows(self) -> None:
+        """Lists of 2 and 4 labelled rows with AUC 1 and 5/8; an unlabelled row and a list of one class are out."""
+        score = torch.tensor([2.0, 1.0, 9.0, 1.0, 2.0, 3.0, 3.0, 5.0, 6.0])
+        label = torch.tensor([1.0, 0.0, nan, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
+        assert self.measure((score, label, (3, 4, 2))) == pytest.approx((2 * 1 + 4 * 0.625) / 6, abs=1e-12)
+
+    def test_of_one_list_is_the_auc(self) -> None:
+        score, label = torch.randn(60), torch.randint(0, 2, (60,)).float()
+        assert self.measure((score, label, (60,))) == pytest.approx(auc((score, label)), abs=1e-6)
+
+    def test_other_lists_do_not_matter(self) -> None:
+        """What tells users apart, but not a user's rows, is worth nothing."""
+        score = torch.tensor([-9.0, -9.0, -9.0, 9.0, 9.0, 9.0])
+        label = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
+        assert auc((score, label)) == pytest.approx(6 / 9)
+        assert self.measure((score, label, (3, 3))) == 0.5
+
+    def test_scores_that_single_precision_tells_apart(self) -> None:
+        score = torch.tensor([1e30, 2e30, -1e30, 1.0, 1.0 + 2**-23])
+        label = torch.tensor([0.0, 1.0, 0.0, 0.0, 1.0])
+        assert self.measure((score, label, (3, 2))) == 1.0
+
+    @pytest.mark.parametrize("labels", [[1.0, 1.0], [0.0, 0.0], [nan, 1.0], [nan, nan]])
+    def test_without_both_classes_it_is_undefined(self, labels: list[float]) -> None:
+        assert math.isnan(self.measure((torch.tensor([1.0, 0.0]), torch.tensor(labels), (2,))))
+        assert math.isnan(self.measure((torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]), (1, 1))))
+
+    def test_a_nan_score_is_not_ranked(self) -> None:
+        both = torch.tensor([0.0, 1.0, 0.0])
+        assert math.isnan(self.measure((torch.tensor([1.0, nan, 0.0]), both, (3,))))
+        unlabelled = torch.tensor([0.0, nan, 1.0])
+        assert self.measure((torch.tensor([1.0, nan, 2.0]), unlabelled, (3,))) == 1.0
+
+    def test_further_classes_make_it_undefined(self) -> None:
+        assert math.isnan(self.measure((torch.tensor([1.0, 2.0, 3.0]), torch.tensor([0.0, 1.0, 2.0]), (3,))))
+
+    def test_without_lists(self) -> None:
+        label = torch.tensor([1.0, 0.0])
+        with pytest.raises(
+            ValueError, match="grouped_auc compares rows of one list, and this data set has no query col"
+        ):
+            GroupedAUC().update(label, label, rows_batch(label[:, None]))
+
+
+class TestAccuracy:
+    def measure(self, *parts: tuple[Tensor, Tensor]) -> float:
+        metric = Accuracy()
+        for output, label in parts:
+            metric.update(output, label, rows_batch(label[:, None]))
+        return float(metric.compute())
+
+    def test_of_one_logit_against_loops(self) -> None:
+        output, label = torch.randn(50), torch.randint(0, 2, (50,)).float()
+        label[::6] = nan
+        right = [(s > 0) == (y == 1) for s, y in zip(output.tolist(), label.tolist(), strict=True) if y == y]
+        assert self.measure((output, label)) == pytest.approx(sum(right) / len(right), abs=1e-15)
+
+    def test_of_classes_against_loops(self) -> None:
+        output, label = torch.randn(50, 4), torch.randint(0, 4, (50,)).float()
+        label[::6] = nan
+        rows = zip(output.tolist(), label.tolist(), strict=True)
+        right = [max(range(4), key=logits.__getitem__) == y for logits, y in rows if y == y]
+        assert 0 < sum(right) < len(right)
+        assert self.measure((output, label)) == pytest.approx(sum(right) / len(right), abs=1e-15)
+        parts = (output[:7], label[:7]), (output[7:], label[7:])
+        assert self.measure(*parts) == pytest.approx(sum(right) / len(right), abs=1e-15)
+
+    def test_logits_that_look_like_probabilities(self) -> None:
+        """0.3 is above 0, whatever the other logits of its minibatch are."""
+        assert self.measure((torch.tensor([0.3, 0.4]), torch.tensor([1.0, 1.0]))) == 1.0
+
+    def test_classes_that_never_occur_do_not_matter(self) -> None:
+        """Rows count alike; a mean over classes would be (0 + 1) / 2."""
+        output = torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 4)
+        assert self.measure((output, torch.tensor([1.0, 1.0, 1.0, 2.0]))) == 0.75
+
+    @pytest.mark.parametrize("shape", [(3,), (3, 4)])
+    def test_undefined(self, shape: tuple[int, ...]) -> None:
+        output, label = torch.randn(shape), torch.tensor([0.0, 1.0, nan])
+        assert math.isnan(self.measure((output, torch.full((3,), nan))))
+        broken = output.clone()
+        broken.view(-1)[0] = nan
+        assert math.isnan(self.measure((broken, label)))
+        assert self.measure((broken.flip(0), label)) == self.measure((output.flip(0), label))  # the row has no label
+
+
+class TestRootMeanSquaredError:
+    def measure(self, *parts: tuple[Tensor, Tensor]) -> float:
+        metric = RootMeanSquaredError()
+        for output, label in parts:
+            metric.update(output, label, rows_batch(label[:, None]))
+        return float(metric.compute())
+
+    def test_against_loops(self) -> None:
+        output, label = torch.randn(50), torch.randn(50)
+        label[::6] = nan
+        squares = [(s - y) ** 2 for s, y in zip(output.tolist(), label.tolist(), strict=True) if y == y]
+        expected = math.sqrt(sum(squares) / len(squares))
+        assert self.measure((output, label)) == pytest.approx(expected, rel=1e-14)
+        assert self.measure((output[:9], label[:9]), (output[9:], label[9:])) == pytest.approx(expected, rel=1e-14)
+
+    def test_sums_are_in_double_precision(self) -> None:
+        """In single precision, 2²⁴ + 1 is 2²⁴: the rows after the first would be lost."""
+        first = torch.tensor([4096.0]), torch.tensor([0.0])
+        later = torch.ones(1), torch.zeros(1)
+        assert self.measure(first, *[later] * 15) == math.sqrt((2**24 + 15) / 16)
+
+    def test_undefined(self) -> None:
+        assert math.isnan(self.measure((torch.randn(2), torch.tensor([nan, nan]))))
+        assert math.isnan(self.measure((torch.tensor([nan, 1.0]), torch.zeros(2))))
+        assert self.measure((torch.tensor([nan, 3.0]), torch.tensor([nan, 0.0]))) == 3.0
+
+
+@pytest.mark.parametrize("name", ["auc", "grouped_auc", "pair_accuracy", "rmse"])
+def test_a_row_of_logits_is_refused_where_one_value_is_needed(name: str) -> None:
+    label = torch.tensor([1.0, 0.0])
+    with pytest.raises(ValueError, match="one value per row is needed, and the model gives 3 for each"):
+        resolve("metric", name, METRICS)().update(torch.zeros(2, 3), label, lists_batch(label[:, None], (2,)))
+
+
+def test_every_loss_has_a_default_metric() -> None:
+    assert list(METRIC_OF_LOSS) == list(LOSSES)
+    assert set(METRIC_OF_LOSS.values()) <= set(METRICS)
+    assert (METRIC_OF_LOSS["cross_entropy"], METRIC_OF_LOSS["squared_error"]) == ("accuracy", "rmse")

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.data.batch import Batch
+from trainers.losses.one_value import one_value
 from trainers.losses.samples import Samples
 
 
@@ -34,13 +35,14 @@ def pairs(output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         of list e preferred to item j, shape ``(examples, longest, longest, tasks)``.
 
     Raises:
-        ValueError: The data has no query column.
+        ValueError: The data has no query column, or there are several values for each row of a task.
     """
     if batch.query is None or batch.position is None:
         raise ValueError(
             "a pairwise loss or metric compares rows of one list, and this data set has no query column; "
             "name the column that groups rows when preparing the data"
         )
+    output = one_value(output, label)
     shape = (batch.examples, batch.longest)
     score = output.new_zeros(*shape, output.shape[-1]).index_put((batch.query, batch.position), output)
     padded = label.new_full((*shape, label.shape[-1]), float("nan"))

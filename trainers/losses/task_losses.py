@@ -15,7 +15,7 @@ from trainers.task import Task
 
 
 class TaskLosses:
-    """Evaluates tasks that share a loss in one call, whatever their number.
+    """Evaluates tasks that share a loss, its options and the shape of their outputs in one call, whatever their number.
 
     Args:
         tasks: Tasks in the order of the columns of ``Batch.labels``.
@@ -28,6 +28,7 @@ class TaskLosses:
         self.tasks = tuple(tasks)
         self._column = {task.name: column for column, task in enumerate(self.tasks)}
         self._loss = {task.name: partial(resolve("loss", task.loss, LOSSES), **task.options) for task in tasks}
+        self._kind = {task.name: f"{task.loss} {sorted(task.options.items())!r}" for task in tasks}
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
         """Samples of ``tasks``, shape ``(examples, len(tasks))``, in their order.
@@ -38,11 +39,13 @@ class TaskLosses:
             tasks: Which tasks to evaluate, a part of the chain's.
 
         Raises:
-            ValueError: The model has no output for a task, or one of the wrong length.
+            ValueError: The model has no output for a task, or one of a shape that the loss cannot use; or the loss
+                does not return samples.
         """
-        groups: dict[tuple[str, str], list[int]] = {}
+        groups: dict[tuple[str, torch.Size], list[int]] = {}
         for place, task in enumerate(tasks):
-            groups.setdefault((task.loss, repr(sorted(task.options.items()))), []).append(place)
+            shape = _output(outputs, task, batch).shape[1:]  # outputs of one group are stacked
+            groups.setdefault((self._kind[task.name], shape), []).append(place)
         if len(groups) == 1:
             return self._group(outputs, batch, tasks)
         sums: list[Tensor] = [torch.empty(0)] * len(tasks)
@@ -57,7 +60,18 @@ class TaskLosses:
         columns = [self._column[task.name] for task in tasks]
         contiguous = columns == list(range(columns[0], columns[0] + len(columns)))
         label = batch.labels[:, columns[0] : columns[0] + len(columns)] if contiguous else batch.labels[:, columns]
-        samples: Samples = self._loss[tasks[0].name](output_of(outputs, tasks, batch), label, batch)
+        output = output_of(outputs, tasks, batch)
+        try:
+            samples = self._loss[tasks[0].name](output, label, batch)
+        except ValueError as error:
+            raise ValueError(f"{_names(tasks)}: {error}") from error
+        shape = (batch.examples, len(tasks))
+        if not isinstance(samples, Samples) or any(tuple(part.shape) != shape for part in samples):
+            found = [tuple(part.shape) for part in samples] if isinstance(samples, Samples) else type(samples).__name__
+            raise ValueError(
+                f"{_names(tasks)}: a loss returns trainers.losses.samples.Samples, sums and counts of shape "
+                f"(examples, tasks) = {shape}; found {found}"
+            )
         return samples
 
 
@@ -71,16 +85,23 @@ def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch
     Raises:
         ValueError: The model has no output for a task, or one of the wrong length.
     """
-    for task in tasks:
-        if task.name not in outputs:
-            raise ValueError(f"the model has no output for task {task.name!r}; its outputs are {list(outputs)}")
-        shape = outputs[task.name].shape
-        if shape[:1] != (batch.rows,) or shape[1:] == (1,):
-            raise ValueError(
-                f"the model's output for task {task.name!r} has shape {tuple(outputs[task.name].shape)}, "
-                f"expected one value or row of logits for each of {batch.rows} rows"
-            )
-    first = outputs[tasks[0].name]
-    shared = all(outputs[task.name] is first for task in tasks)
-    output = first.unsqueeze(1) if shared else torch.stack([outputs[task.name] for task in tasks], 1)
+    found = [_output(outputs, task, batch) for task in tasks]
+    shared = all(output is found[0] for output in found)
+    output = found[0].unsqueeze(1) if shared else torch.stack(found, 1)
     return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
+
+
+def _output(outputs: Mapping[str, Tensor], task: Task, batch: Batch) -> Tensor:
+    if task.name not in outputs:
+        raise ValueError(f"the model has no output for task {task.name!r}; its outputs are {list(outputs)}")
+    output = outputs[task.name]
+    if output.shape[:1] != (batch.rows,) or output.shape[1:] == (1,):
+        raise ValueError(
+            f"the model's output for task {task.name!r} has shape {tuple(output.shape)}, "
+            f"expected one value or row of logits for each of {batch.rows} rows"
+        )
+    return output
+
+
+def _names(tasks: Sequence[Task]) -> str:
+    return f"loss {tasks[0].loss!r} of {', '.join(repr(task.name) for task in tasks)}"

@@ -9,6 +9,7 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from trainers.data.batch import Batch
+from trainers.losses.one_value import one_value
 
 
 class AUC(Metric):
@@ -30,13 +31,15 @@ class AUC(Metric):
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch: ``output`` of shape ``(rows,)``, ``label`` 0, 1 or NaN (missing)."""
         labelled = ~label.isnan()
-        self.outputs.append(output[labelled])
+        self.outputs.append(one_value(output, label)[labelled])
         self.labels.append(label[labelled])
 
     def compute(self) -> Tensor:
-        """The AUC; NaN when fewer than two classes were seen, or a score is not a number."""
-        outputs, labels = dim_zero_cat(self.outputs), dim_zero_cat(self.labels).long()
-        if len(labels) == 0 or labels.min() == labels.max() or outputs.isnan().any():
+        """The AUC; NaN when the labels seen are not 0 and 1, both and no other, or a score is not a number."""
+        outputs, labels = dim_zero_cat(self.outputs), dim_zero_cat(self.labels)
+        positive, negative = labels == 1, labels == 0
+        both_and_no_other = positive.any() and negative.any() and (positive | negative).all()
+        if not both_and_no_other or outputs.isnan().any():
             return torch.tensor(float("nan"), device=labels.device)
         values, ranks = outputs.unique(return_inverse=True)
-        return binary_auroc(ranks.double() / max(1, len(values) - 1), labels, validate_args=False)
+        return binary_auroc(ranks.double() / max(1, len(values) - 1), positive.long(), validate_args=False)

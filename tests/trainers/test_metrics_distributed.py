@@ -1,0 +1,92 @@
+"""Every metric on two workers: the value of the pooled rows, whatever each worker saw of them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers._problems import lists_batch
+from tests.trainers._workers import Workers
+from trainers.data.batch import Batch
+from trainers.registry import METRICS, resolve
+
+LENGTHS = (4, 7, 1, 9, 5, 6)
+CLASSES = 3
+
+
+def pooled(name: str) -> tuple[Tensor, Tensor]:
+    """Output and label of every row; about a fifth of the labels are missing."""
+    generator = torch.Generator().manual_seed(7)
+    rows = sum(LENGTHS)
+    classes = CLASSES if name == "accuracy" else 2
+    output = torch.randn((rows, CLASSES) if name == "accuracy" else (rows,), generator=generator)
+    label = torch.randint(0, classes, (rows,), generator=generator).float()
+    if name == "rmse":
+        label = torch.randn(rows, generator=generator)
+    label[torch.rand(rows, generator=generator) < 0.2] = math.nan
+    return output, label
+
+
+def part(name: str, lists: range) -> tuple[Tensor, Tensor, Batch]:
+    """A minibatch of some lists."""
+    output, label = pooled(name)
+    rows = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
+    mine = torch.isin(rows, torch.tensor(list(lists)))
+    return output[mine], label[mine], lists_batch(label[mine, None], [LENGTHS[i] for i in lists])
+
+
+def measure(rank: int, workers: int) -> dict[str, list[float]]:
+    """Each metric with an uneven share of the lists, with labels on the last worker only, and with none at all."""
+    found = {}
+    for name in METRICS:
+        shares = range(4) if rank == 0 else range(4, len(LENGTHS))
+        metric = resolve("metric", name, METRICS)()
+        metric.update(*part(name, shares[:1]))
+        metric.update(*part(name, shares[1:]))
+        values = [float(metric.compute())]
+        for labelled in (rank == workers - 1, False):
+            metric = resolve("metric", name, METRICS)()
+            output, label, batch = part(name, range(2))
+            metric.update(output, label if labelled else torch.full_like(label, math.nan), batch)
+            values.append(float(metric.compute()))
+        found[name] = values
+    return found
+
+
+@pytest.fixture(scope="module")
+def found(workers: Workers) -> list[dict[str, list[float]]]:
+    return workers.run(2, measure)
+
+
+def alone(name: str, lists: range) -> float:
+    metric = resolve("metric", name, METRICS)()
+    metric.update(*part(name, lists))
+    return float(metric.compute())
+
+
+@pytest.mark.parametrize("name", METRICS)
+class TestOnTwoWorkers:
+    def test_value_of_the_pooled_rows(self, found: list[dict[str, list[float]]], name: str) -> None:
+        expected = alone(name, range(len(LENGTHS)))
+        assert expected not in (0, 1)
+        for worker in found:
+            assert worker[name][0] == pytest.approx(expected, rel=1e-6 if name == "auc" else 1e-12)
+        assert found[0][name][0] == found[1][name][0]
+
+    def test_the_shares_differ(self, found: list[dict[str, list[float]]], name: str) -> None:
+        """The negative control: neither share alone, nor their mean, has the value."""
+        shares = [alone(name, range(4)), alone(name, range(4, len(LENGTHS)))]
+        for wrong in (*shares, sum(shares) / 2):
+            assert wrong != pytest.approx(found[0][name][0], rel=1e-3)
+
+    def test_a_worker_without_labels(self, found: list[dict[str, list[float]]], name: str) -> None:
+        expected = alone(name, range(2))
+        for worker in found:
+            assert worker[name][1] == pytest.approx(expected, rel=1e-6)
+
+    def test_nobody_has_labels(self, found: list[dict[str, list[float]]], name: str) -> None:
+        for worker in found:
+            assert math.isnan(worker[name][2])

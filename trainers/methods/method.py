@@ -1,0 +1,75 @@
+"""What the stage loop needs of a method, and which method a name means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from trainers.methods.names import CONSTRAINED, FAMO, TORCHJD, WEIGHTED_SUM
+from trainers.multipliers import Multipliers
+from trainers.pending_losses import PendingLosses
+
+
+class Method(Protocol):
+    """Makes the gradient of a step."""
+
+    reduces_gradients: bool
+    """Whether :meth:`backward` leaves global gradients by itself; otherwise DistributedDataParallel reduces them."""
+
+    def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
+        """Leave the step's gradient in the parameters' ``grad``.
+
+        Args:
+            contributions: This worker's part of each global mean loss (their sum over workers is the loss), shape
+                ``(tasks,)``, protected tasks first, with the graph to differentiate.
+            losses: The global losses, which are still on their way.
+        """
+
+    def observe(self, measure: Callable[[], Tensor]) -> None:
+        """Take note of what the step did.
+
+        Args:
+            measure: Global losses of the same minibatch after the step; costs a forward pass when called.
+        """
+
+
+def build_method(
+    name: str,
+    multipliers: Multipliers,
+    model: nn.Module,
+    tasks: int,
+    weights: Sequence[float] | None,
+    options: Mapping[str, Any],
+) -> Method:
+    """The method of a stage.
+
+    Args:
+        name: A name that :func:`~trainers.methods.names.check_method` accepts.
+        multipliers: The stage's multipliers; of no task when nothing is protected.
+        model: The model; its participating parameters have ``requires_grad``.
+        tasks: Tasks of the stage, protected ones included.
+        weights: Weights of a weighted sum, one per task.
+        options: Keyword arguments of a torchjd aggregator.
+
+    Raises:
+        ImportError: torchjd is needed and not installed.
+        ValueError: torchjd has no such aggregator, or options are wrong.
+    """
+    inner = name.removeprefix(f"{CONSTRAINED}+") if tasks > 1 else CONSTRAINED  # one task leaves nothing to balance
+    if inner.startswith(TORCHJD):
+        from trainers.methods.aggregation import Aggregation
+
+        return Aggregation(inner.removeprefix(TORCHJD), multipliers, model, tasks, options)
+    if inner == FAMO:
+        from trainers.methods.famo import Famo
+
+        return Famo(multipliers, tasks)
+    if inner == WEIGHTED_SUM:
+        from trainers.methods.weighted_sum import WeightedSum
+
+        return WeightedSum(weights if weights is not None else (1.0 / tasks,) * tasks, multipliers.values.device)
+    from trainers.methods.constrained import Constrained
+
+    return Constrained(multipliers)

@@ -1,0 +1,28 @@
+"""Names of methods, as experiment files give them."""
+
+from __future__ import annotations
+
+CONSTRAINED = "nmt"
+WEIGHTED_SUM = "weighted_sum"
+FAMO = "famo"
+TORCHJD = "torchjd:"
+
+
+def is_constrained(name: str) -> bool:
+    """Whether a method solves tasks by priority; the others minimise all of them in one stage."""
+    return name.partition("+")[0] == CONSTRAINED
+
+
+def check_method(name: str) -> None:
+    """Refuse a name that means no method.
+
+    Raises:
+        ValueError: Unknown name.
+    """
+    inner = name.removeprefix(f"{CONSTRAINED}+")
+    known = (CONSTRAINED, WEIGHTED_SUM, FAMO) if inner == name else (FAMO,)
+    if inner not in known and not (inner.startswith(TORCHJD) and len(inner) > len(TORCHJD)):
+        raise ValueError(
+            f"unknown method {name!r}; allowed: nmt, weighted_sum, famo, nmt+famo, torchjd:NAME, nmt+torchjd:NAME "
+            "with an aggregator of torchjd such as UPGrad"
+        )

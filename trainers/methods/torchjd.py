@@ -1,0 +1,20 @@
+"""The optional dependency torchjd."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+
+def torchjd(module: str) -> ModuleType:
+    """A module of torchjd.
+
+    Raises:
+        ImportError: It is not installed; the message names the extra.
+    """
+    try:
+        return import_module(f"torchjd.{module}")
+    except ImportError as error:
+        raise ImportError(
+            f"this method needs torchjd, which is not installed ({error}); pip install 'no-more-tuning[methods]'"
+        ) from error

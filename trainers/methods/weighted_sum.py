@@ -1,0 +1,33 @@
+"""The baseline: a sum of the losses with fixed weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from trainers.pending_losses import PendingLosses
+from trainers.process_group import world_size
+
+
+class WeightedSum:
+    r"""Minimises :math:`\sum_i w_i L_i` (the paper, equation 9).
+
+    Args:
+        weights: w, one per task.
+        device: Where the losses are.
+    """
+
+    reduces_gradients = False
+
+    def __init__(self, weights: Sequence[float], device: torch.device) -> None:
+        self._weights = torch.tensor(weights, device=device)
+
+    def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
+        """DistributedDataParallel averages over workers; the contributions are to be summed."""
+        weighted = self._weights.to(contributions.dtype) @ contributions
+        (weighted * world_size()).backward()
+
+    def observe(self, measure: Callable[[], Tensor]) -> None:
+        """Nothing to note."""

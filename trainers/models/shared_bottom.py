@@ -1,0 +1,49 @@
+"""Shared-Bottom: one trunk for all tasks, one tower each (Caruana 1997)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from trainers.data.batch import Batch
+from trainers.data.schema import Schema
+from trainers.models.features import Features
+from trainers.models.towers import Towers
+from trainers.task import Task
+
+
+class SharedBottom(nn.Module):
+    """Features → a multilayer perceptron with ReLU → one tower per task. The defaults are the paper's sizes.
+
+    Args:
+        schema: Columns of the data set.
+        tasks: The chain's tasks.
+        embedding_dim: Width of an embedding.
+        bottom_units: Widths of the trunk.
+        tower_units: Widths of a tower's hidden layers.
+    """
+
+    def __init__(
+        self,
+        schema: Schema,
+        tasks: Sequence[Task],
+        embedding_dim: int = 16,
+        bottom_units: Sequence[int] = (512, 512, 512),
+        tower_units: Sequence[int] = (128, 64),
+    ) -> None:
+        super().__init__()
+        self._tasks = tuple(task.name for task in tasks)
+        self.features = Features(schema, embedding_dim)
+        widths = [self.features.width, *bottom_units]
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        self.bottom = nn.Sequential(*layers)
+        self.towers = Towers(len(tasks), widths[-1], tower_units)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Task → logit, shape ``(rows,)``."""
+        logits = self.towers(self.bottom(self.features(batch)))
+        return dict(zip(self._tasks, logits.unbind(0), strict=True))
