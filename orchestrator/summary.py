@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from rich import box
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trainers.acceptance import Verdict
+from trainers.certificate import Certificate
 from trainers.records import StageRecord
 
 NOTHING = "–"
@@ -97,7 +98,8 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         records: Records of a chain's stages, in order.
 
     Returns:
-        ``tasks`` by priority, ``stages`` in order (both count stages from 1), ``held`` and ``sentence``. Of a task:
+        ``tasks`` by priority, ``stages`` in order (both count stages from 1), ``held`` and ``sentence``. A
+        stage's ``certificate`` is ``None`` where its record is older than certificates. Of a task:
 
         * ``optimum``: mean loss at the accepted θ* of the stage that solved it, on ``train`` (L* itself), ``valid`` and
           ``test``;
@@ -116,7 +118,7 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         raise ValueError("a chain has at least one stage, found no record")
     return {
         "held": records[-1].held,
-        "sentence": _sentence(records),
+        "sentence": " ".join([_sentence(records), *_out_of_reach(records), *_balance(records)]),
         "tasks": [_task(task, record, records) for record in records for task in record.level],
         "stages": [_stage(record) for record in records],
     }
@@ -253,6 +255,20 @@ def _stage(record: StageRecord) -> dict[str, Any]:
         "samples": record.samples,
         "ended_by": record.ended_by,
         "wall_seconds": _finite(record.wall_seconds),
+        "certificate": None if record.certificate is None else _certificate(record.certificate),
+    }
+
+
+def _certificate(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "stationarity": _finite(certificate.stationarity),
+        "gradient_norm": _finite(certificate.gradient_norm),
+        "feasibility": {task: _finite(value) for task, value in certificate.feasibility.items()},
+        "slackness": {task: _finite(value) for task, value in certificate.slackness.items()},
+        "shadow_prices": {task: _finite(value) for task, value in certificate.shadow_prices.items()},
+        "not_attainable": list(certificate.not_attainable),
+        "examples": certificate.examples,
+        "grouped": certificate.grouped,
     }
 
 
@@ -272,6 +288,38 @@ def _sentence(records: Sequence[StageRecord]) -> str:
     if not idle:
         return f"{guarantee} Every stage gained."
     return f"{guarantee} {'Stage' if len(idle) == 1 else 'Stages'} {named(idle)} gained nothing."
+
+
+def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
+    """What the certificates report as not attainable, a sentence per stage."""
+    for record in records:
+        tasks = record.certificate.not_attainable if record.certificate else ()
+        if tasks:
+            until = "Beyond the accepted model, " if record.gained else ""
+            whose = "its violation" if len(tasks) == 1 else "their violations"
+            yield (
+                f"{until}{named(tasks)} cannot be held together with {level_name(record.level)}: λ kept rising while "
+                f"{whose} did not shrink; allow a tolerance."
+            )
+
+
+def _balance(records: Sequence[StageRecord]) -> Iterator[str]:
+    """Stationarity of the stages in which a constraint pulls; in the others it says nothing."""
+    found = {
+        level_name(record.level): record.certificate.stationarity
+        for record in records
+        if record.certificate is not None
+        and math.isfinite(record.certificate.stationarity)
+        and any(price > 0 for price in record.certificate.shadow_prices.values())
+    }
+    if not found:
+        return
+    if len(found) <= _MOST_NAMES:
+        values = named([f"{value:.2f} ({level})" for level, value in found.items()])
+    else:
+        largest = max(found, key=lambda level: found[level])
+        values = f"{min(found.values()):.2f} to {found[largest]:.2f} ({largest})"
+    yield f"Stationarity, 0 where objective and constraints balance, 1 at most: {values}."
 
 
 def _is(many: Sequence[object]) -> str:

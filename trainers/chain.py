@@ -132,6 +132,7 @@ def _record(
         workers=world_size(),
         candidates=result.candidates,
         rows=tuple(result.history.rows),
+        certificate=result.certificate,
     )
 
 

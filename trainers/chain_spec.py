@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainers.methods.names import FAMO, TORCHJD
 from trainers.task import Level, Task
 from trainers.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, Training
 
@@ -51,6 +52,25 @@ class ChainSpec:
     def tasks(self) -> tuple[Task, ...]:
         """All tasks, by priority."""
         return tuple(task for level in self.levels for task in level)
+
+    def check(self) -> None:
+        """Refuse what cannot be trained.
+
+        Raises:
+            ValueError: Weights that are not one per task, or a torchjd aggregator that cannot be built.
+            ImportError: The method needs torchjd, and it is not installed.
+        """
+        weights = self.training.weights
+        if weights is not None and len(weights) != len(self.tasks):
+            raise ValueError(f"weights must be one per task: found {len(weights)} for {len(self.tasks)} tasks")
+        if TORCHJD in self.training.method:
+            from trainers.methods.aggregation import build_aggregator
+
+            build_aggregator(self.training.method.partition(TORCHJD)[2], len(self.tasks), self.training.method_options)
+        elif FAMO in self.training.method:
+            from trainers.methods.torchjd import torchjd
+
+            torchjd("scalarization")
 
     def protected(self, stage: int) -> tuple[Task, ...]:
         """Tasks of the levels before ``stage``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -79,13 +80,17 @@ class Multipliers(nn.Module):
         optima = torch.as_tensor(optima, dtype=dtype).detach().clone()
         if optima.dim() != 1:
             raise ValueError(f"optima must be one number per protected task, found shape {tuple(optima.shape)}")
-        if not rate > 0:
-            raise ValueError(f"rate (eta_lambda) must be greater than 0, found {rate}")
+        if not bool(optima.isfinite().all()):
+            raise ValueError(f"optima must be finite numbers, found {optima.tolist()}")
+        if not 0 < rate < math.inf:
+            raise ValueError(f"rate (eta_lambda) must be a finite number greater than 0, found {rate}")
         if violation not in ("absolute", "relative"):
             raise ValueError(f"violation must be 'absolute' or 'relative', found {violation!r}")
         if violation == "relative" and bool((optima == 0).any()):
             raise ValueError("a relative violation divides by the optimum, and one is 0; use violation='absolute'")
         self.names = tuple(names) if names is not None else tuple(str(i) for i in range(len(optima)))
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"names must differ, found {list(self.names)}")
         if len(self.names) != len(optima):
             raise ValueError(f"names must be one per protected task: found {len(self.names)} for {len(optima)} optima")
         self.rate = float(rate)
@@ -136,7 +141,8 @@ class Multipliers(nn.Module):
             losses: What :meth:`combine` was given, from before the step on θ. Only the protected entries are used.
             counts: As in :meth:`combine`. Without counts, the mean over workers of their means is used, which is the
                 global mean only when every worker has the same number of labelled samples.
-            reduced: ``losses`` are global means already; nothing is all-reduced.
+            reduced: ``losses`` are global means already, and ``counts``, if given, global counts: nothing is
+                all-reduced or divided.
         """
         protected = self._split(losses.detach())[0].to(self.multipliers.dtype)
         labelled: Tensor | None = None
@@ -144,7 +150,7 @@ class Multipliers(nn.Module):
             labelled = counts.detach()[: len(self.optima)].to(self.multipliers.dtype)
             if not reduced:
                 protected, labelled = self._all_reduce(torch.stack([protected, labelled]))
-            protected = protected / labelled.clamp(min=1)
+                protected = protected / labelled.clamp(min=1)
         elif not reduced:
             protected = self._all_reduce(protected.clone()) / self._world_size()
         violations = self.violations(protected)
@@ -221,8 +227,8 @@ def _per_task(name: str, value: float | Sequence[float] | Tensor, optima: Tensor
     values = torch.as_tensor(value, dtype=optima.dtype).detach()
     if values.dim() > 1 or (values.dim() == 1 and values.shape != optima.shape):
         raise ValueError(f"{name} must be one number, or one per protected task ({len(optima)}), found {value}")
-    if not bool((values >= 0).all()):
-        raise ValueError(f"{name} must be at least 0, found {value}")
+    if not bool(((values >= 0) & values.isfinite()).all()):
+        raise ValueError(f"{name} must be finite and at least 0, found {value}")
     return values.expand_as(optima).clone()
 
 

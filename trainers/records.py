@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from trainers.acceptance import Verdict
+from trainers.certificate import Certificate
+
+_MAY_BE_ABSENT = ("parent", "certificate")
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class StageRecord:
         workers: Number of workers.
         candidates: Evaluations, in order.
         rows: History of losses, violations and multipliers.
+        certificate: How θ* stands to the optimality conditions; ``None`` in the record of a program that had none yet.
     """
 
     key: str
@@ -119,6 +123,7 @@ class StageRecord:
     workers: int
     candidates: tuple[Candidate, ...]
     rows: tuple[Row, ...]
+    certificate: Certificate | None = None
 
     @property
     def held(self) -> bool:
@@ -142,7 +147,10 @@ class StageRecord:
     def from_json(cls, text: str) -> StageRecord:
         """Read a record; a ``null`` where a number belongs is NaN."""
         content: dict[str, Any] = json.loads(text)
-        raw = {name: value if name == "parent" else _with_nan(value) for name, value in content.items()}
+        raw: dict[str, Any] = {
+            name: None if value is None and name in _MAY_BE_ABSENT else _with_nan(value)
+            for name, value in content.items()
+        }
         raw["level"] = tuple(raw["level"])
         raw["protected"] = tuple(raw["protected"])
         raw["optima"] = tuple(Optimum(**value) for value in raw["optima"])
@@ -151,6 +159,9 @@ class StageRecord:
             Candidate(**{**value, "verdicts": _verdicts(value["verdicts"])}) for value in raw["candidates"]
         )
         raw["rows"] = tuple(Row(**value) for value in raw["rows"])
+        if raw.get("certificate") is not None:
+            found = raw["certificate"]
+            raw["certificate"] = Certificate(**{**found, "not_attainable": tuple(found["not_attainable"])})
         return cls(**raw)
 
 

@@ -10,25 +10,33 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DistributedDataParallel
 
 from trainers.acceptance import References, Verdict, judge
+from trainers.certificate import Certificate
 from trainers.data.batch import Batch
 from trainers.data.feed import Feed
 from trainers.evaluation import Evaluation, evaluate
 from trainers.history import History
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
+from trainers.methods.method import Method, build_method
 from trainers.multipliers import Multipliers
 from trainers.optimizer import build_optimizer
 from trainers.participation import participating
-from trainers.process_group import sum_over_workers, sum_over_workers_later, world_size
+from trainers.pending_losses import PendingLosses
+from trainers.process_group import sum_over_workers, world_size
 from trainers.records import Candidate, Optimum
 from trainers.reporter import Evaluated, Progress, Reporter
+from trainers.stage_certificate import certify
 from trainers.stopping import Patience
 from trainers.task import Task
 from trainers.training import Training
 from trainers.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
+
+MOST_KEPT = 1e4
+"""Largest multiplier that a backtrack keeps: after steps that diverged it would leave the objective no weight."""
 
 REPORT_SECONDS = 0.5
 """Time between two progress events."""
@@ -63,6 +71,7 @@ class StageResult:
         steps: Optimisation steps.
         samples: Examples that they saw, over all workers.
         ended_by: ``plateau`` or ``max_epochs``.
+        certificate: How θ* stands to the optimality conditions.
     """
 
     evaluations: Mapping[str, Evaluation]
@@ -74,6 +83,7 @@ class StageResult:
     steps: int
     samples: int
     ended_by: str
+    certificate: Certificate
 
 
 def run_stage(
@@ -125,7 +135,10 @@ def run_stage(
     probe = next(iter(feed.epoch(stage, 0)))
     with participating(model, probe, tasks, losses):
         violations = _violations(multipliers, protection, model, feed, losses, stage, training)
-        stepper = Stepper(model, tasks, losses, multipliers, violations, training)
+        method = build_method(
+            training.method, multipliers, model, len(tasks), training.weights, training.method_options
+        )
+        stepper = Stepper(model, tasks, losses, multipliers, violations, method, training)
         reported = time.monotonic()
         for epoch in range(training.max_epochs):
             for step_in_epoch, batch in enumerate(feed.epoch(stage, epoch), start=1):
@@ -146,6 +159,7 @@ def run_stage(
                         backtracks += 1
                         candidates.restore()
                         stepper.restart(training.eta_theta * training.decay**backtracks)
+                        multipliers.values.nan_to_num_(nan=training.initial_multiplier).clamp_(max=MOST_KEPT)
                         patience.restart()
             if ended_by == "plateau":
                 break
@@ -162,16 +176,30 @@ def run_stage(
             evaluations[split], protection.references.get(split, {}), protection.tasks, training.accept_standard_errors
         )
     ]
+    prices = dict(zip(multipliers.names, multipliers.values.tolist(), strict=True))
+    certificate = certify(
+        model,
+        feed,
+        level,
+        protection.tasks,
+        protection.optima,
+        prices,
+        losses,
+        evaluations["train"],
+        history.rows,
+        training,
+    )
     return StageResult(
         evaluations=evaluations,
         verdicts=tuple(verdicts),
-        multipliers=dict(zip(multipliers.names, multipliers.values.tolist(), strict=True)),
+        multipliers=prices,
         candidates=tuple(candidates.all),
         history=history,
         accepted_step=accepted_step,
         steps=step,
         samples=feed.examples_in(step),
         ended_by=ended_by,
+        certificate=certificate,
     )
 
 
@@ -188,6 +216,7 @@ class Stepper:
         losses: The chain's losses.
         multipliers: The stage's multipliers.
         violations: Where their violations come from.
+        method: How the gradient is made.
         training: Training options.
     """
 
@@ -198,9 +227,12 @@ class Stepper:
         losses: TaskLosses,
         multipliers: Multipliers,
         violations: Violations,
+        method: Method,
         training: Training,
     ) -> None:
-        self._model: nn.Module = DistributedDataParallel(model) if world_size() > 1 else model
+        averaged = world_size() > 1 and not method.reduces_gradients
+        self._model: nn.Module = _averaging(model) if averaged else model
+        self._method = method
         self._tasks = tuple(tasks)
         self._losses = losses
         self._multipliers = multipliers
@@ -223,17 +255,11 @@ class Stepper:
             The global losses, shape ``(tasks,)``, and the signed violations last measured, shape ``(protected,)``. No
             host synchronisation takes place.
         """
-        samples: Samples = self._losses(self._model(batch), batch, self._tasks)
-        counts = sum_over_workers(samples.counts.sum(0, dtype=torch.float64))
-        contributions = samples.sums.sum(0) / counts.clamp(min=1).to(samples.sums.dtype)
-        global_losses = contributions.detach().double()
-        work = sum_over_workers_later(global_losses)
-        # DistributedDataParallel averages over workers; the contributions are to be summed.
-        objective = self._multipliers.combine(contributions) * world_size()
+        samples, counts, contributions = self._contributions(batch)
+        losses = PendingLosses(contributions)
         self._optimizer.zero_grad(set_to_none=True)
-        objective.backward()
-        if work is not None:
-            work.wait()
+        self._method.backward(contributions, losses)
+        global_losses = losses.values()
         due = len(self._measured) > 0 and self._steps % self._violations.every == 0
         if due:  # before θ moves: both updates use the same parameters
             self._measured = self._violations.measure(batch, samples, counts, global_losses)
@@ -242,8 +268,24 @@ class Stepper:
         self._optimizer.step()
         if due:
             self._multipliers.ascend_by(self._measured * self._violations.every)
+        self._method.observe(partial(self._losses_again, batch))
         self._steps += 1
         return global_losses, self._measured
+
+    def _contributions(self, batch: Batch) -> tuple[Samples, Tensor, Tensor]:
+        samples = self._losses(self._model(batch), batch, self._tasks)
+        counts = sum_over_workers(samples.counts.sum(0, dtype=torch.float64))
+        return samples, counts, samples.sums.sum(0) / counts.clamp(min=1).to(samples.sums.dtype)
+
+    @torch.no_grad()
+    def _losses_again(self, batch: Batch) -> Tensor:
+        return PendingLosses(self._contributions(batch)[2]).values()
+
+
+def _averaging(model: nn.Module) -> DistributedDataParallel:
+    # Buffers are broadcast at every step; only running statistics need it, and most models here have none.
+    running = any(isinstance(module, _NormBase) for module in model.modules())
+    return DistributedDataParallel(model, broadcast_buffers=running)
 
 
 def _violations(
@@ -286,6 +328,7 @@ class _Candidates:
         self._losses = losses
         self._standard_errors = training.accept_standard_errors
         self._retreats = training.retreats
+        self._weights = training.weights or (1.0,) * len(level)
         self._state: dict[str, Tensor] = {}
         self._step = 0
         self.best = math.inf
@@ -333,7 +376,7 @@ class _Candidates:
         return candidate
 
     def _objective(self, losses: Mapping[str, float]) -> float:
-        return sum(losses[task.name] for task in self._level)
+        return sum(weight * losses[task.name] for task, weight in zip(self._level, self._weights, strict=True))
 
     def restore(self) -> int:
         """Put the best feasible candidate's parameters back into the model; returns its step."""

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
+
+from trainers.methods.names import TORCHJD, WEIGHTED_SUM, check_method
 
 
 @dataclass(frozen=True)
 class Training:
     """Training options of a chain; every field belongs to the key of the stages that it influences.
+
+    The defaults of the multipliers are the paper's. On logs that over-fit within a few epochs, ``violation: relative``,
+    ``measured_on: valid`` and an ``eta_lambda`` around 10 hold a rare task better: the paper's update hardly moves λ
+    there, and over-fitting hides violations from the training minibatch.
 
     Attributes:
         eta_theta: Learning rate of the model's parameters, η_θ > 0.
@@ -19,7 +26,10 @@ class Training:
         measured_on: Split on which the multipliers' violations are measured: ``train`` (the paper's) or ``valid``.
         paired: Whether a violation is the mean difference to the same samples' losses at θ* (always so on ``valid``).
         measure_every: With ``measured_on: valid``, optimisation steps between two measurements.
-        method: How a stage is solved; ``nmt``.
+        method: ``nmt`` solves tasks by priority; ``weighted_sum``, ``famo`` and ``torchjd:NAME`` minimise all of them
+            in one stage; ``nmt+famo`` and ``nmt+torchjd:NAME`` balance inside the constrained stage.
+        weights: Weights of ``weighted_sum``, one per task by priority; equal ones when absent.
+        method_options: Keyword arguments of a torchjd aggregator.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         max_epochs: Longest a stage may take, in passes over the training split.
         patience: Evaluations without improvement after which a stage ends.
@@ -36,6 +46,8 @@ class Training:
         clip_norm: Largest norm of the gradient; ``None`` does not clip.
         l2_embedding: Weight of the squared norm of the embeddings, outside the re-scaled combination.
         record_every: Optimisation steps between two recorded rows of losses and multipliers.
+        certificate_examples: Training examples, over all workers, behind the gradients of a stage's certificate,
+            rounded up to whole global batches; 0 leaves the gradients out.
         seed: Seed of the initial parameters and of the order of the data.
     """
 
@@ -48,7 +60,9 @@ class Training:
     measured_on: Literal["train", "valid"] = "train"
     paired: bool = False
     measure_every: int = 4
-    method: Literal["nmt"] = "nmt"
+    method: str = "nmt"
+    weights: tuple[float, ...] | None = None
+    method_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     max_epochs: int = 20
     patience: int = 6
@@ -61,6 +75,7 @@ class Training:
     clip_norm: float | None = None
     l2_embedding: float = 0.0
     record_every: int = 1
+    certificate_examples: int = 16_384
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -72,12 +87,20 @@ class Training:
             "seed",
             "backtracks",
             "retreats",
+            "certificate_examples",
         )
         counts = ("max_epochs", "patience", "evaluations_per_epoch", "record_every", "measure_every")
         _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
         _require(self, "at least 0", lambda v: v >= 0, *not_negative)
         _require(self, "at least 1", lambda v: v >= 1, *counts)
         _require(self, "between 0 and 1", lambda v: 0 < v < 1, "decay")
+        check_method(self.method)
+        if self.weights is not None and self.method != WEIGHTED_SUM:
+            raise ValueError(f"weights belong to method weighted_sum, found method {self.method!r}")
+        if self.weights is not None and not (all(w >= 0 for w in self.weights) and 0 < sum(self.weights) < math.inf):
+            raise ValueError(f"weights must be at least 0 and not all 0, found {list(self.weights)}")
+        if self.method_options and TORCHJD not in self.method:
+            raise ValueError(f"method_options belong to an aggregator of torchjd, found method {self.method!r}")
 
 
 MULTIPLIER_FIELDS = (
@@ -92,7 +115,7 @@ MULTIPLIER_FIELDS = (
 )
 """Fields that a stage without protected tasks does not depend on; they stay out of its key."""
 
-RECORDING_FIELDS = ("record_every",)
+RECORDING_FIELDS = ("record_every", "certificate_examples")
 """Fields that change what is written down, and nothing of the result."""
 
 

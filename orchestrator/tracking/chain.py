@@ -10,6 +10,7 @@ from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.summary import chain_summary
 from orchestrator.tracking.store import Point, TrackingStore
+from trainers.certificate import Certificate
 from trainers.chain_spec import ChainSpec
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
@@ -38,7 +39,7 @@ class ChainRun:
             "method": self._training.method,
             "eta_theta": str(self._training.eta_theta),
             "eta_lambda": str(self._training.eta_lambda),
-            "weights": "none",
+            "weights": ":".join(f"{w:g}" for w in self._training.weights) if self._training.weights else "none",
         }
         self._stages: dict[int, str] = {}
         self._cost = Cost(trials=1)
@@ -112,6 +113,7 @@ class ChainRun:
         points += [(f"shadow_price/{task}", value, record.steps) for task, value in record.multipliers.items()]
         points += [(f"test/loss/{task}", value, record.steps) for task, value in record.losses["test"].items()]
         points += self._metrics("test", record.metrics["test"], record.steps)
+        points += self._certificate(record.certificate, record.steps)
         points.append(("accepted_step", float(record.accepted_step), record.steps))
         self._store.log(run_id, points)
         self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": "held" if record.held else "broken"})
@@ -124,6 +126,16 @@ class ChainRun:
             yield f"optimum/{optimum.task}", optimum.train, step
             yield f"optimum_valid/{optimum.task}", optimum.valid, step
             yield f"tolerance/{optimum.task}", tolerance[optimum.task], step
+
+    def _certificate(self, certificate: Certificate | None, step: int) -> Iterator[Point]:
+        if certificate is None:
+            return
+        yield "kkt/stationarity", certificate.stationarity, step
+        yield "kkt/gradient_norm", certificate.gradient_norm, step
+        for task, value in certificate.feasibility.items():
+            yield f"kkt/feasibility/{task}", value, step
+        for task, value in certificate.slackness.items():
+            yield f"kkt/slackness/{task}", value, step
 
     def _rows(self, rows: Sequence[Row]) -> Iterator[Point]:
         for row in rows:

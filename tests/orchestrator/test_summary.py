@@ -24,6 +24,7 @@ from orchestrator.summary import (
     worst,
 )
 from tests.orchestrator._records import chain, nulled, record, verdict
+from trainers.certificate import Certificate
 from trainers.records import StageRecord
 
 
@@ -167,6 +168,62 @@ class TestSentence:
         assert sentence(*records).startswith("Every guarantee held")
 
 
+def certified(record: StageRecord, stationarity: float, *not_attainable: str, price: float = 2.0) -> StageRecord:
+    tasks = record.protected
+    numbers = {"feasibility": dict.fromkeys(tasks, 0.0), "slackness": dict.fromkeys(tasks, 0.25)}
+    prices = dict.fromkeys(tasks, price)
+    certificate = Certificate(
+        **numbers,
+        shadow_prices=prices,
+        stationarity=stationarity,
+        gradient_norm=0.5,
+        not_attainable=not_attainable,
+        examples=64,
+    )
+    return replace(record, certificate=certificate)
+
+
+class TestCertificate:
+    def test_stationarity_is_told_where_a_constraint_pulls(self) -> None:
+        """Without one it is 1 whatever the stage did."""
+        pay, amount, relevance = by_hand()
+        balance = "Stationarity, 0 where objective and constraints balance, 1 at most: "
+        assert sentence(certified(pay, 1.0), certified(amount, 0.031), certified(relevance, 0.2)).endswith(
+            f" {balance}0.03 (amount) and 0.20 (relevance)."
+        )
+        assert balance not in sentence(certified(pay, 1.0), certified(amount, 1.0, price=0.0))
+        assert balance not in sentence(certified(pay, 1.0), certified(amount, math.nan))
+
+    def test_stationarity_of_many_stages_is_a_range(self) -> None:
+        stages = [certified(record(stage, [f"t{stage}"], ["t"]), stage / 10) for stage in range(1, 6)]
+        assert sentence(record(0, ["t"]), *stages).endswith("1 at most: 0.10 to 0.50 (t5).")
+
+    def test_what_is_not_attainable_is_told_in_plain_words(self) -> None:
+        pay, amount, relevance = by_hand()
+        told = sentence(pay, certified(amount, 0.1, "pay"), certified(relevance, 0.1, "pay", "amount"))
+        assert (
+            " Beyond the accepted model, pay cannot be held together with amount: λ kept rising while its violation "
+            "did not shrink; allow a tolerance. pay and amount cannot be held together with relevance: λ kept rising "
+            "while their violations did not shrink; allow a tolerance. Stationarity"
+        ) in told
+
+    def test_json(self) -> None:
+        pay, amount, _ = by_hand()
+        summary = chain_summary([pay, certified(amount, math.nan, "pay")])
+        assert summary["stages"][0]["certificate"] is None
+        assert summary["stages"][1]["certificate"] == {
+            "stationarity": None,
+            "gradient_norm": 0.5,
+            "feasibility": {"pay": 0.0},
+            "slackness": {"pay": 0.25},
+            "shadow_prices": {"pay": 2.0},
+            "not_attainable": ["pay"],
+            "examples": 64,
+            "grouped": 0,
+        }
+        json.dumps(summary, allow_nan=False)
+
+
 class TestJson:
     def test_content(self) -> None:
         summary = chain_summary(by_hand())
@@ -202,6 +259,7 @@ class TestJson:
             "samples": 1000,
             "ended_by": "plateau",
             "wall_seconds": 1.5,
+            "certificate": None,
         }
 
     @pytest.mark.parametrize("lost", [math.nan, math.inf])

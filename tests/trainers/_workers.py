@@ -56,7 +56,10 @@ class Workers:
                 raise TimeoutError(f"a worker is still busy after {SECONDS} seconds")
             for pipe in ready:
                 assert isinstance(pipe, Connection)
-                failed, answers[pipe] = pipe.recv()
+                try:
+                    failed, answers[pipe] = pipe.recv()
+                except EOFError:
+                    failed, answers[pipe] = True, b"a worker died"
                 if failed:
                     self.stop()  # the others wait for a collective that never comes
                     raise RuntimeError(answers[pipe].decode())

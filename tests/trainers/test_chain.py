@@ -124,13 +124,12 @@ def test_nan_makes_no_candidate(data: Path, tmp_path: Path) -> None:
     assert_identical(state, StageStore(str(tmp_path)).state(records[0].key))
 
 
+# With λ_0 = 0 and hardly any ascent, every step is for the second task alone, and the strict rule refuses them all.
+CARELESS = {**SHORT, "eta_theta": 0.05, "accept_standard_errors": 0.0, "eta_lambda": 1e-9, "initial_multiplier": 0.0}
+
+
 def test_starting_point_is_returned_when_nothing_is_feasible(data: Path, tmp_path: Path) -> None:
-    plain = Training(**SHORT, eta_theta=0.05, accept_standard_errors=0.0)
-    spec = chain_spec(data, [[FIRST], [SECOND]], plain)
-    run(spec, data, tmp_path)
-    # With λ_0 = 0 and hardly any ascent, every step is for the second task alone.
-    careless = Training(**SHORT, eta_theta=0.05, accept_standard_errors=0.0, eta_lambda=1e-9, initial_multiplier=0.0)
-    spec = chain_spec(data, [[FIRST], [SECOND]], careless)
+    spec = chain_spec(data, [[FIRST], [SECOND]], Training(**CARELESS, retreats=0))
     records, state = run(spec, data, tmp_path)
     first, second = records
     assert [candidate.feasible for candidate in second.candidates] == [True] + [False] * (len(second.candidates) - 1)
@@ -142,6 +141,21 @@ def test_starting_point_is_returned_when_nothing_is_feasible(data: Path, tmp_pat
     assert (verdict.difference, verdict.standard_error) == (0.0, 0.0)
     assert second.losses == first.losses
     assert_identical(state, StageStore(str(tmp_path)).state(first.key))
+
+
+def test_retreats_gain_without_breaking_a_limit(data: Path, tmp_path: Path) -> None:
+    """The same steps; a point on the way to an infeasible one is returned, and keeps the strict rule."""
+    spec = chain_spec(data, [[binary("first", 0.002)], [SECOND]], Training(**CARELESS, retreats=0))
+    (_, without), _ = run(spec, data, tmp_path)
+    spec = chain_spec(data, [[binary("first", 0.002)], [SECOND]], Training(**CARELESS, retreats=6))
+    records, _ = run(spec, data, tmp_path)
+    first, second = records
+    assert second.rows == without.rows  # trying a point out moves nothing
+    tried = [candidate for candidate in second.candidates if candidate.share < 1]
+    assert any(candidate.accepted for candidate in tried)
+    assert {candidate.share for candidate in tried} <= {0.5**n for n in range(1, 7)}
+    assert second.losses["valid"]["second"] < min(first.losses["valid"]["second"], without.losses["valid"]["second"])
+    assert_guarantee(spec, data, tmp_path, records)
 
 
 def test_a_later_stage_gains_within_the_tolerance(data: Path, tmp_path: Path) -> None:

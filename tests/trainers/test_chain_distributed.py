@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,13 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
     sgd: dict[str, Any] = {**short, "optimizer": "sgd", "eta_theta": 0.3, "eta_lambda": 2.0}
     adam: dict[str, Any] = {**short, "eta_theta": 0.02, "eta_lambda": 1.0}
     # λ stays 0, the stage is for its own task alone, and the strict rule refuses all of it.
-    careless: dict[str, Any] = {**short, "eta_theta": 0.05, "eta_lambda": 1e-9, "initial_multiplier": 0.0}
+    careless: dict[str, Any] = {
+        **short,
+        "eta_theta": 0.05,
+        "eta_lambda": 1e-9,
+        "initial_multiplier": 0.0,
+        "retreats": 0,
+    }
 
     def towers(*levels: list[Task], **training: Any) -> tuple[ChainSpec, Path]:
         model = "tests.trainers._problems:TwoTowers"
@@ -53,10 +60,24 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
     }
 
 
+SCENARIOS = {
+    1: ("double", "paired", "held out", "score", "lists"),
+    2: ("double", "paired", "held out", "score", "lists", "handed over"),
+    3: ("double", "lists"),
+}
+"""Number of workers → what they run."""
+
+
+def cases(*names: str) -> list[tuple[int, str]]:
+    """Numbers of workers with scenarios, all of them or those named."""
+    return [(count, name) for count in (2, 3) for name in SCENARIOS[count] if not names or name in names]
+
+
 def run_all(rank: int, workers: int, folder: str) -> Found:
     """Run every scenario, and the last one from the point where one worker stopped."""
     found: Found = {}
-    for name, (spec, data) in scenarios(Path(folder)).items():
+    for name in SCENARIOS[workers]:
+        spec, data = scenarios(Path(folder))[name]
         recorder = Recorder()
         storage = Path(folder) / f"{workers} workers" / name
         feed, model = feed_and_model(spec, data, rank, workers)
@@ -77,18 +98,15 @@ def run_all(rank: int, workers: int, folder: str) -> Found:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data sets, and for each number of workers a storage in which one worker has done all stages but the last."""
+    """Data sets, and a storage for two workers in which one worker has done all stages but the last."""
     folder = tmp_path_factory.mktemp("chains")
     conflict(folder / "rows")
     ranking(folder / "lists")
     spec, data = scenarios(folder)["handed over"]
     feed, model = feed_and_model(spec, data)
-    storage = folder / "1 workers" / "handed over"
+    storage = folder / "2 workers" / "handed over"
     records = run_chain(spec, model, feed, StageStore(str(storage)), Recorder())
-    for workers in (2, 3):
-        copy = folder / f"{workers} workers" / "handed over"
-        shutil.copytree(storage, copy)
-        shutil.rmtree(copy / "stages" / records[-1].key)
+    shutil.rmtree(storage / "stages" / records[-1].key)
     return folder
 
 
@@ -97,9 +115,17 @@ def alone(folder: Path) -> Found:
     return run_all(0, 1, str(folder))
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def together(request: pytest.FixtureRequest, folder: Path, workers: Workers) -> list[Found]:
-    found: list[Found] = workers.run(request.param, run_all, str(folder))
+Runs = Callable[[int], list[Found]]
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path, workers: Workers) -> Runs:
+    """Number of workers → what each of them saw; they run when first asked for."""
+
+    @functools.cache
+    def found(count: int) -> list[Found]:
+        return workers.run(count, run_all, str(folder))
+
     return found
 
 
@@ -117,25 +143,25 @@ def trajectory(records: Sequence[StageRecord]) -> list[float]:
     ]
 
 
-SCENARIOS = ["double", "paired", "held out", "score", "lists", "handed over"]
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_every_worker_has_the_same_records_and_parameters(together: list[Found], name: str) -> None:
+@pytest.mark.parametrize(("count", "name"), cases())
+def test_every_worker_has_the_same_records_and_parameters(runs: Runs, count: int, name: str) -> None:
+    together = runs(count)
     for other in together[1:]:
         assert other[name]["records"] == together[0][name]["records"]
         state: dict[str, Tensor] = other[name]["state"]
         assert_identical(state, together[0][name]["state"])
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_only_the_first_worker_reports(together: list[Found], name: str) -> None:
+@pytest.mark.parametrize(("count", "name"), cases())
+def test_only_the_first_worker_reports(runs: Runs, count: int, name: str) -> None:
+    together = runs(count)
     assert "StageFinished" in together[0][name]["events"]
     assert [other[name]["events"] for other in together[1:]] == [[]] * (len(together) - 1)
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
-def test_running_again_trains_nothing(together: list[Found], name: str) -> None:
+@pytest.mark.parametrize(("count", "name"), cases())
+def test_running_again_trains_nothing(runs: Runs, count: int, name: str) -> None:
+    together = runs(count)
     stages = len(together[0][name]["records"])
     assert together[0][name]["events again"] == ["StageFinished"] * stages
     for worker in together:
@@ -143,8 +169,9 @@ def test_running_again_trains_nothing(together: list[Found], name: str) -> None:
         assert_identical(worker[name]["state again"], worker[name]["state"])
 
 
-@pytest.mark.parametrize("name", ["double", "paired", "held out"])
-def test_same_trajectory_in_double_precision(alone: Found, together: list[Found], name: str) -> None:
+@pytest.mark.parametrize(("count", "name"), cases("double", "paired", "held out"))
+def test_same_trajectory_in_double_precision(alone: Found, runs: Runs, count: int, name: str) -> None:
+    together = runs(count)
     one, several = records_of(alone, name), records_of(together[0], name)
     assert [record.workers for record in several] == [len(together)] * len(one)
     expected = trajectory(one)
@@ -156,8 +183,9 @@ def test_same_trajectory_in_double_precision(alone: Found, together: list[Found]
         assert [c.losses for c in b.candidates] == [pytest.approx(c.losses, abs=1e-6, rel=0) for c in a.candidates]
 
 
-@pytest.mark.parametrize("name", ["score", "lists"])
-def test_same_optima_in_single_precision(alone: Found, together: list[Found], name: str) -> None:
+@pytest.mark.parametrize(("count", "name"), cases("score", "lists"))
+def test_same_optima_in_single_precision(alone: Found, runs: Runs, count: int, name: str) -> None:
+    together = runs(count)
     for a, b in zip(records_of(alone, name), records_of(together[0], name), strict=True):
         for x, y in zip(a.optima, b.optima, strict=True):
             assert y.train == pytest.approx(x.train, rel=1e-4)
@@ -166,28 +194,29 @@ def test_same_optima_in_single_precision(alone: Found, together: list[Found], na
         assert b.metrics["valid"] == pytest.approx(a.metrics["valid"], abs=2e-3)
 
 
-def test_references_are_those_of_one_worker(folder: Path, alone: Found, together: list[Found]) -> None:
+@pytest.mark.parametrize(("count", "name"), cases("double", "lists"))
+def test_references_are_those_of_one_worker(folder: Path, alone: Found, runs: Runs, count: int, name: str) -> None:
     """Per-example losses, in the order of the split."""
-    for name in ("double", "lists"):
-        for record in records_of(alone, name):
-            one, several = (
-                StageStore(str(folder / f"{workers} workers" / name)).references(record.key)
-                for workers in (1, len(together))
-            )
-            for split in ("valid", "test"):
-                for task in record.level:
-                    assert several.counts[split][task].tolist() == one.counts[split][task].tolist()
-                    assert several.sums[split][task].tolist() == pytest.approx(
-                        one.sums[split][task].tolist(), rel=1e-4, abs=1e-4 if name == "lists" else 1e-6
-                    )
+    runs(count)
+    for record in records_of(alone, name):
+        one, several = (
+            StageStore(str(folder / f"{workers} workers" / name)).references(record.key) for workers in (1, count)
+        )
+        for split in ("train", "valid", "test"):
+            for task in record.level:
+                assert several.counts[split][task].tolist() == one.counts[split][task].tolist()
+                assert several.sums[split][task].tolist() == pytest.approx(
+                    one.sums[split][task].tolist(), rel=1e-4, abs=1e-4 if name == "lists" else 1e-6
+                )
 
 
-def test_another_number_of_workers_keeps_the_guarantee(together: list[Found]) -> None:
+def test_another_number_of_workers_keeps_the_guarantee(runs: Runs) -> None:
     """One worker solved the first stage; others take over, gain nothing, and the rule is strict.
 
     The starting point is feasible by construction, so rounding in another order must not make it a broken promise.
     """
-    assert together[0]["handed over"]["events"] == ["StageFinished", "StageStarted", "StageFinished"]
-    last = records_of(together[0], "handed over")[-1]
+    found = runs(2)[0]
+    assert found["handed over"]["events"] == ["StageFinished", "StageStarted", "StageFinished"]
+    last = records_of(found, "handed over")[-1]
     assert not last.gained
     assert last.held, last.verdicts

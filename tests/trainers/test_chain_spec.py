@@ -75,6 +75,7 @@ def test_what_determines_every_stage(changes: dict[str, Any]) -> None:
         {"measured_on": "valid"},
         {"paired": True},
         {"measure_every": 2},
+        {"retreats": 0},
         {"accept_standard_errors": 0.0},
     ],
     ids=str,

@@ -17,6 +17,7 @@ from trainers.data.schema import Numeric, Schema
 from trainers.evaluation import evaluate
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
+from trainers.methods.constrained import Constrained
 from trainers.models.scorer import Scorer
 from trainers.multipliers import Multipliers
 from trainers.records import Optimum
@@ -40,15 +41,19 @@ def batch(first: list[float], second: list[float]) -> Any:
     )
 
 
+def stepper_of(model: Scorer, multipliers: Multipliers, options: Training) -> Stepper:
+    """The stepper of a stage that protects the first task and minimises the second, by No More Tuning."""
+    losses, violations, method = TaskLosses((FIRST, SECOND)), MinibatchViolations(multipliers), Constrained(multipliers)
+    return Stepper(model, (FIRST, SECOND), losses, multipliers, violations, method, options)
+
+
 class TestStepper:
     def stepper(self, **training: Any) -> tuple[Stepper, Scorer, Multipliers]:
         torch.manual_seed(0)
         model = Scorer(SCHEMA, (FIRST, SECOND), embedding_dim=2, units=[3])
         multipliers = Multipliers([0.3], rate=2.0, tolerance=0.1, initial=0.5)
         options = Training(**{"optimizer": "sgd", "eta_theta": 0.1, **training})
-        losses = TaskLosses((FIRST, SECOND))
-        stepper = Stepper(model, (FIRST, SECOND), losses, multipliers, MinibatchViolations(multipliers), options)
-        return stepper, model, multipliers
+        return stepper_of(model, multipliers, options), model, multipliers
 
     def by_hand(self, model: Scorer, data: Any, weights: tuple[float, float], rate: float) -> dict[str, Tensor]:
         """Parameters after one plain step on the weighted means."""
@@ -121,8 +126,7 @@ class TestStepper:
         real = model, batch([1, 0, math.nan], [0, 1, 1]), Multipliers([0.3], rate=1.0)
         with no_host_synchronisation(*real) as (model, data, multipliers):
             options = Training(optimizer=optimizer, clip_norm=clip, l2_embedding=1e-3)  # type: ignore[arg-type]
-            losses, violations = TaskLosses((FIRST, SECOND)), MinibatchViolations(multipliers)
-            stepper = Stepper(model, (FIRST, SECOND), losses, multipliers, violations, options)
+            stepper = stepper_of(model, multipliers, options)
             for _ in range(2):
                 stepper.step(data)
 

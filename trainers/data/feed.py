@@ -28,4 +28,4 @@ class Feed(Protocol):
         """This worker's part of each global batch of a shuffled pass over a split."""
 
     def scan(self, split: str) -> Iterator[Batch]:
-        """This worker's examples of a split, in a fixed order."""
+        """This worker's examples of a split, in the order of their numbers."""

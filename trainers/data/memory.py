@@ -153,6 +153,7 @@ def _load(folder: Path, schema: Schema, labels: Sequence[str], rank: int, worker
                 _stack(table, labels, np.float32),
             )
         )
+        _check_ids(parts[-1][0], schema, path)
         first += len(sizes)
     categorical, numeric, packed, values = (torch.from_numpy(np.concatenate(c)) for c in zip(*parts, strict=True))
     all_lengths = torch.from_numpy(np.concatenate(lengths))
@@ -183,6 +184,17 @@ def _stack(table: pa.Table, columns: Sequence[str], dtype: type) -> NDArray[Any]
     for place, column in enumerate(columns):
         block[:, place] = table[column].to_numpy()
     return block
+
+
+def _check_ids(ids: NDArray[Any], schema: Schema, path: Path) -> None:
+    """An id out of range would read another column's embedding."""
+    for place, (column, size) in enumerate(schema.categorical.items()):
+        low, high = (int(ids[:, place].min()), int(ids[:, place].max())) if len(ids) else (0, 0)
+        if low < 0 or high >= size:
+            raise ValueError(
+                f"{path}: column {column!r} holds ids from {low} to {high}, its vocabulary has 0 to {size - 1} "
+                "(a null reads as a negative id); prepare the data set again"
+            )
 
 
 def _bytes(table: pa.Table, schema: Schema) -> NDArray[Any]:
