@@ -167,7 +167,7 @@ def _candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> N
     kinds: dict[str, list[tuple[float, float]]] = {FEASIBLE: [], INFEASIBLE: [], ACCEPTED: []}
     for span in stages:
         for candidate in span.record.candidates:
-            accepted = candidate.step == span.record.accepted_step
+            accepted = candidate.accepted and candidate.step == span.record.accepted_step
             kind = ACCEPTED if accepted else FEASIBLE if candidate.feasible else INFEASIBLE
             kinds[kind].append((span.start + candidate.step, number(candidate.losses.get(task))))
     most = sum(len(points) for points in kinds.values())
@@ -247,7 +247,7 @@ def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
             difference = number(verdict.difference)
             if not math.isfinite(difference):
                 continue
-            accepted = candidate.step == span.record.accepted_step
+            accepted = candidate.accepted and candidate.step == span.record.accepted_step
             beyond = abs(difference) > reach
             axes.plot(
                 _at(span, candidate),

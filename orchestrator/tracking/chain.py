@@ -147,6 +147,8 @@ class ChainRun:
                 yield f"lambda/{task}", value, row.step
 
     def _candidate(self, candidate: Candidate) -> Iterator[Point]:
+        if candidate.share < 1:
+            return  # a retreat: the curve is that of the trained model, one point a step
         for task, value in candidate.losses.items():
             yield f"valid/loss/{task}", value, candidate.step
         yield from self._metrics("valid", candidate.metrics, candidate.step)
