@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -177,13 +176,11 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, ranking_folder:
         said.append(line)
         if line.startswith("stage 1/3") and "done" in line:
             break
-    started = time.monotonic()
     process.send_signal(signal.SIGINT)  # to the command alone: Ray's processes are to be ended by it
     rest = process.communicate(timeout=120)[1]
     assert process.returncode == 130, "".join(said) + rest
     assert "the same command goes on from them" in rest
     assert "Traceback" not in rest
-    assert time.monotonic() - started < 60
     (chain,) = interrupted.runs("chain")
     assert chain.info.status == "KILLED"
     assert not [run for run in interrupted.runs("stage") if run.info.status == "RUNNING"]
