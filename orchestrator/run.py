@@ -74,8 +74,15 @@ def run_chain(
     display = ProgressDisplay([[task.name for task in level] for level in spec.levels], console)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment))
 
+    finished: set[str] = set()
+
     def deliver(event: Event) -> None:
         nonlocal cost
+        if isinstance(event, StageFinished):
+            # After the loss of a worker the group starts anew and finds what this very run has trained.
+            if event.record.key in finished:
+                return
+            finished.add(event.record.key)
         display.show(event)
         tracking.write(event)
         if isinstance(event, StageFinished):

@@ -13,9 +13,10 @@ from trainers.evaluation import Evaluation
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.process_group import from_first_worker, interleave_on_first_worker, rank, world_size
+from trainers.protection import Protection
 from trainers.records import Optimum, StageRecord
 from trainers.reporter import Reporter, StageFinished, StageStarted
-from trainers.stage import Protection, StageResult, run_stage
+from trainers.stage import StageResult, run_stage
 from trainers.stage_store import StageStore, StoredReferences
 from trainers.task import Level, Task
 

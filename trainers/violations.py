@@ -15,7 +15,9 @@ from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
 from trainers.process_group import sum_over_workers, world_size
+from trainers.protection import Protection
 from trainers.task import Task
+from trainers.training import Training
 
 
 class Violations(Protocol):
@@ -118,6 +120,38 @@ class HeldOutViolations:
         self._model.train()
         totals = sum_over_workers(fresh.counts.sum(0, dtype=torch.float64))
         return _paired(self._multipliers, self._references, held_out, fresh, totals)
+
+
+def build_violations(
+    multipliers: Multipliers,
+    protection: Protection,
+    model: nn.Module,
+    feed: Feed,
+    losses: TaskLosses,
+    stage: int,
+    training: Training,
+) -> Violations:
+    """Where the violations of a stage come from, by its training options.
+
+    Args:
+        multipliers: The stage's multipliers.
+        protection: What they protect.
+        model: The model.
+        feed: This worker's data.
+        losses: The chain's losses.
+        stage: Index of the stage.
+        training: Training options.
+    """
+    if not protection.tasks:
+        return MinibatchViolations(multipliers)
+    references = protection.references[training.measured_on]
+    if training.measured_on == "valid":
+        return HeldOutViolations(
+            multipliers, references, protection.tasks, model, feed, losses, stage, training.measure_every
+        )
+    if training.paired:
+        return PairedViolations(multipliers, references, protection.tasks)
+    return MinibatchViolations(multipliers)
 
 
 def _paired(multipliers: Multipliers, references: Tensor, batch: Batch, samples: Samples, counts: Tensor) -> Tensor:

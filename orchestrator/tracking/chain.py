@@ -52,6 +52,8 @@ class ChainRun:
         """Write what an event says."""
         match event:
             case StageStarted():
+                if event.stage in self._stages:  # a worker was lost: what the stage had logged is started over
+                    self._store.end_run(self._stages[event.stage], "KILLED")
                 self._stages[event.stage] = self._start_stage(event.stage, event.key, event.level, None)
             case Progress():
                 self._store.log(self._stages[event.stage], self._rows(event.rows))

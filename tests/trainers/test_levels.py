@@ -17,8 +17,8 @@ from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
 from trainers.multipliers import Multipliers
 from trainers.records import StageRecord
-from trainers.stage import Stepper
 from trainers.stage_store import StageStore
+from trainers.stepper import Stepper
 from trainers.task import Task
 from trainers.training import Training
 from trainers.violations import MinibatchViolations

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import trainers.stage
+import trainers.stepper
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
 from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model, rows_batch
 from trainers.chain_spec import ChainSpec
@@ -20,9 +20,11 @@ from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
 from trainers.models.scorer import Scorer
 from trainers.multipliers import Multipliers
+from trainers.protection import Protection
 from trainers.records import Optimum
 from trainers.reporter import Evaluated, Progress
-from trainers.stage import Protection, StageResult, Stepper, run_stage
+from trainers.stage import StageResult, run_stage
+from trainers.stepper import Stepper
 from trainers.training import Training
 from trainers.violations import MinibatchViolations
 
@@ -190,14 +192,14 @@ class TestRunStage:
     def test_backtracks(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each goes on from the best candidate, here the starting point, with a fresh optimiser at a lower rate."""
         rates, states = [], []
-        build = trainers.stage.build_optimizer
+        build = trainers.stepper.build_optimizer
 
         def spy(model: torch.nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
             rates.append(rate)
             states.append({name: value.clone() for name, value in model.state_dict().items()})
             return build(model, training, rate)
 
-        monkeypatch.setattr(trainers.stage, "build_optimizer", spy)
+        monkeypatch.setattr(trainers.stepper, "build_optimizer", spy)
         spec = spec_of(data, eta_theta=50.0, max_epochs=50, patience=2, backtracks=2, decay=0.5)
         result, _, _ = first_stage(spec, data, Recorder())
         assert (result.accepted_step, result.steps, result.ended_by) == (0, 3 * 6, "plateau")

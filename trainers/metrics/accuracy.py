@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from trainers.data.batch import Batch
+from trainers.metrics.ratio import Ratio
 
 
-class Accuracy(Metric):
+class Accuracy(Ratio):
     """Share of the labelled rows of a split whose predicted class is the label, over all workers.
 
     The predicted class of a row of logits is the largest one; that of a single logit is 1 where it is above 0.
@@ -18,15 +17,6 @@ class Accuracy(Metric):
     batch; its multi-class one wants to know the number of classes beforehand and averages over classes; both call the
     accuracy of nothing 0.
     """
-
-    full_state_update = False
-    right: Tensor
-    total: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("right", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("total", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch.
@@ -40,9 +30,5 @@ class Accuracy(Metric):
         right = (predicted == label).double()
         unknown = output.isnan().reshape(len(label), -1).any(1)
         labelled = ~label.isnan()
-        self.right += right.masked_fill(unknown, float("nan")).masked_fill(~labelled, 0.0).sum()
-        self.total += labelled.sum()
-
-    def compute(self) -> Tensor:
-        """The share; NaN when no label was seen, or a logit is not a number."""
-        return self.right / self.total
+        self.numerator += right.masked_fill(unknown, float("nan")).masked_fill(~labelled, 0.0).sum()
+        self.denominator += labelled.sum()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from trainers.data.batch import Batch
 from trainers.losses.one_value import one_value
+from trainers.metrics.ratio import Ratio
 
 
-class GroupedAUC(Metric):
+class GroupedAUC(Ratio):
     r"""Mean AUC of the lists of a split, each weighted by its number of labelled rows, over all workers (GAUC).
 
     .. math:: \frac{\sum_g n_g \mathrm{AUC}_g}{\sum_g n_g}
@@ -26,15 +26,6 @@ class GroupedAUC(Metric):
     A worker holds whole lists, so that only two sums travel; the retrieval metrics of torchmetrics gather every row,
     loop over lists and weight them all the same.
     """
-
-    full_state_update = False
-    weighted: Tensor
-    weight: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("weighted", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("weight", default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch: ``output`` of shape ``(rows,)``, ``label`` 0, 1 or NaN (missing).
@@ -59,12 +50,8 @@ class GroupedAUC(Metric):
         defined = pairs > 0
         odd = score.isnan() | ((positive != 0) & (positive != 1))
         auc = auc.masked_fill(zeros.index_add(0, group, odd.double()) > 0, float("nan"))
-        self.weighted += (rows * auc)[defined].sum()
-        self.weight += rows[defined].sum()
-
-    def compute(self) -> Tensor:
-        """The mean; NaN when no list has both classes, or one that has holds a NaN score or another label."""
-        return self.weighted / self.weight
+        self.numerator += (rows * auc)[defined].sum()
+        self.denominator += rows[defined].sum()
 
 
 def _ranks(score: Tensor, group: Tensor) -> Tensor:

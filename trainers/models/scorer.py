@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.models.features import Features
+from trainers.models.perceptron import perceptron
 from trainers.task import Task
 
 
@@ -31,11 +31,8 @@ class Scorer(nn.Module):
         super().__init__()
         self._tasks = tuple(task.name for task in tasks)
         self.features = Features(schema, embedding_dim)
-        widths = [self.features.width, *units]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], 1))
+        self.layers = perceptron(self.features.width, units)
+        self.layers.append(nn.Linear([self.features.width, *units][-1], 1))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Task → score, shape ``(rows,)``; the same tensor for every task."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.models.features import Features
+from trainers.models.perceptron import perceptron
 from trainers.models.towers import Towers
 from trainers.task import Task
 
@@ -36,12 +36,8 @@ class SharedBottom(nn.Module):
         super().__init__()
         self._tasks = tuple(task.name for task in tasks)
         self.features = Features(schema, embedding_dim)
-        widths = [self.features.width, *bottom_units]
-        layers: list[nn.Module] = []
-        for inputs, outputs in pairwise(widths):
-            layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-        self.bottom = nn.Sequential(*layers)
-        self.towers = Towers(len(tasks), widths[-1], tower_units)
+        self.bottom = perceptron(self.features.width, bottom_units)
+        self.towers = Towers(len(tasks), [self.features.width, *bottom_units][-1], tower_units)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Task → logit, shape ``(rows,)``."""
