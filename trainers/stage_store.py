@@ -1,19 +1,17 @@
-"""Finished stages under their keys: a checkpoint, reference losses and a record, on any file system of pyarrow."""
+"""Finished stages under their keys: a checkpoint, reference losses and a record."""
 
 from __future__ import annotations
 
-import io
 import json
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.fs as pafs
-import torch
 from torch import Tensor
 
 from trainers.records import StageRecord
+from trainers.serialization import from_bytes, to_bytes
+from trainers.storage import Storage
 
 State = Mapping[str, Tensor]
 
@@ -41,7 +39,8 @@ class StageStore:
         STORAGE/stages/KEY/record.json      the record; written last
 
     Locally a stage is written under another name and then renamed; on object stores, which have no rename, the record
-    that is written last makes it visible. Tensors are loaded with ``weights_only=True``: no code is unpickled.
+    that is written last makes it visible. What a crash leaves behind is replaced by the next attempt. Tensors are
+    loaded with ``weights_only=True``: no code is unpickled.
 
     Args:
         storage: An absolute path, or a URI of a file system that pyarrow knows (``s3://…``, ``gs://…``, ``file://…``).
@@ -51,64 +50,42 @@ class StageStore:
     """
 
     def __init__(self, storage: str) -> None:
-        try:
-            self._filesystem, root = pafs.FileSystem.from_uri(storage)
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f"storage {storage!r} is no absolute path and no URI that pyarrow can open ({error}); "
-                "give a folder, or a URI such as s3://bucket/folder"
-            ) from error
-        self._root = root.rstrip("/") + "/stages"
+        self._storage = Storage(storage)
 
     def read(self, key: str) -> StageRecord | None:
         """The record of a finished stage, or ``None``."""
-        path = f"{self._root}/{key}/record.json"
-        if self._filesystem.get_file_info(path).type != pafs.FileType.File:
+        path = f"stages/{key}/record.json"
+        if not self._storage.exists(path):
             return None
-        with self._filesystem.open_input_stream(path) as stream:
-            text = stream.read()
         try:
-            return StageRecord.from_json(text.decode())
+            return StageRecord.from_json(self._storage.read(path).decode())
         except (json.JSONDecodeError, UnicodeDecodeError):
-            return None  # cut off while it was written: the stage did not finish
+            return None  # damaged: the stage is trained again
 
     def state(self, key: str) -> dict[str, Tensor]:
         """Parameters and buffers at the accepted θ*."""
-        state: dict[str, Tensor] = self._load(f"{self._root}/{key}/model.pt")
+        state: dict[str, Tensor] = self._load(f"stages/{key}/model.pt")
         return state
 
     def references(self, key: str) -> StoredReferences:
         """Per-example losses at θ* of the tasks that the stage solved."""
-        raw = self._load(f"{self._root}/{key}/references.pt")
+        raw = self._load(f"stages/{key}/references.pt")
         return StoredReferences(sums=raw["sums"], counts=raw["counts"])
 
     def write(self, record: StageRecord, state: State, references: StoredReferences) -> None:
-        """Keep a finished stage, whole or not at all. An earlier result under the same key stays."""
+        """Keep a finished stage, whole or not at all. An earlier result under the same key stays.
+
+        Raises:
+            OSError: The storage cannot be written to.
+        """
         if self.read(record.key) is not None:
             return
-        final = f"{self._root}/{record.key}"
-        local = isinstance(self._filesystem, pafs.LocalFileSystem)
-        folder = f"{self._root}/.{record.key}.{uuid.uuid4().hex[:8]}" if local else final
-        self._filesystem.create_dir(folder, recursive=True)
-        try:
-            self._save(f"{folder}/model.pt", dict(state))
-            self._save(f"{folder}/references.pt", {"sums": references.sums, "counts": references.counts})
-            with self._filesystem.open_output_stream(f"{folder}/record.json") as stream:
-                stream.write(record.to_json().encode())
-            if local and self.read(record.key) is None:
-                if self._filesystem.get_file_info(final).type != pafs.FileType.NotFound:
-                    self._filesystem.delete_dir(final)  # a remnant without a record is no stage
-                self._filesystem.move(folder, final)
-        finally:
-            if local and self._filesystem.get_file_info(folder).type != pafs.FileType.NotFound:
-                self._filesystem.delete_dir(folder)
-
-    def _save(self, path: str, content: Any) -> None:
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        with self._filesystem.open_output_stream(path) as stream:
-            stream.write(buffer.getvalue())
+        files = {
+            "model.pt": to_bytes(dict(state)),
+            "references.pt": to_bytes({"sums": references.sums, "counts": references.counts}),
+            "record.json": record.to_json().encode(),
+        }
+        self._storage.write_folder(f"stages/{record.key}", files)
 
     def _load(self, path: str) -> Any:
-        with self._filesystem.open_input_stream(path) as stream:
-            return torch.load(io.BytesIO(stream.read()), map_location="cpu", weights_only=True)
+        return from_bytes(self._storage.read(path))

@@ -8,9 +8,10 @@ from torch.nn import functional
 
 from trainers.data.batch import Batch
 from trainers.losses.one_value import one_value
-from trainers.losses.samples import Samples, of_rows
+from trainers.losses.samples import Samples, counted_by, labelled_rows, of_rows
 
 
+@counted_by(labelled_rows)
 def binary_cross_entropy(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Binary cross-entropy :math:`-y \log \sigma(s) - (1 - y) \log(1 - \sigma(s))` of logits s.
 

@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.data.batch import Batch
-from trainers.losses.samples import Samples, of_rows
+from trainers.losses.samples import Samples, counted_by, labelled_rows, of_rows
 
 MISSING = -100
 """In place of a missing label's class: its loss and gradient are exactly 0, whatever the logits are."""
 
 
+@counted_by(labelled_rows)
 def cross_entropy(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Cross-entropy :math:`-\log \frac{\exp(s_y)}{\sum_c \exp(s_c)}` of logits s over classes c, at the class y.
 

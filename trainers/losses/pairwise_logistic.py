@@ -7,9 +7,15 @@ from torch.nn import functional
 
 from trainers.data.batch import Batch
 from trainers.losses.one_value import one_value
-from trainers.losses.samples import Samples
+from trainers.losses.samples import Samples, counted_by
 
 
+def preferred_pairs(label: Tensor, batch: Batch) -> Tensor:
+    """Pairs of each list whose first item is preferred, single precision, shape ``(examples, tasks)``."""
+    return _preferred(label, batch).float().sum((1, 2))
+
+
+@counted_by(preferred_pairs)
 def pairwise_logistic(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Mean of :math:`\log(1 + \exp(-(s_i - s_j)))` over the pairs of a list whose first item is preferred.
 
@@ -37,14 +43,20 @@ def pairs(output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: The data has no query column, or there are several values for each row of a task.
     """
+    preferred = _preferred(label, batch)
+    output = one_value(output, label)
+    assert batch.query is not None
+    assert batch.position is not None
+    score = output.new_zeros(batch.examples, batch.longest, output.shape[-1])
+    return score.index_put((batch.query, batch.position), output), preferred
+
+
+def _preferred(label: Tensor, batch: Batch) -> Tensor:
     if batch.query is None or batch.position is None:
         raise ValueError(
             "a pairwise loss or metric compares rows of one list, and this data set has no query column; "
             "name the column that groups rows when preparing the data"
         )
-    output = one_value(output, label)
-    shape = (batch.examples, batch.longest)
-    score = output.new_zeros(*shape, output.shape[-1]).index_put((batch.query, batch.position), output)
-    padded = label.new_full((*shape, label.shape[-1]), float("nan"))
+    padded = label.new_full((batch.examples, batch.longest, label.shape[-1]), float("nan"))
     padded[batch.query, batch.position] = label
-    return score, padded.unsqueeze(2) > padded.unsqueeze(1)  # a comparison with NaN is false: no pair
+    return padded.unsqueeze(2) > padded.unsqueeze(1)  # a comparison with NaN is false: no pair

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
-import torch
 from torch import Tensor
 
 from trainers.data.batch import Batch
+
+L = TypeVar("L", bound=Callable[..., "Samples"])
 
 
 class Samples(NamedTuple):
     """Sample losses of a minibatch, added up within each example.
 
     A **sample** is what a loss is a mean over: a labelled row, or, for a pairwise loss, a pair of rows of one list. The
-    mean loss of any set of examples, over any number of workers, is ``sums.sum() / counts.sum()``.
+    mean loss of any set of examples, over any number of workers, is ``sums.sum() / counts.sum()``. Counts depend on the
+    labels alone, never on what the model says.
 
     Attributes:
         sums: Sum of sample losses, shape ``(examples, tasks)``.
@@ -35,7 +38,37 @@ def of_rows(losses: Tensor, labelled: Tensor, batch: Batch) -> Samples:
     """
     counts = labelled.to(losses.dtype)
     sums = losses * counts
+    return Samples(_by_example(sums, batch), _by_example(counts, batch))
+
+
+def labelled_rows(label: Tensor, batch: Batch) -> Tensor:
+    """Labelled rows of each example, single precision, shape ``(examples, tasks)``.
+
+    Args:
+        label: NaN where missing, shape ``(rows, tasks)``.
+        batch: The minibatch.
+    """
+    return _by_example((~label.isnan()).float(), batch)
+
+
+def counted_by(count: Callable[[Tensor, Batch], Tensor]) -> Callable[[L], L]:
+    """Say how a loss counts its samples from labels alone.
+
+    The counts of the next minibatch are then known, and all-reduced, before its forward pass. A loss without this is
+    called on zeros for them.
+
+    Args:
+        count: Maps ``(label, batch)`` to the counts that the loss returns, shape ``(examples, tasks)``.
+    """
+
+    def mark(loss: L) -> L:
+        loss.counts = count  # type: ignore[attr-defined]
+        return loss
+
+    return mark
+
+
+def _by_example(values: Tensor, batch: Batch) -> Tensor:
     if batch.query is None:
-        return Samples(sums, counts)
-    empty = sums.new_zeros(batch.examples, sums.shape[1])
-    return Samples(empty.index_add(0, batch.query, sums), torch.zeros_like(empty).index_add(0, batch.query, counts))
+        return values
+    return values.new_zeros(batch.examples, values.shape[1]).index_add(0, batch.query, values)

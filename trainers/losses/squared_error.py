@@ -6,9 +6,10 @@ from torch import Tensor
 
 from trainers.data.batch import Batch
 from trainers.losses.one_value import one_value
-from trainers.losses.samples import Samples, of_rows
+from trainers.losses.samples import Samples, counted_by, labelled_rows, of_rows
 
 
+@counted_by(labelled_rows)
 def squared_error(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Squared error :math:`(s - y)^2` of predictions s; its unit is that of the label, squared.
 

@@ -28,6 +28,7 @@ class TaskLosses:
         self.tasks = tuple(tasks)
         self._column = {task.name: column for column, task in enumerate(self.tasks)}
         self._loss = {task.name: partial(resolve("loss", task.loss, LOSSES), **task.options) for task in tasks}
+        self._trailing: dict[str, torch.Size] = {}
         self._kind = {task.name: f"{task.loss} {sorted(task.options.items())!r}" for task in tasks}
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
@@ -45,6 +46,7 @@ class TaskLosses:
         groups: dict[tuple[str, torch.Size], list[int]] = {}
         for place, task in enumerate(tasks):
             shape = _output(outputs, task, batch).shape[1:]  # outputs of one group are stacked
+            self._trailing[task.name] = shape
             groups.setdefault((self._kind[task.name], shape), []).append(place)
         if len(groups) == 1:
             return self._group(outputs, batch, tasks)
@@ -55,6 +57,29 @@ class TaskLosses:
             for column, place in enumerate(places):
                 sums[place], counts[place] = samples.sums[:, column], samples.counts[:, column]
         return Samples(torch.stack(sums, 1), torch.stack(counts, 1))
+
+    def counts(self, batch: Batch, tasks: Sequence[Task]) -> Tensor:
+        """Labelled samples of ``tasks``, from the labels alone, shape ``(examples, len(tasks))``.
+
+        A loss that does not say how it counts (:func:`~trainers.losses.samples.counted_by`) is called on zeros, of the
+        shape that its outputs had before.
+        """
+        columns: list[Tensor] = [torch.empty(0)] * len(tasks)
+        groups: dict[tuple[str, torch.Size | None], list[int]] = {}
+        for place, task in enumerate(tasks):
+            groups.setdefault((self._kind[task.name], self._trailing.get(task.name)), []).append(place)
+        for places in groups.values():
+            first = tasks[places[0]].name
+            label = batch.labels[:, [self._column[tasks[place].name] for place in places]]
+            count = getattr(self._loss[first].func, "counts", None)
+            if count is not None:
+                found = count(label, batch)
+            else:
+                zeros = label.new_zeros(*label.shape, *self._trailing.get(first, ()))
+                found = self._loss[first](zeros, label, batch).counts
+            for column, place in enumerate(places):
+                columns[place] = found[:, column]
+        return torch.stack(columns, 1)
 
     def _group(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
         columns = [self._column[task.name] for task in tasks]
