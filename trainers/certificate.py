@@ -36,7 +36,8 @@ class Certificate:
             the constraint is active or carries no price. With multipliers that were driven by the validation split it
             need not vanish on this one.
         shadow_prices: Protected task → :math:`\lambda_i`: how much the objective would fall per unit of tolerance given
-            to the task (:math:`dP/d\varepsilon_i = -\lambda_i`).
+            to the task (:math:`dP/d\varepsilon_i = -\lambda_i`). Where FAMO balances inside the constrained stage it is
+            the effective multiplier, and all of the numbers here are made of that one.
         stationarity: See :func:`stationarity`, in [0, 1]; NaN when it was not measured. Without a positive multiplier
             it is 1 wherever a gradient is left, and ``gradient_norm`` is what tells.
         gradient_norm: :math:`\|\nabla L_k + \sum_i \lambda_i \nabla L_i\|`; NaN when it was not measured.

@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from trainers.pi_rule import proportional_step
+
 Violation = Literal["absolute", "relative"]
 
 
@@ -43,6 +45,10 @@ class Multipliers(nn.Module):
         names: Names of the protected tasks; kept in the state and checked when a state is loaded.
         violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides
             it by :math:`|L_i^*|`, which frees ``rate`` of the scale of the losses.
+        proportional: :math:`\kappa_P \ge 0`, in units of λ per unit of violation. Above 0, λ follows the ν-PI rule of
+            Sohrabi et al. 2024 (arXiv 2406.04558) instead of plain gradient ascent, with ``rate`` as
+            :math:`\kappa_I`; :func:`~trainers.pi_rule.proportional_step` has the recursion. It damps the swing of λ.
+        smoothing: ν in (−1, 1), of the moving average that the proportional part looks at.
         dtype: Floating type of the state. Double by default: increments are many orders of magnitude smaller than λ,
             and the cost for m numbers is nil. The type survives ``.half()`` or ``.bfloat16()`` of a parent module.
         group: Process group to all-reduce over; the default group when ``None``.
@@ -63,6 +69,8 @@ class Multipliers(nn.Module):
     multipliers: Tensor
     optima: Tensor
     tolerance: Tensor
+    smoothed: Tensor
+    started: Tensor
 
     def __init__(
         self,
@@ -73,6 +81,8 @@ class Multipliers(nn.Module):
         *,
         names: Sequence[str] | None = None,
         violation: Violation = "absolute",
+        proportional: float = 0.0,
+        smoothing: float = 0.0,
         dtype: torch.dtype = torch.float64,
         group: dist.ProcessGroup | None = None,
     ) -> None:
@@ -88,6 +98,10 @@ class Multipliers(nn.Module):
             raise ValueError(f"violation must be 'absolute' or 'relative', found {violation!r}")
         if violation == "relative" and bool((optima == 0).any()):
             raise ValueError("a relative violation divides by the optimum, and one is 0; use violation='absolute'")
+        if not 0 <= proportional < math.inf:
+            raise ValueError(f"proportional must be a finite number of at least 0, found {proportional}")
+        if not -1 < smoothing < 1:
+            raise ValueError(f"smoothing must be between -1 and 1, found {smoothing}")
         self.names = tuple(names) if names is not None else tuple(str(i) for i in range(len(optima)))
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"names must differ, found {list(self.names)}")
@@ -95,10 +109,15 @@ class Multipliers(nn.Module):
             raise ValueError(f"names must be one per protected task: found {len(self.names)} for {len(optima)} optima")
         self.rate = float(rate)
         self.violation = violation
+        self.proportional = float(proportional)
+        self.smoothing = float(smoothing)
         self.group = group
         self.register_buffer("multipliers", _per_task("initial", initial, optima))
         self.register_buffer("optima", optima)
         self.register_buffer("tolerance", _per_task("tolerance", tolerance, optima))
+        if proportional:
+            self.register_buffer("smoothed", torch.zeros_like(optima))
+            self.register_buffer("started", torch.zeros_like(optima, dtype=torch.bool))
 
     @property
     def values(self) -> Tensor:
@@ -137,6 +156,8 @@ class Multipliers(nn.Module):
     def ascend(self, losses: Tensor, counts: Tensor | None = None, *, reduced: bool = False) -> None:
         r"""Projected gradient ascent: :math:`\lambda_i \leftarrow \max(0, \lambda_i + \eta_\lambda\, v_i)`.
 
+        With ``proportional`` above 0, the ν-PI rule.
+
         Args:
             losses: What :meth:`combine` was given, from before the step on θ. Only the protected entries are used.
             counts: As in :meth:`combine`. Without counts, the mean over workers of their means is used, which is the
@@ -159,9 +180,24 @@ class Multipliers(nn.Module):
         self.ascend_by(violations)
 
     @torch.no_grad()
-    def ascend_by(self, violations: Tensor) -> None:
-        """Ascend by global violations measured elsewhere (on another split, or paired), shape ``(protected,)``."""
-        self.multipliers.add_(violations.to(self.multipliers.dtype), alpha=self.rate).clamp_(min=0.0)
+    def ascend_by(self, violations: Tensor, times: int = 1) -> None:
+        """Ascend by global violations measured elsewhere (on another split, or paired).
+
+        Args:
+            violations: Signed, shape ``(protected,)``; 0 for a task that nobody labelled.
+            times: Steps that the measurement stands for: it counts so many times in the ascent, whose rate is per step,
+                and once in the proportional part, which answers to the violation itself.
+        """
+        violations = violations.to(self.multipliers.dtype)
+        self.multipliers.add_(violations * times, alpha=self.rate)
+        if self.proportional:
+            change, smoothed, started = proportional_step(
+                violations, self.smoothed, self.started, self.proportional, self.smoothing
+            )
+            self.multipliers.add_(change)
+            self.smoothed.copy_(smoothed)
+            self.started.copy_(started)
+        self.multipliers.clamp_(min=0.0)
 
     def violations(self, losses: Tensor) -> Tensor:
         r"""Signed violations :math:`\ell_i - L_i^* - \varepsilon_i` of global mean losses, shape ``(protected,)``.
@@ -181,7 +217,8 @@ class Multipliers(nn.Module):
         return excess / self.optima.abs() if self.violation == "relative" else excess
 
     def extra_repr(self) -> str:
-        return f"names={list(self.names)}, rate={self.rate}, violation={self.violation}"
+        rule = f", proportional={self.proportional}, smoothing={self.smoothing}" if self.proportional else ""
+        return f"names={list(self.names)}, rate={self.rate}, violation={self.violation}{rule}"
 
     def get_extra_state(self) -> dict[str, Any]:
         return {"names": list(self.names)}

@@ -41,8 +41,9 @@ def certify(
     part in the Lagrangian and costs no backward pass. Where more than :data:`MOST_TERMS` tasks have one, those with the
     largest λ have a gradient each and the rest have one together, :math:`\sum_i \lambda_i \nabla L_i`: the numerator of
     the stationarity stays exact and its denominator becomes smaller, so that the number never flatters. The L2 penalty
-    of embeddings is no part of any loss and is left out. Where a method balances gradients inside the constrained stage
-    (``nmt+famo``, ``nmt+torchjd:…``), what it settles at need not be a stationary point of this Lagrangian.
+    of embeddings is no part of any loss and is left out. λ here is the shadow price that the method tells: with
+    ``nmt+famo`` the effective multiplier, whose Lagrangian its steps descend. What an aggregator of torchjd
+    (``nmt+torchjd:…``) settles at need not be a stationary point of any such Lagrangian.
 
     Args:
         model: The model at the accepted θ*.
@@ -50,7 +51,8 @@ def certify(
         level: Tasks that the stage minimised.
         protected: Tasks that it held.
         optima: Their optima, in the same order.
-        multipliers: Protected task → λ at the end of the stage.
+        multipliers: Protected task → λ at the end of the stage; the effective one where a method changes the ratio, see
+            :meth:`~trainers.methods.method.Method.shadow_prices`.
         losses: The chain's losses.
         evaluation: Of the training split at θ*.
         rows: The stage's history.
@@ -64,7 +66,7 @@ def certify(
     quotient = norm = math.nan
     if batches:
         tasks = (*protected, *level)
-        gradients = full_gradients(model, feed, tasks, losses, coefficients, batches, evaluation)
+        gradients = full_gradients(model, feed, tasks, losses, coefficients, batches)
         quotient = stationarity(gradients[-1], gradients[:-1], weights)
         norm = gradient_norm(gradients[-1], gradients[:-1], weights)
     limits = {

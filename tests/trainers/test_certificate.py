@@ -26,6 +26,7 @@ from tests.trainers._problems import (
     chain_spec,
     conflict,
     feed_and_model,
+    paper,
     record,
     three_bowls,
     two_bowls,
@@ -40,7 +41,6 @@ from trainers.multipliers import Multipliers
 from trainers.records import Optimum, Row, StageRecord
 from trainers.stage_certificate import certify
 from trainers.stage_store import StageStore
-from trainers.training import Training
 
 nan = math.nan
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second"), binary("third")
@@ -226,12 +226,11 @@ def gradients_from_the_files(state: dict[str, Tensor], data: Path, rows: NDArray
 class TestFullGradients:
     @pytest.mark.parametrize("batches", [1, 2, 6])
     def test_they_are_those_of_the_mean_losses(self, data: Path, batches: int) -> None:
-        spec = chain_spec(data, [[FIRST], [SECOND]], Training())
+        spec = chain_spec(data, [[FIRST], [SECOND]], paper())
         feed, model = feed_and_model(spec, data)
         losses = TaskLosses(spec.tasks)
-        evaluation = evaluate(model, feed, "train", spec.tasks, losses, mode="train")
         coefficients = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
-        found = full_gradients(model, feed, spec.tasks, losses, coefficients, batches, evaluation)
+        found = full_gradients(model, feed, spec.tasks, losses, coefficients, batches)
         rows = torch.cat([batch.index for batch, _ in zip(feed.epoch(0, 0), range(batches), strict=False)]).numpy()
         first, second = (
             gradients_from_the_files(dict(model.state_dict()), data, rows, task) for task in ("first", "second")
@@ -245,7 +244,7 @@ class TestFullGradients:
     @pytest.mark.parametrize("training", [True, False])
     def test_nothing_is_left_behind(self, data: Path, name: str, training: bool) -> None:
         """Buffers, gradients, switches and modes are those of before; parameters that are frozen stay out."""
-        spec = chain_spec(data, [[FIRST], [SECOND]], Training(), model=f"tests.trainers._problems:{name}")
+        spec = chain_spec(data, [[FIRST], [SECOND]], paper(), model=f"tests.trainers._problems:{name}")
         feed, model = feed_and_model(spec, data)
         model.train(training)
         frozen, *rest = model.parameters()
@@ -255,9 +254,8 @@ class TestFullGradients:
         before = {key: value.clone() for key, value in model.state_dict().items()}
         kept = [parameter.grad.clone() for parameter in rest if parameter.grad is not None]
         losses = TaskLosses(spec.tasks)
-        evaluation = evaluate(model, feed, "train", spec.tasks, losses, mode="train")
         with torch.no_grad():
-            found = full_gradients(model, feed, spec.tasks, losses, torch.eye(2), 6, evaluation)
+            found = full_gradients(model, feed, spec.tasks, losses, torch.eye(2), 6)
         assert found.shape == (2, sum(parameter.numel() for parameter in rest))
         assert bool(found.any())
         assert not found.requires_grad
@@ -274,7 +272,7 @@ def certified(rank: int, workers: int, folder: str, examples: int) -> dict[str, 
     """The certificate of a stage that protects two tasks, at the initial parameters."""
     options = {"units": 4, "double": True}
     spec = chain_spec(
-        Path(folder), [[FIRST], [SECOND], [THIRD]], Training(certificate_examples=examples),
+        Path(folder), [[FIRST], [SECOND], [THIRD]], paper(certificate_examples=examples),
         model="tests.trainers._problems:TwoTowers", **options,
     )  # fmt: skip
     feed, model = feed_and_model(spec, Path(folder), rank, workers)
@@ -295,7 +293,7 @@ def certified_on_a_part_and_on_all(rank: int, workers: int, folder: str) -> list
 class TestCertify:
     def test_numbers_of_a_stage(self, data: Path) -> None:
         found = Certificate(**certified(0, 1, str(data), 16_384))
-        spec = chain_spec(data, [[FIRST], [SECOND], [THIRD]], Training(), model="tests.trainers._problems:TwoTowers")
+        spec = chain_spec(data, [[FIRST], [SECOND], [THIRD]], paper(), model="tests.trainers._problems:TwoTowers")
         assert found.shadow_prices == {"first": 0.5, "second": 3.0}
         assert (found.examples, found.grouped, found.not_attainable) == (180, 0, ())
         assert 0 < found.stationarity < 1
@@ -359,7 +357,7 @@ class TestCertify:
 
 def chain(data: Path, storage: Path, examples: int) -> tuple[tuple[StageRecord, ...], dict[str, Tensor]]:
     """A chain of two stages, and the parameters that it returns."""
-    training = Training(
+    training = paper(
         optimizer="sgd", eta_theta=0.5, eta_lambda=1.0, max_epochs=4, patience=100, certificate_examples=examples
     )
     spec = chain_spec(data, [[FIRST], [SECOND]], training)

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model
+from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
+from trainers.certificate import stationarity
 from trainers.chain import run_chain
 from trainers.methods import torchjd as optional
 from trainers.methods.aggregation import Aggregation, build_aggregator
@@ -22,7 +23,6 @@ from trainers.methods.names import check_method, is_constrained
 from trainers.multipliers import Multipliers
 from trainers.pending_losses import PendingLosses
 from trainers.stage_store import StageStore
-from trainers.training import Training
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*DPP.*:UserWarning", "ignore:.*Solution may be inaccurate.*:UserWarning"
@@ -58,6 +58,13 @@ class Point(nn.Module):
         """L1 = x², L2 = (x − 1)² + (y − 2)²."""
         x, y = self.theta
         return torch.stack([x**2, (x - 1) ** 2 + (y - 2) ** 2])
+
+
+class Lifted(Point):
+    """The same losses, each 1 higher: as in practice, none can be brought to 0, where FAMO's logarithm has no end."""
+
+    def losses(self) -> Tensor:
+        return super().losses() + 1.0
 
 
 def descend(point: Point, method: Method, multipliers: Multipliers, steps: int, rate: float = 0.1) -> None:
@@ -101,6 +108,63 @@ class TestFamo:
         x, y = point.theta.tolist()
         assert 0.05 < x < 0.201
         assert y == pytest.approx(2.0, abs=1e-6)
+
+    def test_the_effective_multiplier_is_the_dual(self) -> None:
+        """The constraint x² ≤ 0.04 is kept and active, and its price is λ* = 4, whatever λ itself has become."""
+        point = Lifted(0.0, 0.0)
+        multipliers = Multipliers([1.0], rate=3.0, tolerance=0.04)
+        famo = Famo(multipliers, 2)
+        descend(point, famo, multipliers, 1_000, rate=0.2)
+        losses = point.losses()
+        price = famo.shadow_prices(multipliers.values, losses.detach())
+        assert point.theta.tolist() == pytest.approx([0.2, 2.0], abs=1e-4)
+        assert price.tolist() == pytest.approx([4.0], abs=1e-3)
+        assert multipliers.values.tolist() == pytest.approx([2.536], abs=1e-2)
+        protected, objective = (torch.autograd.grad(loss, point.theta, retain_graph=True)[0] for loss in losses)
+        assert stationarity(objective, protected[None], price) < 1e-3
+        assert stationarity(objective, protected[None], multipliers.values) > 0.1
+
+    def test_prices_of_several_objectives(self) -> None:
+        """FAMO balances tasks of equal priority too: the price is that of their balanced sum, weights of mean 1."""
+        famo = Famo(protecting(initial=3.0), 3)
+        losses = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
+        price = famo.shadow_prices(torch.tensor([3.0], dtype=torch.float64), losses)
+        balance = torch.tensor([1 / 2, 1 / 4]) / torch.tensor(3 / 8)
+        weights = famo.weights(losses)
+        torch.testing.assert_close(weights[0] / weights[1:].mean(), price[0])
+        torch.testing.assert_close(weights[1:] / weights[1:].mean(), balance.double())
+
+    def test_prices_are_told_without_a_trace(self) -> None:
+        one, other = Famo(protecting(), 2), Famo(protecting(), 2)
+        losses = torch.tensor([1.0, 2.0], dtype=torch.float64)
+        for famo in (one, other):
+            famo.weights(losses)
+        one.shadow_prices(torch.ones(1, dtype=torch.float64), 2 * losses)
+        for famo in (one, other):
+            famo.observe(lambda: 0.9 * losses * torch.tensor([1.0, 0.9]))
+        assert torch.equal(one.state_dict()["logits"], other.state_dict()["logits"])
+
+    def test_a_task_that_nobody_labelled_takes_no_weight(self) -> None:
+        famo = Famo(Multipliers([], rate=1.0), 3)
+        weights = famo.weights(torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64))
+        torch.testing.assert_close(weights, torch.tensor([2 / 3, 0.0, 1 / 3], dtype=torch.float64))
+
+    def test_the_certificate_of_a_stage_has_the_effective_multiplier(self, tmp_path: Path) -> None:
+        """And the stationarity that belongs to it; the record's multiplier is λ."""
+        conflict(tmp_path / "rows")
+        training = paper(method="nmt+famo", eta_theta=0.05, eta_lambda=5.0, max_epochs=8, patience=99)
+        spec = chain_spec(tmp_path / "rows", ([FIRST], [SECOND]), training)
+        feed, model = feed_and_model(spec, tmp_path / "rows")
+        parent, record = run_chain(spec, model, feed, StageStore(str(tmp_path / "store")), Recorder())
+        assert record.certificate is not None
+        price, value = record.certificate.shadow_prices["first"], record.multipliers["first"]
+        assert value == record.rows[-1].multipliers["first"] > 0
+        # c_first / c_second lies near the inverse ratio of the losses: z has hardly moved from one half each
+        ratio = record.losses["train"]["second"] / record.losses["train"]["first"]
+        assert price == pytest.approx(value * ratio, rel=0.2)
+        assert price != pytest.approx(value, rel=1e-3)
+        excess = record.losses["train"]["first"] - parent.optima[0].train - 0.01
+        assert record.certificate.slackness["first"] == pytest.approx(price * abs(excess), rel=1e-6)
 
 
 class TestAggregation:
@@ -156,7 +220,7 @@ def run_aggregators(rank: int, workers: int, folder: str) -> dict[str, dict[str,
     found = {}
     for name in [*AGGREGATORS, "famo"]:
         method = f"nmt+torchjd:{name}" if name in AGGREGATORS else "nmt+famo"
-        training = Training(
+        training = paper(
             method=method,
             method_options=AGGREGATORS.get(name, {}),
             eta_theta=0.05,
@@ -192,7 +256,7 @@ def test_every_aggregator_runs_in_a_constrained_stage_of_two_workers(workers: Wo
 @pytest.mark.parametrize("method", ["weighted_sum", "famo", "torchjd:UPGrad"])
 def test_a_method_without_priorities_solves_all_tasks_in_one_stage(tmp_path: Path, method: str) -> None:
     conflict(tmp_path / "rows")
-    training = Training(method=method, eta_theta=0.05, max_epochs=2, evaluations_per_epoch=2)
+    training = paper(method=method, eta_theta=0.05, max_epochs=2, evaluations_per_epoch=2)
     spec = chain_spec(tmp_path / "rows", ([FIRST, SECOND],), training)
     feed, model = feed_and_model(spec, tmp_path / "rows")
     (record,) = run_chain(spec, model, feed, StageStore(str(tmp_path / "store")), Recorder())
@@ -204,7 +268,7 @@ def test_a_weighted_sum_follows_its_weights(tmp_path: Path) -> None:
     conflict(tmp_path / "rows")
     found = []
     for weights in ((0.95, 0.05), (0.05, 0.95)):
-        training = Training(method="weighted_sum", weights=weights, eta_theta=0.05, max_epochs=4)
+        training = paper(method="weighted_sum", weights=weights, eta_theta=0.05, max_epochs=4)
         spec = chain_spec(tmp_path / "rows", ([FIRST, SECOND],), training)
         feed, model = feed_and_model(spec, tmp_path / "rows")
         (record,) = run_chain(spec, model, feed, StageStore(str(tmp_path / "store")), Recorder())
@@ -237,7 +301,7 @@ class TestNames:
     )
     def test_options_of_another_method(self, training: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            Training(**training)
+            paper(**training)
 
 
 def test_a_missing_torchjd_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

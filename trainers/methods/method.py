@@ -34,6 +34,34 @@ class Method(Protocol):
             measure: Global losses of the same minibatch after the step; costs a forward pass when called.
         """
 
+    def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
+        r"""The multipliers at which the method settles: those of the Lagrangian that its steps are a descent of.
+
+        :math:`\lambda_i` itself where λ alone decides the ratio of the protected task's gradient to the objective's.
+
+        Args:
+            multipliers: λ, shape ``(protected,)``.
+            losses: Losses at the point in question, over the whole training split, shape ``(tasks,)``, protected tasks
+                first.
+
+        Returns:
+            Double, shape ``(protected,)``: how much the objective would fall per unit of tolerance given to the task.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the method carries from step to step: tensors, numbers and mappings of them.
+
+        The same on every worker, and loadable with ``torch.load(…, weights_only=True)``. Empty for a method without
+        memory.
+        """
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where another instance of the same method stood, bit for bit.
+
+        Args:
+            state: What its :meth:`state_dict` was; its tensors may be on another device, and are copied.
+        """
+
 
 def build_method(
     name: str,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,3 +32,14 @@ class WeightedSum:
 
     def observe(self, measure: Callable[[], Tensor]) -> None:
         """Nothing to note."""
+
+    def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
+        """λ itself."""
+        return multipliers.clone()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing is carried from step to step."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
