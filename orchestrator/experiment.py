@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from orchestrator.errors import RequestError
 from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.data.open_feed import Ingest
 from trainers.methods.names import is_constrained
 from trainers.registry import closest
 from trainers.task import Level, Task
@@ -35,6 +36,8 @@ class Data(_Section):
         batch_size: Examples (rows, or lists where the data has a query column) of a global batch, over all workers.
         options: Keyword arguments of the source.
         cache: Where a source keeps what it prepares; a folder below ``storage`` when absent.
+        ingest: ``memory`` keeps every example in the workers' memory, ``stream`` reads them from the files pass by
+            pass; by the size of the data when absent (:mod:`orchestrator.ingest`).
     """
 
     source: str | None = None
@@ -42,6 +45,7 @@ class Data(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 4096
     options: dict[str, Any] = Field(default_factory=dict)
     cache: str | None = None
+    ingest: Ingest | None = None
 
     @model_validator(mode="after")
     def _one_origin(self) -> Data:
@@ -69,18 +73,60 @@ class Grid(_Section):
     points: Annotated[int, Field(ge=2)] = 10
 
 
+class Elastic(_Section):
+    """A number of workers that follows what the cluster has.
+
+    Attributes:
+        min: Fewest workers to train with.
+        max: Most workers.
+    """
+
+    min: Annotated[int, Field(ge=1)]
+    max: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Elastic:
+        if self.min > self.max:
+            raise ValueError(f"min must not be greater than max, found min {self.min} and max {self.max}")
+        return self
+
+
 class Scaling(_Section):
     """Workers of a run.
 
     Attributes:
-        workers: Data-parallel workers; the global batch is divided among them.
+        workers: Data-parallel workers; the global batch is divided among them. ``{min: 1, max: 8}`` takes as many as
+            the cluster has, and goes on with fewer when a node is lost; the result is the same up to rounding.
         use_gpu: One GPU per worker (NCCL); otherwise CPU (gloo).
         cpus_per_worker: CPUs that each worker reserves.
+        max_failures: Times that workers may be lost, over a whole run, before it ends; each time the stage goes on from
+            its last checkpoint.
+        hang_timeout_s: Seconds after which a worker that the others wait for is taken for hung. Longer than any pause
+            of one worker alone, such as the import of a large library at its first use.
     """
 
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1)] | Elastic = 1
     use_gpu: bool = False
     cpus_per_worker: Positive = 1.0
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    hang_timeout_s: Positive = 45.0
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _number_or_range(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | Mapping | Elastic):
+            raise ValueError(f"give a whole number, or a range such as {{min: 1, max: 8}}; found {value!r}")
+        return value
+
+    @property
+    def fewest(self) -> int:
+        """Workers that must be there."""
+        return self.workers.min if isinstance(self.workers, Elastic) else self.workers
+
+    @property
+    def most(self) -> int:
+        """Workers that are asked for."""
+        return self.workers.max if isinstance(self.workers, Elastic) else self.workers
 
 
 class Experiment(_Section):
@@ -143,7 +189,7 @@ class Experiment(_Section):
         """Tasks by level."""
         return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
 
-    def chain(self, data_fingerprint: str) -> ChainSpec:
+    def chain(self, data_fingerprint: str, ingest: Ingest = "memory") -> ChainSpec:
         """What one chain of this experiment computes; a method without priorities solves all tasks in one stage."""
         options = {key: value for key, value in self.model.items() if key != "name"}
         return ChainSpec(
@@ -152,6 +198,7 @@ class Experiment(_Section):
             training=self.training,
             batch_size=self.data.batch_size,
             data_fingerprint=data_fingerprint,
+            ingest=ingest,
         )
 
 
@@ -249,18 +296,27 @@ def _assign(content: dict[str, Any], override: str) -> None:
             place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
 
 
+_READINGS = ("Task", "tuple[", "constrained-int", "function-after[", "Elastic")
+_OTHER_SHAPE = {
+    ("tuple_type", "tasks"),
+    ("dataclass_type", "tasks"),
+    ("model_type", "scaling"),
+    ("int_type", "scaling"),
+}
+
+
 def _lines(error: ValidationError) -> list[str]:
     lines: dict[str, None] = {}
     for problem in error.errors():
-        # A union of task and level reports both readings; the one about the other shape is noise.
-        location = [str(part) for part in problem["loc"] if not str(part).startswith(("Task", "tuple["))]
+        # A union (of task and level, of number and range) reports both readings; that of the other shape is noise.
+        location = [str(part) for part in problem["loc"] if not str(part).startswith(_READINGS)]
         where = ".".join(location)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _allowed(location[:-1])
             lines[f"{where}: unknown key{closest(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
         elif problem["type"] in ("missing", "missing_argument"):
             lines[f"{where}: missing"] = None
-        elif problem["type"] not in ("tuple_type", "dataclass_type") or "tasks" not in where:
+        elif (problem["type"], location[0]) not in _OTHER_SHAPE:
             message = problem["msg"].removeprefix("Value error, ")
             found = problem["input"]
             shown = "" if isinstance(found, dict) or repr(found) in message else f" (found {found!r})"

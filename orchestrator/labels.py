@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from orchestrator.errors import RequestError
+from trainers.file_system import locate, parquet_files
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,8 @@ class Labels:
     """A label column of one split, as the statistics of its Parquet files tell it.
 
     Attributes:
-        folder: The split's folder.
+        folder: The prepared folder, a path or URI.
+        split: The split.
         column: The label column.
         classes: Its number of classes by the schema; 0 when it is real-valued.
         count: Labelled rows.
@@ -25,7 +26,8 @@ class Labels:
         high: Highest label.
     """
 
-    folder: Path
+    folder: str
+    split: str
     column: str
     classes: int
     count: int
@@ -39,15 +41,16 @@ class Labels:
 
     def fraction(self) -> float | None:
         """A label that is no whole number, or ``None``; the one question for which rows are read."""
-        for path in sorted(self.folder.glob("*.parquet")):
-            for batch in pq.ParquetFile(path).iter_batches(columns=[self.column]):
+        filesystem, root = locate(self.folder)
+        for path in parquet_files(filesystem, f"{root}/{self.split}"):
+            for batch in pq.ParquetFile(path, filesystem=filesystem).iter_batches(columns=[self.column]):
                 values = batch.column(0).drop_null().to_numpy()
                 if len(fractions := values[values % 1 > 0]):
                     return float(fractions[0])
         return None
 
 
-def read_labels(folder: Path, column: str, classes: int) -> Labels:
+def read_labels(folder: str, split: str, column: str, classes: int) -> Labels:
     """Labels of one split; no row is read.
 
     Raises:
@@ -56,9 +59,10 @@ def read_labels(folder: Path, column: str, classes: int) -> Labels:
     count = 0
     lows: list[float] = []
     highs: list[float] = []
-    for path in sorted(folder.glob("*.parquet")):
+    filesystem, root = locate(folder)
+    for path in parquet_files(filesystem, f"{root}/{split}"):
         try:
-            metadata = pq.ParquetFile(path).metadata
+            metadata = pq.ParquetFile(path, filesystem=filesystem).metadata
         except (OSError, ValueError) as error:
             raise RequestError(
                 f"data: {path} is not a whole Parquet file ({error}); prepare the data set again"
@@ -67,16 +71,16 @@ def read_labels(folder: Path, column: str, classes: int) -> Labels:
         for group in range(metadata.num_row_groups):
             statistics = metadata.row_group(group).column(place).statistics
             if statistics is None:  # written by another program; the trainers will see
-                return Labels(folder, column, classes, 1, math.nan, math.nan)
+                return Labels(folder, split, column, classes, 1, math.nan, math.nan)
             count += metadata.row_group(group).num_rows - statistics.null_count
             if statistics.has_min_max:
                 lows.append(statistics.min + 0.0)  # Parquet notes a lowest 0 as -0
                 highs.append(statistics.max)
-    return Labels(folder, column, classes, count, min(lows, default=math.nan), max(highs, default=math.nan))
+    return Labels(folder, split, column, classes, count, min(lows, default=math.nan), max(highs, default=math.nan))
 
 
 def _two_classes(labels: Labels) -> str | None:
-    learnable = labels.low < labels.high or labels.folder.name == "test"
+    learnable = labels.low < labels.high or labels.split == "test"
     return None if learnable else "needs two different labels or more, there is nothing to learn from one"
 
 

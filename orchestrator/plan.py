@@ -96,7 +96,7 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         name=experiment.name,
         examples=dict(schema.examples),
         batch_size=spec.batch_size,
-        workers=experiment.scaling.workers,
+        workers=experiment.scaling.most,
         stages=stages,
         grid_points=experiment.grid.points,
         grid_trials=trials,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import uuid
-from pathlib import Path
 
 import pyarrow.fs as pafs
 import torch
@@ -53,16 +52,17 @@ def check_resources(scaling: Scaling, free: dict[str, float], where: str) -> Non
     Raises:
         RequestError: With what is asked and what is there.
     """
-    cpus = scaling.workers * scaling.cpus_per_worker
+    workers = scaling.fewest
+    cpus = workers * scaling.cpus_per_worker
     if cpus > free.get("CPU", 0.0):
         raise RequestError(
-            f"scaling.workers: {scaling.workers} workers of {scaling.cpus_per_worker:g} CPU need {cpus:g} CPUs, "
+            f"scaling.workers: {workers} workers of {scaling.cpus_per_worker:g} CPU need {cpus:g} CPUs, "
             f"and {where} has {free.get('CPU', 0.0):g}; use at most "
             f"{int(free.get('CPU', 0.0) // scaling.cpus_per_worker)} workers, or lower scaling.cpus_per_worker"
         )
-    if scaling.use_gpu and scaling.workers > free.get("GPU", 0.0):
+    if scaling.use_gpu and workers > free.get("GPU", 0.0):
         raise RequestError(
-            f"scaling.use_gpu: {scaling.workers} workers need {scaling.workers} GPUs, and {where} has "
+            f"scaling.use_gpu: {workers} workers need {workers} GPUs, and {where} has "
             f"{free.get('GPU', 0.0):g}; set scaling.use_gpu to false or use fewer workers"
         )
 
@@ -91,7 +91,7 @@ def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
                 "column; choose another, or prepare the data with a query column"
             )
         for split in SPLITS:
-            labels = read_labels(Path(folder) / split, task.label, schema.labels[task.label])
+            labels = read_labels(folder, split, task.label, schema.labels[task.label])
             if schema.examples.get(split) and labels.count == 0:
                 problems.append(
                     f"tasks: nobody labels task {task.name!r}: column {task.label!r} is empty in split {split!r}; "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator import data_source, preflight
 from orchestrator.experiment import Experiment, load
+from orchestrator.ingest import SHARE, bytes_in_memory, choose_ingest
 from trainers.chain_spec import ChainSpec
 from trainers.data.schema import Schema
 
@@ -43,6 +44,11 @@ def prepare(path: str, overrides: Sequence[str], say: Callable[[str], None]) -> 
     if experiment.data.source is not None:
         say(f"preparing data from {experiment.data.source}")
     folder, schema = data_source.prepare(experiment.data)
-    spec = experiment.chain(schema.fingerprint)
+    tasks = sum(map(len, experiment.levels))
+    ingest = choose_ingest(experiment.data.ingest, schema, tasks)
+    if ingest == "stream" and experiment.data.ingest is None:
+        size = bytes_in_memory(schema, tasks) / 1e9
+        say(f"the data take {size:.1f} GB in memory, {SHARE:.0%} of this machine's is the limit: they are streamed")
+    spec = experiment.chain(schema.fingerprint, ingest)
     preflight.check(experiment, spec, schema, folder)
     return PreparedExperiment(experiment, spec, schema, folder)

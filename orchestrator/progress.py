@@ -28,7 +28,7 @@ from orchestrator.summary import (
 )
 from trainers.acceptance import Verdict
 from trainers.records import Row, StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
+from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageFinished, StageStarted
 
 LINE_SECONDS = 5.0
 """Shortest time between two plain lines about the same stage."""
@@ -118,6 +118,9 @@ class ProgressDisplay:
                     self._progress(event)
                 case Evaluated():
                     self._evaluated(event)
+                case CheckpointFailed():
+                    stage = self._reached(event.stage, event.step)
+                    self._say(stage, f"checkpoint at step {event.step} failed, training goes on: {event.reason}")
                 case StageFinished():
                     self._finished(event)
 
@@ -135,15 +138,16 @@ class ProgressDisplay:
             stage.state, stage.started = "running", now
         if stage.anchor is None:
             stage.anchor = (now, step)
-        stage.step = step
+        stage.step = max(stage.step, step)  # candidates from before an interruption are told again
         return stage
 
     def _start(self, event: StageStarted) -> None:
-        # Again after a retry: nothing of the first attempt counts.
+        # Again after a retry.
         stage = _Stage(event.stage, event.level, "running", self._console.get_time(), max_steps=event.max_steps)
         self._stages[event.stage] = stage
         protects = f", protects {named(event.protected)}" if event.protected else ""
-        self._line(stage, f"started, at most {event.max_steps} steps{protects}")
+        begun = f"goes on from step {event.resumed_step}" if event.resumed_step else "started"
+        self._line(stage, f"{begun}, at most {event.max_steps} steps{protects}")
 
     def _progress(self, event: Progress) -> None:
         stage = self._reached(event.stage, event.step)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 from orchestrator.errors import RunError
 
 _ENVIRONMENT = {
     # A report costs one poll of the controller: 2 seconds by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # After the loss of a node the first attempt still counts on it, and waits this long: a minute by default.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     # Paths in experiment files are absolute, but a user's own code may use its own.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -25,7 +28,7 @@ def address_in_use(address: str | None) -> str | None:
     return address or os.environ.get("RAY_ADDRESS") or None
 
 
-@contextmanager
+@contextlib.contextmanager
 def cluster(address: str | None, verbose: bool) -> Iterator[dict[str, float]]:
     """Ray for the time of a command; a cluster started here is shut down at the end.
 
@@ -61,6 +64,8 @@ def cluster(address: str | None, verbose: bool) -> Iterator[dict[str, float]]:
     try:
         for name in ("ray.train", "ray.tune", "ray.data"):
             logging.getLogger(name).setLevel(level)
-        yield ray.cluster_resources()
+        # Ray prints the loss of a worker to standard output, which is for results.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield ray.cluster_resources()
     finally:
         ray.shutdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,17 +20,11 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from orchestrator.errors import RunError
 from orchestrator.experiment import Experiment
 from orchestrator.mailbox import Mailbox
-from orchestrator.worker import WorkerJob, train_chain
+from orchestrator.worker import Fault, WorkerJob, train_chain
 from trainers.chain_spec import ChainSpec
 from trainers.records import StageRecord
 from trainers.reporter import Event
 from trainers.stage_store import StageStore
-
-COLLECTIVE_TIMEOUT_S = 300
-"""A worker that hangs is found after this long, not after torch's 30 minutes."""
-
-MAX_WORKER_FAILURES = 2
-"""Times that the worker group is restarted after losing a worker; finished stages are found in the store."""
 
 
 def run(
@@ -46,25 +41,26 @@ def run(
     Raises:
         RunError: A worker failed, or the workers could not be placed.
     """
+    scaling = experiment.scaling
     with Mailbox(deliver) as mailbox:
         job = WorkerJob(spec, data, experiment.storage, mailbox.reporter, (str(Path.cwd()), *sys.path[:1]))
         trainer = TorchTrainer(
             train_chain,
             train_loop_config={"job": job},
             scaling_config=ScalingConfig(
-                num_workers=experiment.scaling.workers,
-                use_gpu=experiment.scaling.use_gpu,
+                num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
+                use_gpu=scaling.use_gpu,
                 resources_per_worker={
-                    "CPU": experiment.scaling.cpus_per_worker,
-                    **({"GPU": 1} if experiment.scaling.use_gpu else {}),
+                    "CPU": scaling.cpus_per_worker,
+                    **({"GPU": 1} if scaling.use_gpu else {}),
                 },
             ),
-            torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
+            torch_config=TorchConfig(timeout_s=math.ceil(scaling.hang_timeout_s)),
             run_config=RunConfig(
                 name=f"chain-{spec.stage_keys()[-1]}",
                 storage_path=f"{experiment.storage.rstrip('/')}/ray",
                 # Ray waits for ever for workers that cannot be placed unless controller failures are counted.
-                failure_config=FailureConfig(max_failures=MAX_WORKER_FAILURES, controller_failure_limit=3),
+                failure_config=FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=3),
                 logging_config=LoggingConfig(
                     log_level=logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
                 ),
@@ -77,7 +73,10 @@ def run(
             raise RunError(f"worker {rank} failed: {_last_line(cause)}") from error
         except TrainingFailedError as error:
             raise RunError(f"Ray Train failed: {_last_line(error)}") from error
-    keys: tuple[str, ...] = result.return_value
+    outcome: tuple[str, ...] | Fault = result.return_value
+    if isinstance(outcome, Fault):
+        raise RunError(outcome.reason)
+    keys = outcome
     store = StageStore(experiment.storage)
     records = tuple(store.read(key) for key in keys)
     missing = [key for key, record in zip(keys, records, strict=True) if record is None]

@@ -11,7 +11,9 @@ import ray.train.torch
 from orchestrator.mailbox import MailboxReporter
 from trainers.chain import run_chain
 from trainers.chain_spec import ChainSpec
-from trainers.data.memory import MemoryFeed
+from trainers.checkpoint_store import CheckpointStore
+from trainers.data.open_feed import open_feed
+from trainers.faults import TrainingError
 from trainers.models.build import build_model
 from trainers.reporter import Reporter
 from trainers.stage_store import StageStore
@@ -36,14 +38,28 @@ class WorkerJob:
     import_paths: tuple[str, ...]
 
 
-def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Fault:
+    """Why a chain cannot go on, however often it is tried; all workers know of it.
+
+    It is returned, not raised: Ray Train would start the workers again.
+
+    Attributes:
+        reason: What to tell the user.
+    """
+
+    reason: str
+
+
+def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
     """The ``train_loop_per_worker``: returns the keys of the chain's stages, which are in the store by then."""
     job = config["job"]
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     context = ray.train.get_context()
     device = ray.train.torch.get_device()
     spec = job.spec
-    feed = MemoryFeed(
+    feed = open_feed(
+        spec.ingest,
         job.data,
         [task.label for task in spec.tasks],
         spec.batch_size,
@@ -54,5 +70,8 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...]:
     )
     model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     reporter: Reporter = job.reporter
-    records = run_chain(spec, model, feed, StageStore(job.storage), reporter)
+    try:
+        records = run_chain(spec, model, feed, StageStore(job.storage), reporter, CheckpointStore(job.storage))
+    except TrainingError as error:
+        return Fault(str(error))
     return tuple(record.key for record in records)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +87,23 @@ class Candidates:
 
     def _objective(self, losses: Mapping[str, float]) -> float:
         return sum(weight * losses[task.name] for task, weight in zip(self._level, self._weights, strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best feasible candidate's parameters, and all candidates as text."""
+        return {
+            "state": {name: value.clone() for name, value in self._state.items()},
+            "step": self._step,
+            "best": self.best,
+            "all": [candidate.to_json() for candidate in self.all],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state, of the same stage."""
+        here = self._model.state_dict()
+        self._state = {name: value.to(here[name].device) for name, value in state["state"].items()}
+        self._step = state["step"]
+        self.best = state["best"]
+        self.all = [Candidate.from_json(text) for text in state["all"]]
 
     def restore(self) -> int:
         """Put the best feasible candidate's parameters back into the model; returns its step."""

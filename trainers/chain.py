@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import time
 
-import torch
 from torch import nn
 
 from trainers.chain_spec import ChainSpec
+from trainers.checkpoint_store import CheckpointStore
 from trainers.data.feed import Feed
-from trainers.evaluation import Evaluation
-from trainers.losses.samples import Samples
+from trainers.faults import KeepingError, SuspicionError, TrainingError
 from trainers.losses.task_losses import TaskLosses
-from trainers.process_group import from_first_worker, interleave_on_first_worker, rank, world_size
+from trainers.process_group import done_by_first_worker, from_first_worker, rank, world_size
 from trainers.protection import Protection
+from trainers.random_state import seed_everything
 from trainers.records import Optimum, StageRecord
-from trainers.reporter import Reporter, StageFinished, StageStarted
+from trainers.reporter import CheckpointFailed, Reporter, Silent, StageFinished, StageStarted
 from trainers.stage import StageResult, run_stage
-from trainers.stage_store import StageStore, StoredReferences
-from trainers.task import Level, Task
-
-REFERENCE_SPLITS = ("train", "valid", "test")
+from trainers.stage_checkpoints import StageCheckpoints
+from trainers.stage_references import StageReferences, gathered_references
+from trainers.stage_store import StageStore
 
 
 def run_chain(
-    spec: ChainSpec, model: nn.Module, feed: Feed, store: StageStore, reporter: Reporter
+    spec: ChainSpec,
+    model: nn.Module,
+    feed: Feed,
+    store: StageStore,
+    reporter: Reporter,
+    checkpoints: CheckpointStore | None = None,
 ) -> tuple[StageRecord, ...]:
     """Run all stages inside the present worker group; every worker calls this.
 
@@ -34,130 +38,164 @@ def run_chain(
         feed: This worker's data.
         store: Where finished stages are found and kept.
         reporter: Where events go; called on the first worker only.
+        checkpoints: Where the stage that is being trained is kept every so often; it goes on from there when it was cut
+            off. Without, it starts anew.
+
+    Raises:
+        TrainingError: A stage cannot go on; on every worker alike.
 
     Returns:
         The records of all stages, on every worker.
     """
-    losses = TaskLosses(spec.tasks)
-    keys = spec.stage_keys()
-    records: list[StageRecord] = []
-    references: dict[str, dict[str, Samples]] = {split: {} for split in REFERENCE_SPLITS}
-    for stage, (level, key) in enumerate(zip(spec.levels, keys, strict=True)):
-        record = from_first_worker(store.read(key) if rank() == 0 else None)
-        reused = record is not None
-        if record is None:
-            protection = Protection(
-                tasks=spec.protected(stage),
-                optima=tuple(optimum for earlier in records for optimum in earlier.optima),
-                references=references if stage else {},
-            )
-            record = _train(
-                spec, stage, key, keys[stage - 1] if stage else None, model, feed, store, reporter, losses, protection
-            )
-        else:
-            model.load_state_dict(store.state(key))
-        _add_references(references, store.references(key), level, next(model.parameters()).device)
-        records.append(record)
-        if rank() == 0:
-            reporter.report(StageFinished(record, reused))
-    return tuple(records)
+    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints).run()
 
 
-def _train(
-    spec: ChainSpec,
-    stage: int,
-    key: str,
-    parent: str | None,
-    model: nn.Module,
-    feed: Feed,
-    store: StageStore,
-    reporter: Reporter,
-    losses: TaskLosses,
-    protection: Protection,
-) -> StageRecord:
-    level = spec.levels[stage]
-    started = time.monotonic()
-    names = tuple(task.name for task in level)
-    held = tuple(task.name for task in protection.tasks)
-    speaker: Reporter = reporter if rank() == 0 else _Mute()
-    speaker.report(StageStarted(stage, key, names, held, spec.training.max_epochs * feed.steps_per_epoch()))
-    # A stage is a function of its key alone: what dropout draws must not depend on the stages run before it.
-    torch.manual_seed(hash((spec.training.seed, stage, rank())))
-    result = run_stage(model, feed, stage, level, protection, losses, spec.training, speaker)
-    record = _record(spec, stage, key, parent, level, held, result, feed, time.monotonic() - started)
-    record = from_first_worker(record)
-    stored = _gather(result.evaluations, level, feed)
-    if rank() == 0:
-        store.write(record, model.state_dict(), stored)
-    from_first_worker(None)  # nobody reads the stage before it is written
-    return record
+class _Chain:
+    def __init__(
+        self,
+        spec: ChainSpec,
+        model: nn.Module,
+        feed: Feed,
+        store: StageStore,
+        reporter: Reporter,
+        checkpoints: CheckpointStore | None,
+    ) -> None:
+        self._spec = spec
+        self._model = model
+        self._feed = feed
+        self._store = store
+        self._reporter = reporter
+        self._checkpoints = checkpoints
+        self._losses = TaskLosses(spec.tasks)
+        self._keys = spec.stage_keys()
+        self._records: list[StageRecord] = []
+        self._references = StageReferences(next(model.parameters()).device)
+
+    def run(self) -> tuple[StageRecord, ...]:
+        for stage, key in enumerate(self._keys):
+            record = from_first_worker(self._store.read(key) if rank() == 0 else None)
+            reused = record is not None
+            if record is None:
+                record = self._train(stage)
+            else:
+                self._model.load_state_dict(self._store.state(key))
+            if self._checkpoints is not None and rank() == 0:
+                self._checkpoints.clear(key)  # a stage that has its record needs none
+            self._references.add(self._store.references(key), self._spec.levels[stage])
+            self._records.append(record)
+            self._reporter.report(StageFinished(record, reused))
+        return tuple(self._records)
+
+    def _train(self, stage: int) -> StageRecord:
+        """Train a stage and keep it."""
+        name = f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
+        started = time.monotonic()
+        try:
+            result = self._result(stage)
+        except TrainingError as error:
+            raise type(error)(f"{name}, {error}") from error
+        seconds = result.seconds_before + time.monotonic() - started
+        record = from_first_worker(self._record(stage, result, seconds))
+        references = gathered_references(result.evaluations, self._spec.levels[stage], self._feed)
+        try:
+            done_by_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
+        except OSError as error:
+            raise KeepingError(
+                f"{name} is trained and cannot be kept: {error}; make room in the storage, or name another one, and "
+                "run again: the stage goes on from its last checkpoint"
+            ) from error
+        return record
+
+    def _result(self, stage: int) -> StageResult:
+        """Train from the last checkpoint, or from the stage's start.
+
+        On a GPU steps are checked one by one only after one was found not finite: the stage then goes back and looks.
+        """
+        checkpoints = self._checkpoints_of(stage)
+        checked = _looks_at_every_step(self._model)
+        start = {} if checked else {name: value.clone() for name, value in self._model.state_dict().items()}
+        while True:
+            checkpoint = checkpoints.latest() if checkpoints is not None else None
+            self._reporter.report(self._started(stage, checkpoint["step"] if checkpoint is not None else 0))
+            seed_everything(self._spec.training.seed, stage, rank())
+            try:
+                return run_stage(
+                    self._model,
+                    self._feed,
+                    stage,
+                    self._spec.levels[stage],
+                    self._protection(stage),
+                    self._losses,
+                    self._spec.training,
+                    self._reporter,
+                    checkpoints,
+                    checkpoint,
+                    checked=checked,
+                )
+            except SuspicionError:
+                self._model.load_state_dict(start)
+                checked = True
+            finally:
+                if checkpoints is not None:
+                    checkpoints.wait()
+
+    def _checkpoints_of(self, stage: int) -> StageCheckpoints | None:
+        if self._checkpoints is None:
+            return None
+        return StageCheckpoints(
+            self._checkpoints,
+            self._keys[stage],
+            lambda step, reason: self._reporter.report(CheckpointFailed(stage, step, reason)),
+        )
+
+    def _protection(self, stage: int) -> Protection:
+        return Protection(
+            tasks=self._spec.protected(stage),
+            optima=tuple(optimum for record in self._records for optimum in record.optima),
+            references=self._references.samples if stage else {},
+        )
+
+    def _started(self, stage: int, resumed_step: int) -> StageStarted:
+        return StageStarted(
+            stage=stage,
+            key=self._keys[stage],
+            level=tuple(task.name for task in self._spec.levels[stage]),
+            protected=tuple(task.name for task in self._spec.protected(stage)),
+            max_steps=self._spec.training.max_epochs * self._feed.steps_per_epoch(),
+            resumed_step=resumed_step,
+        )
+
+    def _record(self, stage: int, result: StageResult, seconds: float) -> StageRecord:
+        train, valid = result.evaluations["train"], result.evaluations["valid"]
+        names = [task.name for task in self._spec.levels[stage]]
+        return StageRecord(
+            key=self._keys[stage],
+            parent=self._keys[stage - 1] if stage else None,
+            stage=stage,
+            level=tuple(names),
+            protected=tuple(task.name for task in self._spec.protected(stage)),
+            optima=tuple(
+                Optimum(name, train.losses[name], train.samples[name], valid.losses[name], valid.samples[name])
+                for name in names
+            ),
+            verdicts=result.verdicts,
+            multipliers=result.multipliers,
+            losses={split: evaluation.losses for split, evaluation in result.evaluations.items()},
+            metrics={split: evaluation.metrics for split, evaluation in result.evaluations.items()},
+            metric_names={task.name: task.metric for task in self._spec.tasks},
+            accepted_step=result.accepted_step,
+            steps=result.steps,
+            samples=result.samples,
+            steps_per_epoch=self._feed.steps_per_epoch(),
+            ended_by=result.ended_by,
+            wall_seconds=seconds,
+            workers=world_size(),
+            candidates=result.candidates,
+            rows=tuple(result.history.rows),
+            certificate=result.certificate,
+        )
 
 
-class _Mute:
-    def report(self, event: object) -> None: ...
-
-
-def _record(
-    spec: ChainSpec,
-    stage: int,
-    key: str,
-    parent: str | None,
-    level: Level,
-    held: tuple[str, ...],
-    result: StageResult,
-    feed: Feed,
-    seconds: float,
-) -> StageRecord:
-    train, valid = result.evaluations["train"], result.evaluations["valid"]
-    return StageRecord(
-        key=key,
-        parent=parent,
-        stage=stage,
-        level=tuple(task.name for task in level),
-        protected=held,
-        optima=tuple(
-            Optimum(t.name, train.losses[t.name], train.samples[t.name], valid.losses[t.name], valid.samples[t.name])
-            for t in level
-        ),
-        verdicts=result.verdicts,
-        multipliers=result.multipliers,
-        losses={split: evaluation.losses for split, evaluation in result.evaluations.items()},
-        metrics={split: evaluation.metrics for split, evaluation in result.evaluations.items()},
-        metric_names={task.name: task.metric for task in spec.tasks},
-        accepted_step=result.accepted_step,
-        steps=result.steps,
-        samples=result.samples,
-        steps_per_epoch=feed.steps_per_epoch(),
-        ended_by=result.ended_by,
-        wall_seconds=seconds,
-        workers=world_size(),
-        candidates=result.candidates,
-        rows=tuple(result.history.rows),
-        certificate=result.certificate,
-    )
-
-
-def _gather(evaluations: dict[str, Evaluation] | object, level: Level, feed: Feed) -> StoredReferences:
-    assert isinstance(evaluations, dict)
-    sums: dict[str, dict[str, torch.Tensor]] = {}
-    counts: dict[str, dict[str, torch.Tensor]] = {}
-    for split in REFERENCE_SPLITS:
-        sums[split], counts[split] = {}, {}
-        for task in level:
-            local = evaluations[split].local_of(task.name)
-            both = interleave_on_first_worker(torch.stack(list(local), 1), feed.examples(split))
-            if both is not None:
-                sums[split][task.name], counts[split][task.name] = both[:, 0].clone(), both[:, 1].clone()
-    return StoredReferences(sums, counts)
-
-
-def _add_references(
-    references: dict[str, dict[str, Samples]], stored: StoredReferences, level: tuple[Task, ...], device: torch.device
-) -> None:
-    """Take this worker's part of a finished stage's reference losses."""
-    mine = slice(rank(), None, world_size())
-    for split in REFERENCE_SPLITS:
-        for task in level:
-            references[split][task.name] = Samples(
-                stored.sums[split][task.name][mine].to(device), stored.counts[split][task.name][mine].to(device)
-            )
+def _looks_at_every_step(model: nn.Module) -> bool:
+    """Where the host need not wait for a device."""
+    return next(model.parameters()).device.type == "cpu"

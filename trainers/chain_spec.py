@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainers.data.open_feed import Ingest
 from trainers.methods.names import FAMO, TORCHJD
 from trainers.task import Level, Task
-from trainers.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, Training
+from trainers.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, YOUNGER_FIELDS, Training
 
-ALGORITHM_VERSION = 1
+ALGORITHM_VERSION = 2
 """Raised when a change of this program changes results: stages computed before are then not reused."""
 
 
@@ -40,6 +41,7 @@ class ChainSpec:
         training: How stages are trained.
         batch_size: Examples (rows, or lists where the data has a query column) of one global batch, over all workers.
         data_fingerprint: Hash of the content of the prepared data set.
+        ingest: Whether workers keep the data in memory or stream them: the order of the examples differs.
     """
 
     levels: tuple[Level, ...]
@@ -47,6 +49,7 @@ class ChainSpec:
     training: Training
     batch_size: int
     data_fingerprint: str
+    ingest: Ingest = "memory"
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -57,12 +60,18 @@ class ChainSpec:
         """Refuse what cannot be trained.
 
         Raises:
-            ValueError: Weights that are not one per task, or a torchjd aggregator that cannot be built.
+            ValueError: Weights that are not one per task, a torchjd aggregator that cannot be built, or pairs of
+                training examples in data that are streamed.
             ImportError: The method needs torchjd, and it is not installed.
         """
         weights = self.training.weights
         if weights is not None and len(weights) != len(self.tasks):
             raise ValueError(f"weights must be one per task: found {len(weights)} for {len(self.tasks)} tasks")
+        if self.ingest == "stream" and self.training.paired and self.training.measured_on == "train":
+            raise ValueError(
+                "paired: true with measured_on: train needs each training example's loss at θ*, and data.ingest is "
+                "stream, which keeps none; set measured_on: valid, or paired: false, or data.ingest: memory"
+            )
         if TORCHJD in self.training.method:
             from trainers.methods.aggregation import build_aggregator
 
@@ -81,12 +90,14 @@ class ChainSpec:
 
         A key hashes what determines the stage's result (levels so far, model, training, batch size, data, the parent's
         key), and nothing that does not (workers, paths, tracking address). A stage that protects nothing leaves out the
-        multipliers' options, so that a sweep over η_λ trains stage 1 once.
+        multipliers' options, so that a sweep over η_λ trains stage 1 once. An option that came later is left out while
+        it has its default, so that stages of before are still found.
         """
         keys: list[str] = []
         for stage in range(len(self.levels)):
             training = dataclasses.asdict(self.training)
-            for name in RECORDING_FIELDS + (() if self.protected(stage) else MULTIPLIER_FIELDS):
+            unchanged = tuple(name for name in YOUNGER_FIELDS if training[name] == getattr(Training, name))
+            for name in {*RECORDING_FIELDS, *unchanged, *(() if self.protected(stage) else MULTIPLIER_FIELDS)}:
                 del training[name]
             content = {
                 "version": ALGORITHM_VERSION,
@@ -99,6 +110,7 @@ class ChainSpec:
                 "training": training,
                 "batch_size": self.batch_size,
                 "data": self.data_fingerprint,
+                **({} if self.ingest == "memory" else {"ingest": self.ingest}),
             }
             text = json.dumps(_canonical(content), sort_keys=True)
             keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])

@@ -57,6 +57,7 @@ def evaluate(
     *,
     mode: Mode = "eval",
     with_metrics: bool = True,
+    keep_samples: bool = True,
 ) -> Evaluation:
     """Evaluate all of ``tasks`` in one pass, sharded over the workers.
 
@@ -68,6 +69,7 @@ def evaluate(
         losses: The chain's losses.
         mode: Forward mode of the model; the optima are measured in the mode that the steps use (``train``).
         with_metrics: Whether to compute metrics too.
+        keep_samples: Whether ``local`` holds the samples of each example; without, it holds those of none.
     """
     was_training = model.training
     model.train(mode == "train")
@@ -79,21 +81,23 @@ def evaluate(
     )
     sums: list[Tensor] = []
     counts: list[Tensor] = []
+    totals = torch.zeros(2, len(tasks), dtype=torch.float64, device=device)
     try:
         with frozen_buffers(model) if mode == "train" else nullcontext():
             for batch in feed.scan(split):
                 outputs = model(batch)
                 samples = losses(outputs, batch, tasks)
-                sums.append(samples.sums)
-                counts.append(samples.counts)
+                totals += torch.stack([part.sum(0, dtype=torch.float64) for part in samples])
+                if keep_samples or not sums:
+                    sums.append(samples.sums)
+                    counts.append(samples.counts)
                 for column, task in enumerate(losses.tasks):
                     if task.name in metrics:
                         output = output_of(outputs, [task], batch).squeeze(1)
                         metrics[task.name].update(output, batch.labels[:, column], batch)
     finally:
         model.train(was_training)
-    local = Samples(torch.cat(sums), torch.cat(counts))
-    totals = torch.stack([local.sums.double().sum(0), local.counts.double().sum(0)])
+    local = Samples(*(torch.cat(parts) if keep_samples else parts[0][:0].clone() for parts in (sums, counts)))
     all_sums, all_counts = sum_over_workers(totals).tolist()
     values = {name: float(_compute(metric)) for name, metric in metrics.items()}
     return Evaluation(

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.data.feed import Feed
-from trainers.evaluation import Evaluation
 from trainers.frozen_buffers import frozen_buffers
 from trainers.losses.task_losses import TaskLosses
-from trainers.process_group import sum_over_workers, world_size
+from trainers.process_group import sum_over_workers
 from trainers.task import Task
 
 
@@ -23,7 +22,6 @@ def full_gradients(
     losses: TaskLosses,
     coefficients: Tensor,
     batches: int,
-    evaluation: Evaluation,
 ) -> Tensor:
     r"""Gradients of combinations of mean losses, :math:`\nabla_\theta \sum_i c_{ji} L_i` for each row j.
 
@@ -40,13 +38,12 @@ def full_gradients(
         losses: The chain's losses.
         coefficients: :math:`c_{ji}`, shape ``(rows, tasks)``.
         batches: Global batches to measure, at most those of an epoch.
-        evaluation: Of the training split: how many labelled samples each example has.
 
     Returns:
         Shape ``(rows, parameters)``: a row per combination, all parameters flattened, the same on every worker.
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    scales = coefficients / _labelled(feed, tasks, batches, evaluation).clamp(min=1)
+    scales = coefficients / _labelled(feed, tasks, losses, batches).clamp(min=1)
     gradients = torch.zeros(
         len(scales), sum(parameter.numel() for parameter in parameters), dtype=_common_type(parameters)
     ).to(parameters[0].device)
@@ -69,11 +66,10 @@ def full_gradients(
     return sum_over_workers(gradients)
 
 
-def _labelled(feed: Feed, tasks: Sequence[Task], batches: int, evaluation: Evaluation) -> Tensor:
+def _labelled(feed: Feed, tasks: Sequence[Task], losses: TaskLosses, batches: int) -> Tensor:
     """Labelled samples of each task in the first global batches, over all workers; double, on the host."""
-    places = torch.cat([batch.index for batch in islice(feed.epoch(0, 0), batches)]) // world_size()
-    counts = [evaluation.local_of(task.name).counts[places].double().sum() for task in tasks]
-    return sum_over_workers(torch.stack(counts)).cpu()
+    parts = [losses.counts(batch, tasks).sum(0, dtype=torch.float64) for batch in islice(feed.epoch(0, 0), batches)]
+    return sum_over_workers(torch.stack(parts).sum(0)).cpu()
 
 
 def _common_type(parameters: Sequence[Tensor]) -> torch.dtype:

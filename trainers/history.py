@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,15 +65,35 @@ class History:
         self._reported = len(self.rows)
         return fresh
 
-    def _drain(self) -> None:
-        names, held = self._tasks, self._tasks[: self._protected]
-        self.rows.extend(
-            Row(
-                step=step,
-                losses=dict(zip(names, values, strict=False)),
-                violations=dict(zip(held, values[len(names) :], strict=False)),
-                multipliers=dict(zip(held, values[len(names) + len(held) :], strict=False)),
-            )
-            for step, values in zip(self._steps, self._buffer[: len(self._steps)].tolist(), strict=True)
-        )
+    def state_dict(self) -> dict[str, Any]:
+        """All rows, and what has been added up since the last one."""
+        self._drain()
+        values = [[*row.losses.values(), *row.violations.values(), *row.multipliers.values()] for row in self.rows]
+        return {
+            "steps": torch.tensor([row.step for row in self.rows], dtype=torch.int64),
+            "values": torch.tensor(values, dtype=torch.float64).reshape(len(self.rows), self._buffer.shape[1]),
+            "sums": self._sums.cpu(),
+            "since": self._since,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state; the next :meth:`flush` returns all of its rows."""
         self._steps.clear()
+        self._reported = 0
+        self.rows = [self._row(*row) for row in zip(state["steps"].tolist(), state["values"].tolist(), strict=True)]
+        self._sums.copy_(state["sums"])
+        self._since = state["since"]
+
+    def _drain(self) -> None:
+        values = self._buffer[: len(self._steps)].tolist()
+        self.rows.extend(self._row(*row) for row in zip(self._steps, values, strict=True))
+        self._steps.clear()
+
+    def _row(self, step: int, values: Sequence[float]) -> Row:
+        names, held = self._tasks, self._tasks[: self._protected]
+        return Row(
+            step=step,
+            losses=dict(zip(names, values, strict=False)),
+            violations=dict(zip(held, values[len(names) :], strict=False)),
+            multipliers=dict(zip(held, values[len(names) + len(held) :], strict=False)),
+        )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+
+_PATIENCE_SECONDS = 5.0
+"""Time between two signs of life of a first worker that works alone; far below the time after which a worker is taken
+for hung."""
 
 
 def rank() -> int:
@@ -40,6 +46,47 @@ def from_first_worker(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def from_all_workers(value: T) -> list[T]:
+    """Every worker's value, by rank, on every worker."""
+    if world_size() == 1:
+        return [value]
+    box: list[Any] = [None] * world_size()
+    dist.all_gather_object(box, value)
+    return box
+
+
+def done_by_first_worker(task: Callable[[], None]) -> None:
+    """Run ``task`` on the first worker while the others wait for it.
+
+    They wait by short collectives, so that a slow storage is not taken for a hung worker.
+
+    Raises:
+        Exception: What ``task`` raised, on every worker.
+    """
+    if world_size() == 1:
+        task()
+        return
+    failure: list[Exception] = []
+
+    def run() -> None:
+        try:
+            task()
+        except Exception as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=run, name="nmt-first-worker")
+    if rank() == 0:
+        thread.start()
+    while True:
+        if rank() == 0:
+            thread.join(_PATIENCE_SECONDS)
+        finished, error = from_first_worker((not thread.is_alive(), failure[0] if failure else None))
+        if finished:
+            break
+    if error is not None:
+        raise error
 
 
 def interleave_on_first_worker(local: Tensor, total: int) -> Tensor | None:

@@ -57,6 +57,19 @@ class Candidate:
     accepted: bool
     share: float = 1.0
 
+    def to_json(self) -> str:
+        """Text that :meth:`from_json` reads; a non-finite number is stored as ``null``."""
+        return json.dumps(_finite(asdict(self)))
+
+    @classmethod
+    def from_json(cls, text: str) -> Candidate:
+        """Read a candidate; a ``null`` is NaN."""
+        return cls._of(_with_nan(json.loads(text)))
+
+    @classmethod
+    def _of(cls, raw: Mapping[str, Any]) -> Candidate:
+        return cls(**{**raw, "verdicts": _verdicts(raw["verdicts"])})
+
 
 @dataclass(frozen=True)
 class Row:
@@ -155,9 +168,7 @@ class StageRecord:
         raw["protected"] = tuple(raw["protected"])
         raw["optima"] = tuple(Optimum(**value) for value in raw["optima"])
         raw["verdicts"] = _verdicts(raw["verdicts"])
-        raw["candidates"] = tuple(
-            Candidate(**{**value, "verdicts": _verdicts(value["verdicts"])}) for value in raw["candidates"]
-        )
+        raw["candidates"] = tuple(Candidate._of(value) for value in raw["candidates"])
         raw["rows"] = tuple(Row(**value) for value in raw["rows"])
         if raw.get("certificate") is not None:
             found = raw["certificate"]

@@ -18,6 +18,7 @@ class StageStarted:
         level: Tasks that it minimises.
         protected: Tasks that it holds.
         max_steps: Most optimisation steps that it may take.
+        resumed_step: Steps that it had taken before, when it goes on from a checkpoint.
     """
 
     stage: int
@@ -25,6 +26,7 @@ class StageStarted:
     level: tuple[str, ...]
     protected: tuple[str, ...]
     max_steps: int
+    resumed_step: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,21 @@ class Evaluated:
 
 
 @dataclass(frozen=True)
+class CheckpointFailed:
+    """A checkpoint could not be written; training goes on, and earlier checkpoints are as they were.
+
+    Attributes:
+        stage: Index of the stage.
+        step: Steps of the stage so far.
+        reason: Why.
+    """
+
+    stage: int
+    step: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class StageFinished:
     """A stage has its record.
 
@@ -68,7 +85,7 @@ class StageFinished:
     reused: bool
 
 
-Event = StageStarted | Progress | Evaluated | StageFinished
+Event = StageStarted | Progress | Evaluated | CheckpointFailed | StageFinished
 
 
 class Reporter(Protocol):

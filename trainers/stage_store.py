@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from trainers.faults import DamagedError
 from trainers.records import StageRecord
 from trainers.serialization import from_bytes, to_bytes
 from trainers.storage import Storage
@@ -63,12 +65,20 @@ class StageStore:
             return None  # damaged: the stage is trained again
 
     def state(self, key: str) -> dict[str, Tensor]:
-        """Parameters and buffers at the accepted θ*."""
+        """Parameters and buffers at the accepted θ*.
+
+        Raises:
+            DamagedError: The file is missing or damaged.
+        """
         state: dict[str, Tensor] = self._load(f"stages/{key}/model.pt")
         return state
 
     def references(self, key: str) -> StoredReferences:
-        """Per-example losses at θ* of the tasks that the stage solved."""
+        """Per-example losses at θ* of the tasks that the stage solved.
+
+        Raises:
+            DamagedError: The file is missing or damaged.
+        """
         raw = self._load(f"stages/{key}/references.pt")
         return StoredReferences(sums=raw["sums"], counts=raw["counts"])
 
@@ -88,4 +98,11 @@ class StageStore:
         self._storage.write_folder(f"stages/{record.key}", files)
 
     def _load(self, path: str) -> Any:
-        return from_bytes(self._storage.read(path))
+        try:
+            return from_bytes(self._storage.read(path))
+        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise DamagedError(
+                f"{self._storage.name(path)} is missing or damaged ({reason}); delete its folder and run again: the "
+                "stage is then trained anew"
+            ) from error

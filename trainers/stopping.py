@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trainers.acceptance import Verdict
 
@@ -45,6 +46,14 @@ class Patience:
                 progress = True
         self._waited = 0 if progress else self._waited + 1
         return self._waited >= self._evaluations
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has been seen so far, as plain values."""
+        return {"best": self._best, "smallest": dict(self._smallest), "waited": self._waited}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+        self._best, self._smallest, self._waited = state["best"], dict(state["smallest"]), state["waited"]
 
     def restart(self) -> None:
         """Wait anew, for what is now to be improved upon."""

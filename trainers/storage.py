@@ -35,6 +35,10 @@ class Storage:
         self._root = path.rstrip("/")
         self.local = isinstance(self._filesystem, pafs.LocalFileSystem)
 
+    def name(self, path: str) -> str:
+        """A path of this storage as a user knows it."""
+        return self._full(path)
+
     def exists(self, path: str) -> bool:
         """Whether there is a file (not a folder) of this name."""
         return bool(self._filesystem.get_file_info(self._full(path)).type == pafs.FileType.File)

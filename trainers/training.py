@@ -14,14 +14,19 @@ from trainers.methods.names import TORCHJD, WEIGHTED_SUM, check_method
 class Training:
     """Training options of a chain; every field belongs to the key of the stages that it influences.
 
-    The defaults of the multipliers are the paper's. On logs that over-fit within a few epochs, ``violation: relative``,
-    ``measured_on: valid`` and an ``eta_lambda`` around 10 hold a rare task better: the paper's update hardly moves λ
-    there, and over-fitting hides violations from the training minibatch.
+    The defaults are those that serve on logs which over-fit within a few epochs, where a rare task is to be held:
+    violations are relative, so that η_λ does not depend on the scale of a loss, and measured on held-out batches, since
+    over-fitting hides them from the training minibatch. The paper's update is ``violation: absolute``,
+    ``measured_on: train`` and an ``eta_lambda`` of 0.01 to 0.1; it hardly moves λ there
+    (``experiments.benchmarks.kuairand_priority`` compares the two).
 
     Attributes:
         eta_theta: Learning rate of the model's parameters, η_θ > 0.
         eta_lambda: Learning rate of the multipliers, η_λ > 0, in units of λ per unit of violation.
         initial_multiplier: λ_0 ≥ 0, the multipliers' value at the start of each stage.
+        proportional: κ_P ≥ 0, in units of λ per unit of violation: above 0 the multipliers follow the ν-PI rule
+            (:func:`~trainers.pi_rule.proportional_step`), which damps their swing; 0 is plain gradient ascent.
+        smoothing: ν in (−1, 1), of the average violation that the proportional part looks at.
         violation: ``absolute`` (ℓ − L* − ε, the paper's) or ``relative`` (the same divided by L*).
         measured_on: Split on which the multipliers' violations are measured: ``train`` (the paper's) or ``valid``.
         paired: Whether a violation is the mean difference to the same samples' losses at θ* (always so on ``valid``).
@@ -44,8 +49,11 @@ class Training:
         accept_standard_errors: s ≥ 0 of the acceptance rule: a protected task may exceed its validation optimum by
             its tolerance plus s standard errors of the paired difference. 0 is strict.
         clip_norm: Largest norm of the gradient; ``None`` does not clip.
-        l2_embedding: Weight of the squared norm of the embeddings, outside the re-scaled combination.
+        l2_embedding: Weight of the squared norm of the embeddings, outside the re-scaled combination. The paper's is
+            1e-6; on logs with many rare ids 1e-3 puts off over-fitting, which leaves later stages room to gain.
         record_every: Optimisation steps between two recorded rows of losses and multipliers.
+        checkpoint_every: Optimisation steps between two checkpoints of a stage that is being trained; 0 keeps none, so
+            that a stage that is cut off starts anew.
         certificate_examples: Training examples, over all workers, behind the gradients of a stage's certificate,
             rounded up to whole global batches; 0 leaves the gradients out.
         seed: Seed of the initial parameters and of the order of the data.
@@ -54,10 +62,12 @@ class Training:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     eta_theta: float = 1e-3
-    eta_lambda: float = 0.05
+    eta_lambda: float = 10.0
     initial_multiplier: float = 1.0
-    violation: Literal["absolute", "relative"] = "absolute"
-    measured_on: Literal["train", "valid"] = "train"
+    proportional: float = 0.0
+    smoothing: float = 0.0
+    violation: Literal["absolute", "relative"] = "relative"
+    measured_on: Literal["train", "valid"] = "valid"
     paired: bool = False
     measure_every: int = 4
     method: str = "nmt"
@@ -66,21 +76,23 @@ class Training:
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     max_epochs: int = 20
     patience: int = 6
-    backtracks: int = 2
+    backtracks: int = 1
     decay: float = 0.2
     retreats: int = 2
     min_delta: float = 0.0
     evaluations_per_epoch: int = 6
     accept_standard_errors: float = 1.0
     clip_norm: float | None = None
-    l2_embedding: float = 0.0
+    l2_embedding: float = 1e-3
     record_every: int = 1
+    checkpoint_every: int = 500
     certificate_examples: int = 16_384
     seed: int = 0
 
     def __post_init__(self) -> None:
         not_negative = (
             "initial_multiplier",
+            "proportional",
             "min_delta",
             "accept_standard_errors",
             "l2_embedding",
@@ -88,12 +100,16 @@ class Training:
             "backtracks",
             "retreats",
             "certificate_examples",
+            "checkpoint_every",
         )
         counts = ("max_epochs", "patience", "evaluations_per_epoch", "record_every", "measure_every")
         _require(self, "greater than 0", lambda v: v > 0, "eta_theta", "eta_lambda", "clip_norm")
         _require(self, "at least 0", lambda v: v >= 0, *not_negative)
         _require(self, "at least 1", lambda v: v >= 1, *counts)
         _require(self, "between 0 and 1", lambda v: 0 < v < 1, "decay")
+        _require(self, "between -1 and 1", lambda v: -1 < v < 1, "smoothing")
+        if self.smoothing and not self.proportional:
+            raise ValueError("smoothing belongs to the proportional part of the multipliers; give proportional too")
         check_method(self.method)
         if self.weights is not None and self.method != WEIGHTED_SUM:
             raise ValueError(f"weights belong to method weighted_sum, found method {self.method!r}")
@@ -106,6 +122,8 @@ class Training:
 MULTIPLIER_FIELDS = (
     "eta_lambda",
     "initial_multiplier",
+    "proportional",
+    "smoothing",
     "violation",
     "measured_on",
     "paired",
@@ -115,7 +133,10 @@ MULTIPLIER_FIELDS = (
 )
 """Fields that a stage without protected tasks does not depend on; they stay out of its key."""
 
-RECORDING_FIELDS = ("record_every", "certificate_examples")
+YOUNGER_FIELDS = ("proportional", "smoothing")
+"""Fields that are younger than stages which were stored: at their defaults they stay out of the keys."""
+
+RECORDING_FIELDS = ("record_every", "checkpoint_every", "certificate_examples")
 """Fields that change what is written down, and nothing of the result."""
 
 

@@ -36,6 +36,9 @@ class Violations(Protocol):
             losses: Global mean losses, shape ``(tasks,)``.
         """
 
+    def skip(self, measurements: int) -> None:
+        """Stand where one stands after so many measurements."""
+
 
 class MinibatchViolations:
     r"""The paper's: :math:`\ell_i - L_i^* - \varepsilon_i` on the global training minibatch."""
@@ -49,6 +52,9 @@ class MinibatchViolations:
         """Violations of the minibatch's own losses."""
         violations = self._multipliers.violations(losses)
         return torch.where(counts[: len(violations)] > 0, violations, 0.0)
+
+    def skip(self, measurements: int) -> None:
+        """Nothing to skip: the training minibatch is the caller's."""
 
 
 class PairedViolations:
@@ -73,6 +79,9 @@ class PairedViolations:
     def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
         """Violations of the paired differences."""
         return _paired(self._multipliers, self._references, batch, samples, counts)
+
+    def skip(self, measurements: int) -> None:
+        """Nothing to skip: the training minibatch is the caller's."""
 
 
 class HeldOutViolations:
@@ -109,6 +118,8 @@ class HeldOutViolations:
         self._protected = tuple(protected)
         self._model = model
         self._losses = losses
+        self._feed = feed
+        self._stage = stage
         self._batches = _for_ever(feed, stage)
 
     @torch.no_grad()
@@ -120,6 +131,10 @@ class HeldOutViolations:
         self._model.train()
         totals = sum_over_workers(fresh.counts.sum(0, dtype=torch.float64))
         return _paired(self._multipliers, self._references, held_out, fresh, totals)
+
+    def skip(self, measurements: int) -> None:
+        """Go on with the held-out batch after so many."""
+        self._batches = _for_ever(self._feed, self._stage, measurements)
 
 
 def build_violations(
@@ -168,8 +183,10 @@ def _stacked(references: References, protected: Sequence[Task]) -> Tensor:
     return torch.stack([references[task.name].sums for task in protected], 1).double()
 
 
-def _for_ever(feed: Feed, stage: int) -> Iterator[Batch]:
-    epoch = 0
+def _for_ever(feed: Feed, stage: int, start: int = 0) -> Iterator[Batch]:
+    """Held-out batches, epoch after epoch."""
+    per_epoch = feed.steps_per_epoch("valid")
+    epoch, first = divmod(start, per_epoch)
     while True:
-        yield from feed.epoch(stage, epoch, "valid")
-        epoch += 1
+        yield from feed.epoch(stage, epoch, "valid", first)
+        epoch, first = epoch + 1, 0

@@ -33,6 +33,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from experiments.data import table
+from experiments.data.rows import Files, Memory
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -108,7 +109,7 @@ def prepare(path: str | None, cache: Path, *, visits: int = 16000, seed: int = 0
     if visits < 4:
         raise ValueError(f"visits is {visits}; give 4 or more, three tenths of them are drawn for the valid split")
     folder = _tables(path)
-    files = {name: table.Files(str(folder / f"{name}.parquet")) for name in _COLUMNS}
+    files = {name: Files(str(folder / f"{name}.parquet")) for name in _COLUMNS}
     # A wheel unpacked twice is the same data: size and name say enough, the time of unpacking does not.
     sizes = {name: [size for _, size, _ in file.stamp] for name, file in files.items()}
     recipe = {"recipe": (RECIPE, table.RECIPE), "visits": visits, "seed": seed, "sizes": sizes}
@@ -116,7 +117,7 @@ def prepare(path: str | None, cache: Path, *, visits: int = 16000, seed: int = 0
         recipe["stamp"] = {name: file.stamp for name, file in files.items()}
     target = table.cached(cache, "complete-journey", recipe)
     if not (target / "schema.json").exists():
-        rows = table.Memory(lists(folder, visits=visits, seed=seed))
+        rows = Memory(lists(folder, visits=visits, seed=seed))
         table.build(rows, ROLES, target, source=f"Complete Journey, {visits} training visits, seed {seed}")
     return target
 

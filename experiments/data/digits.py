@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.data import table
+from experiments.data.rows import Memory
 
 RECIPE = 1
 """Version of how pictures are composed; part of the cache key."""
@@ -53,7 +54,7 @@ def prepare(
         raise ValueError(f"sizes {wrong} are too small; give each of {list(sizes)} 10 pictures or more")
     target = table.cached(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed})
     if not (target / "schema.json").exists():
-        rows = table.Memory(pictures(sizes, seed))
+        rows = Memory(pictures(sizes, seed))
         pixels = [name for name in rows.names if name.startswith("pixel_")]
         roles = table.Roles(numeric=pixels, labels=LABELS)
         table.build(rows, roles, target, source=f"MultiDigits, seed {seed}")

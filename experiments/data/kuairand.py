@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.data import table
+from experiments.data.rows import Files
 
 CORE = ("user_id", "video_id", "split")
 """Columns that the table must have, beside the labels."""
@@ -64,7 +65,7 @@ def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = Non
             "add finish (1 when play_time_ms >= duration_ms, else 0) and split (train, valid, test, by date), "
             "write one Parquet file, and set data.path to it"
         )
-    there = set(table.Files(path).names)
+    there = set(Files(path).names)
     if labels is None:
         labels = (*LABELS, *(name for name in MORE_LABELS if name in there))
     allowed = sorted(OUTCOMES - {"play_time_ms", "profile_stay_time", "comment_stay_time"})

@@ -12,8 +12,11 @@ Every column has one role (:class:`Roles`). What a column becomes depends on the
 * *query*: groups rows into lists. Rows are sorted so that the rows of a list are adjacent; a list lies in one split.
 
 This is the front door for data that nobody has checked, so everything is checked here, once, and refused with the
-place and the remedy. Columns are read and encoded one at a time: the peak in memory is the encoded table
-(4 bytes a cell) and one raw column.
+place and the remedy. Columns are read and encoded one at a time, and wait encoded on disk, beside the result, until
+shards are made of them: memory holds one column at a time (about 25 bytes a row for numbers, its text and 4 bytes for
+tokens) and 1 byte a row, or 17 with a query column, whatever the number of columns. The disk takes 4 bytes a cell
+twice. Rows without a query column keep the order of the files; lists are sorted by their query, and a table that is far
+from that order is read here and there, which is slow where it is larger than memory.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from experiments.data.rows import Files, Rows, shown
 from trainers.data import prepared, schema
 
 RECIPE = 1
@@ -106,93 +110,6 @@ class Roles:
     def columns(self) -> list[str]:
         """Every column that is read."""
         return [name for names in self._named().values() for name in names]
-
-
-class Rows(Protocol):
-    """Where columns come from: a table in memory, or Parquet files."""
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The columns there are."""
-
-    def column(self, name: str) -> pa.Array:
-        """One column, whole; dictionary columns decoded."""
-
-    def where(self, row: int) -> str:
-        """A row for people: its number, counted from 0, and its file."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Rows of a table in memory."""
-
-    table: pa.Table
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The columns there are."""
-        return list(self.table.column_names)
-
-    def column(self, name: str) -> pa.Array:
-        """One column, whole; dictionary columns decoded."""
-        return _decoded(self.table.column(name))
-
-    def where(self, row: int) -> str:
-        """A row for people: its number, counted from 0."""
-        return f"row {row}"
-
-
-class Files:
-    """Rows of one Parquet file, or of all the Parquet files in a folder, in the order of their names.
-
-    Args:
-        path: The file or folder.
-
-    Raises:
-        FileNotFoundError: There is no such file, or no Parquet file in the folder.
-        ValueError: ``path`` is ``None``, or a file cannot be read as Parquet (truncated, another format).
-    """
-
-    def __init__(self, path: str | None) -> None:
-        self.paths = _parquet_files(path)
-        self._metadata = [_guarded(file, lambda file=file: pq.read_metadata(file)) for file in self.paths]
-        self._starts = np.cumsum([0, *(meta.num_rows for meta in self._metadata)])
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The columns that every file has."""
-        lists = [meta.schema.to_arrow_schema().names for meta in self._metadata]
-        return [name for name in lists[0] if all(name in names for names in lists[1:])]
-
-    @property
-    def stamp(self) -> list[tuple[str, int, int]]:
-        """Path, size and time of change of each file: what a cached result depends on."""
-        stats = [(file, file.stat()) for file in self.paths]
-        return [(str(file.resolve()), stat.st_size, stat.st_mtime_ns) for file, stat in stats]
-
-    def column(self, name: str) -> pa.Array:
-        """One column, whole; dictionary columns decoded.
-
-        Raises:
-            ValueError: A file is damaged, or files hold the column in types that do not fit together.
-        """
-        parts = []
-        for file, meta in zip(self.paths, self._metadata, strict=True):
-            table = _guarded(file, lambda file=file, meta=meta: pq.ParquetFile(file, metadata=meta).read([name]))
-            parts.append(pa.table({name: _decoded(table.column(name))}))
-        try:
-            return _decoded(pa.concat_tables(parts, promote_options="permissive").column(name))
-        except pa.ArrowException as error:
-            types = sorted({str(part.schema.field(name).type) for part in parts})
-            raise ValueError(
-                f"column {name!r} has the types {types} in the files of {self.paths[0].parent}; "
-                "write it with one type in all of them"
-            ) from error
-
-    def where(self, row: int) -> str:
-        """A row for people: its number, counted from 0, and its file."""
-        index = int(np.searchsorted(self._starts, row, side="right")) - 1
-        return f"row {row - int(self._starts[index])} (counted from 0) of {self.paths[index]}"
 
 
 def prepare(
@@ -276,33 +193,57 @@ def build(rows: Rows, roles: Roles, folder: Path, *, source: str) -> schema.Sche
         ValueError: A column is missing, or holds what its role does not allow.
     """
     if missing := [name for name in roles.columns if name not in rows.names]:
-        raise ValueError(f"{source} has no column {_shown(missing)}; it has {_shown(rows.names)}. Correct the names")
+        raise ValueError(f"{source} has no column {shown(missing)}; it has {shown(rows.names)}. Correct the names")
     split = _splits(rows, roles.split)
     train = split == 0
     keys = None if roles.query is None else _query(rows, roles.query)
-    order = _order(rows, roles, split, keys)
+    order = None if keys is None else _order(rows, roles, split, keys)
 
-    encoded: dict[str, pa.Array] = {}
     vocabulary: dict[str, int] = {}
     statistics: dict[str, schema.Numeric] = {}
     classes: dict[str, int] = {}
-    if roles.query is not None:
-        encoded[roles.query] = pa.array(keys)
-    for name in roles.labels:
-        encoded[name], classes[name] = _label(rows, name, roles.labels[name], split)
-    for name in roles.categorical:
-        encoded[name], vocabulary[name] = _categorical(rows, name, train, roles.min_count)
-    for name in roles.numeric:
-        encoded[name], statistics[name] = _numeric(rows, name, train, name in roles.log1p)
-    for name, bits in roles.packed.items():
-        encoded[name] = _packed(rows, name, bits)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as waiting:
+        encoded = _Waiting(Path(waiting))
+        if roles.query is not None:
+            encoded.add(roles.query, pa.array(keys))
+        for name in roles.labels:
+            column, classes[name] = _label(rows, name, roles.labels[name], split)
+            encoded.add(name, column)
+        for name in roles.categorical:
+            column, vocabulary[name] = _categorical(rows, name, train, roles.min_count)
+            encoded.add(name, column)
+        for name in roles.numeric:
+            column, statistics[name] = _numeric(rows, name, train, name in roles.log1p)
+            encoded.add(name, column)
+        for name, bits in roles.packed.items():
+            encoded.add(name, _packed(rows, name, bits))
+        return prepared.write(
+            folder,
+            schema.Schema(vocabulary, statistics, roles.packed, classes, roles.query, source=source),
+            {name: _shards(encoded.table(), split == i, order, keys) for i, name in enumerate(schema.SPLITS)},
+        )
 
-    table = pa.table(encoded)
-    return prepared.write(
-        folder,
-        schema.Schema(vocabulary, statistics, roles.packed, classes, roles.query, source=source),
-        {name: _shards(table, order[split[order] == i], keys) for i, name in enumerate(schema.SPLITS)},
-    )
+
+class _Waiting:
+    """Encoded columns, each in a file that is mapped into memory: the system may take its pages back."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._columns: dict[str, pa.ChunkedArray] = {}
+
+    def add(self, name: str, column: pa.Array) -> None:
+        """Write a column down."""
+        path = self._folder / f"{len(self._columns)}.arrow"
+        batch = pa.record_batch([column], names=["column"])
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
+            writer.write_batch(batch)
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
+            self._columns[name] = reader.read_all().column(0)
+
+    def table(self) -> pa.Table:
+        """All columns."""
+        return pa.table(self._columns)
 
 
 def _categorical(rows: Rows, name: str, train: npt.NDArray[np.bool_], min_count: int) -> tuple[pa.Array, int]:
@@ -326,6 +267,7 @@ def _numeric(rows: Rows, name: str, train: npt.NDArray[np.bool_], log1p: bool) -
     """A column of numbers as float32 without gaps, and its statistics over the training split."""
     values = _numbers(rows, name, "numeric", "list it under categorical, or convert it to numbers")
     numbers = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
+    del values
     with np.errstate(over="ignore"):
         infinite = np.isinf(numbers.astype(np.float32))
     if infinite.any():
@@ -435,12 +377,8 @@ def _query(rows: Rows, name: str) -> npt.NDArray[np.int64]:
     return np.asarray(rank[found.indices.to_numpy()])
 
 
-def _order(
-    rows: Rows, roles: Roles, split: npt.NDArray[np.int8], keys: npt.NDArray[np.int64] | None
-) -> npt.NDArray[np.int64]:
+def _order(rows: Rows, roles: Roles, split: npt.NDArray[np.int8], keys: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Row numbers in the order of writing; refuses a list that lies in two splits."""
-    if keys is None:
-        return np.arange(len(split))
     order = np.lexsort((split, keys))
     torn = (keys[order][1:] == keys[order][:-1]) & (split[order][1:] != split[order][:-1])
     if torn.any():
@@ -474,17 +412,23 @@ def _splits(rows: Rows, name: str) -> npt.NDArray[np.int8]:
     return np.asarray(places.cast(pa.int8()).to_numpy(zero_copy_only=False))
 
 
-def _shards(table: pa.Table, order: npt.NDArray[np.int64], keys: npt.NDArray[np.int64] | None) -> Iterator[pa.Table]:
+def _shards(
+    table: pa.Table,
+    mine: npt.NDArray[np.bool_],
+    order: npt.NDArray[np.int64] | None,
+    keys: npt.NDArray[np.int64] | None,
+) -> Iterator[pa.Table]:
     """The rows of a split in shards of :data:`~trainers.data.prepared.SHARD_ROWS`; no list is cut."""
-    sorted_keys = None if keys is None else keys[order]
+    rows = np.flatnonzero(mine) if order is None else order[mine[order]]
+    sorted_keys = None if keys is None else keys[rows]
     start = 0
-    while start < len(order):
-        stop = min(start + prepared.SHARD_ROWS, len(order))
-        if sorted_keys is not None and stop < len(order):
+    while start < len(rows):
+        stop = min(start + prepared.SHARD_ROWS, len(rows))
+        if sorted_keys is not None and stop < len(rows):
             # Back to the start of the list that would be cut; on to its end when it fills the whole shard.
             first = int(np.searchsorted(sorted_keys, sorted_keys[stop], side="left"))
             stop = first if first > start else int(np.searchsorted(sorted_keys, sorted_keys[stop], side="right"))
-        yield table.take(pa.array(order[start:stop]))
+        yield table.take(pa.array(rows[start:stop]))
         start = stop
 
 
@@ -503,39 +447,6 @@ def _without_nan(values: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
-def _decoded(column: pa.ChunkedArray) -> pa.Array:
-    """A column in one piece, with dictionary values written out."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    return column.combine_chunks()
-
-
-def _parquet_files(path: str | None) -> list[Path]:
-    if path is None:
-        raise ValueError("no table is given; set data.path to a Parquet file, or to a folder of Parquet files")
-    place = Path(path).expanduser()
-    if place.is_file():
-        return [place]
-    if not place.exists():
-        raise FileNotFoundError(f"{path} does not exist on this machine; set data.path to a Parquet file or a folder")
-    files = [file for file in sorted(place.rglob("*.parquet")) if file.is_file()]
-    if not files:
-        found = _shown(sorted(item.name for item in place.iterdir()))
-        raise FileNotFoundError(f"folder {path} has no file that ends in .parquet; it has {found}. Export to Parquet")
-    return files
-
-
-def _guarded(file: Path, read: Any) -> Any:
-    """Read, and name the file when it cannot be read."""
-    try:
-        return read()
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{file} ({file.stat().st_size} bytes) cannot be read as Parquet: {error}. It is truncated or of another "
-            "format; copy or export it again"
-        ) from error
-
-
 def _whole(value: object, *, least: int) -> bool:
     """Whether an option, which may come from YAML as anything, is a whole number of at least ``least``."""
     return isinstance(value, int) and value >= least
@@ -545,8 +456,3 @@ def _once(names: Sequence[str]) -> Sequence[str]:
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"labels names {twice} more than once; name each column once")
     return names
-
-
-def _shown(names: Sequence[str], most: int = 40) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{list(names[:most])}{more}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data import table
+from experiments.data.rows import Files
 
 FINGERPRINT = "fp1024"
 BITS = 1024
@@ -37,7 +38,7 @@ def prepare(path: str | None, cache: Path) -> Path:
             f"descriptors {list(DESCRIPTORS)}, name the assays {PREFIX}…, add split (train, valid, test), write one "
             "Parquet file, and set data.path to it"
         )
-    names = table.Files(path).names
+    names = Files(path).names
     labels = [name for name in names if name.startswith(PREFIX)]
     if not labels:
         raise ValueError(f"{path} has no column that starts with {PREFIX!r}, it has {list(names)}; name the assays so")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from orchestrator import preflight
+from orchestrator import cli, preflight
 from orchestrator.errors import RequestError
 from orchestrator.experiment import load
 from orchestrator.prepared_experiment import prepare
@@ -70,14 +72,40 @@ SETTINGS = [
     ("training.eta_lambda", r"--set takes key=value, such as training\.eta_lambda=0\.1"),
     ("tasks.7.name=x", r"tasks\.7 is not one of the 3 entries 0 to 2"),
     ("name.first=x", "name is a value and has no key 'first'"),
+    ("scaling.workers={min: 3, max: 2}", "min must not be greater than max, found min 3 and max 2"),
+    ("scaling.workers={min: 0, max: 2}", r"scaling\.workers\.min: .*greater than or equal to 1 \(found 0\)"),
+    (
+        "scaling.workers=many",
+        r"scaling\.workers: give a whole number, or a range such as \{min: 1, max: 8\}; found 'many'",
+    ),
+    ("scaling.max_failures=-1", r"scaling\.max_failures: .*greater than or equal to 0 \(found -1\)"),
+    ("scaling.hang_timeout_s=0", r"scaling\.hang_timeout_s: .*greater than 0"),
+    ("training.checkpoint_every=-5", "checkpoint_every must be a finite number at least 0, found -5"),
+    ("training.proportional=-1", "proportional must be a finite number at least 0, found -1"),
+    ("training.method=nmt+torchjd:Upgrad", r"torchjd has no aggregator 'Upgrad' \(did you mean 'UPGrad'\?\)"),
+    ("data.ingest=disk", r"data\.ingest: .*'memory' or 'stream' \(found 'disk'\)"),
+    ("storage=s4://bucket/folder", "storage: s4://bucket/folder cannot be written to .*; give a folder or URI"),
     ("tracking=mlruns", r"tracking: .*sqlite:///mlflow\.db"),
 ]
 
 
 @pytest.mark.parametrize(("setting", "message"), SETTINGS, ids=[setting for setting, _ in SETTINGS])
-def test_a_wrong_setting_is_refused_by_name(experiment_file: Path, setting: str, message: str) -> None:
-    with pytest.raises(RequestError, match=message):
-        prepare(str(experiment_file), [setting], lambda line: None)
+def test_a_wrong_setting_is_refused_by_name(
+    experiment_file: Path,
+    setting: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["nmt", "plan", str(experiment_file), "--set", setting])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert re.search(message, said.err), said.err
+    assert "Traceback" not in said.err
 
 
 def test_the_file_itself_is_accepted(experiment_file: Path) -> None:

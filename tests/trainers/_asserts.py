@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
+from tests.trainers._problems import Prepared
+from trainers.data.batch import Batch
 from trainers.records import StageRecord
 
 T = TypeVar("T")
@@ -61,6 +63,35 @@ def assert_kept(reference: NDArray[np.float64], candidate: NDArray[np.float64], 
     assert np.isfinite(difference).all()
     rounding = 1e-6  # the engine computes row losses in single precision
     assert difference.mean() <= tolerance + s * error + rounding, (difference.mean(), error)
+
+
+def assert_content(batch: Batch, data: Prepared, split: str) -> None:
+    """Every row of a batch with labels ``amount`` and ``bought`` is the row that was written, in its list's order."""
+    columns, example = data.columns[split], data.example[split]
+    rows = np.concatenate([np.flatnonzero(example == e) for e in batch.index.tolist()] or [np.empty(0, dtype=np.int64)])
+    assert batch.rows == len(rows)
+    assert batch.categorical.dtype in (torch.int64, torch.int32)
+    assert _same(batch.categorical, np.stack([columns["colour"], columns["shop"]], 1)[rows])
+    assert _same(batch.numeric, np.stack([columns["price"], columns["age"]], 1)[rows])
+    assert _same(batch.labels, np.stack([columns["amount"], columns["bought"]], 1)[rows])
+    bits = np.unpackbits(batch.packed.numpy(), axis=1)
+    assert np.array_equal(bits, np.concatenate([columns["words"], columns["flags"]], 1)[rows])
+    if data.schema.query is None:
+        assert batch.query is None
+        assert batch.position is None
+        assert batch.longest == 1
+        assert batch.examples == batch.rows
+    else:
+        assert batch.query is not None
+        assert batch.position is not None
+        lengths = [int((example == e).sum()) for e in batch.index.tolist()]
+        assert batch.query.tolist() == [e for e, length in enumerate(lengths) for _ in range(length)]
+        assert batch.position.tolist() == [place for length in lengths for place in range(length)]
+        assert batch.longest >= max(lengths, default=1)
+
+
+def _same(tensor: Tensor, expected: NDArray[np.generic]) -> bool:
+    return np.array_equal(tensor.numpy(), expected, equal_nan=expected.dtype.kind == "f")
 
 
 @contextmanager

@@ -169,6 +169,18 @@ def binary(name: str, tolerance: float = 0.0, **others: Any) -> Task:
     return Task(name=name, loss="binary_cross_entropy", tolerance=tolerance, **others)
 
 
+def paper(**options: Any) -> Training:
+    """Training options whose multipliers are the paper's, unless said otherwise: absolute violations of minibatches."""
+    update: dict[str, Any] = {
+        "violation": "absolute",
+        "measured_on": "train",
+        "eta_lambda": 0.05,
+        "backtracks": 2,
+        "l2_embedding": 0.0,
+    }
+    return Training(**{**update, **options})
+
+
 def chain_spec(
     data: Path,
     levels: Sequence[Sequence[Task]],

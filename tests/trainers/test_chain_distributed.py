@@ -12,14 +12,13 @@ import pytest
 from torch import Tensor
 
 from tests.trainers._asserts import assert_identical
-from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, ranking
+from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper, ranking
 from tests.trainers._workers import Workers
 from trainers.chain import run_chain
 from trainers.chain_spec import ChainSpec
 from trainers.records import StageRecord
 from trainers.stage_store import StageStore
 from trainers.task import Task
-from trainers.training import Training
 
 Found = dict[str, dict[str, Any]]
 """Scenario → what a worker saw of it."""
@@ -45,16 +44,16 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
 
     def towers(*levels: list[Task], **training: Any) -> tuple[ChainSpec, Path]:
         model = "tests.trainers._problems:TwoTowers"
-        return chain_spec(rows, levels, Training(**training), model=model, double=True), rows
+        return chain_spec(rows, levels, paper(**training), model=model, double=True), rows
 
     return {
         "double": towers([FIRST], [SECOND], [THIRD], **sgd, clip_norm=0.5),
         "paired": towers([FIRST], [SECOND], **sgd, paired=True),
         "held out": towers([FIRST], [SECOND], **sgd, measured_on="valid", measure_every=2),
-        "score": (chain_spec(rows, ([FIRST], [SECOND]), Training(**adam), units=[8], batch_size=20), rows),
-        "lists": (chain_spec(lists, PAIRS, Training(**adam), batch_size=8), lists),
+        "score": (chain_spec(rows, ([FIRST], [SECOND]), paper(**adam), units=[8], batch_size=20), rows),
+        "lists": (chain_spec(lists, PAIRS, paper(**adam), batch_size=8), lists),
         "handed over": (
-            chain_spec(rows, ([FIRST], [THIRD]), Training(**careless, accept_standard_errors=0.0), units=[16, 8]),
+            chain_spec(rows, ([FIRST], [THIRD]), paper(**careless, accept_standard_errors=0.0), units=[16, 8]),
             rows,
         ),
     }

@@ -5,16 +5,16 @@ from typing import Any
 
 import pytest
 
-from tests.trainers._problems import binary
+from tests.trainers._problems import binary, paper
 from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.data.open_feed import Ingest
 from trainers.task import Task
-from trainers.training import Training
 
 LIKE, FINISH, SHARE = binary("like", 0.01), binary("finish", 0.02), binary("share", 0.03)
 SPEC = ChainSpec(
     levels=((LIKE,), (FINISH,), (SHARE,)),
     model=ModelSpec("scorer", {"units": [8, 4], "embedding_dim": 2}),
-    training=Training(),
+    training=paper(),
     batch_size=64,
     data_fingerprint="abc",
 )
@@ -57,6 +57,7 @@ def test_keys_differ_by_stage_and_are_stable() -> None:
         {"seed": 1},
         {"batch_size": 32},
         {"data_fingerprint": "abd"},
+        {"ingest": "stream"},
         {"model": ModelSpec("scorer", {"units": [8, 5], "embedding_dim": 2})},
         {"model": ModelSpec("ple", {"units": [8, 4], "embedding_dim": 2})},
     ],
@@ -96,6 +97,7 @@ def test_workers_and_places_are_no_part() -> None:
         "training",
         "batch_size",
         "data_fingerprint",
+        "ingest",
     }
     assert not {name for name in vars(SPEC.training) if "worker" in name or "path" in name}
 
@@ -112,6 +114,17 @@ def test_a_tolerance_matters_to_the_stages_that_protect_the_task(
     tolerances: tuple[float, ...], expected: list[bool]
 ) -> None:
     assert changed(**with_tolerances(*tolerances)) == expected
+
+
+def test_a_stream_has_no_pairs_of_training_examples() -> None:
+    def check(ingest: Ingest, **training: Any) -> None:
+        dataclasses.replace(SPEC, ingest=ingest, training=paper(**training)).check()
+
+    with pytest.raises(ValueError, match=r"paired: true with measured_on: train .* data\.ingest is stream.*; set meas"):
+        check("stream", paired=True, measured_on="train")
+    check("memory", paired=True, measured_on="train")
+    check("stream", paired=False, measured_on="train")
+    check("stream", paired=True, measured_on="valid")
 
 
 def test_order_of_tasks() -> None:
@@ -168,28 +181,28 @@ class TestTraining:
     @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
     def test_positive(self, name: str, value: float) -> None:
         with pytest.raises(ValueError, match=f"{name} must be a finite number greater than 0, found {value}"):
-            Training(**{name: value})
+            paper(**{name: value})
 
     @pytest.mark.parametrize(
         "name", ["initial_multiplier", "min_delta", "accept_standard_errors", "l2_embedding", "seed", "backtracks"]
     )
     def test_not_negative(self, name: str) -> None:
-        Training(**{name: 0})
+        paper(**{name: 0})
         with pytest.raises(ValueError, match=f"{name} must be a finite number at least 0, found -1"):
-            Training(**{name: -1})
+            paper(**{name: -1})
 
     @pytest.mark.parametrize(
         "name", ["max_epochs", "patience", "evaluations_per_epoch", "record_every", "measure_every"]
     )
     def test_at_least_one(self, name: str) -> None:
-        Training(**{name: 1})
+        paper(**{name: 1})
         with pytest.raises(ValueError, match=f"{name} must be a finite number at least 1, found 0"):
-            Training(**{name: 0})
+            paper(**{name: 0})
 
     @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 2.0, float("nan")])
     def test_decay(self, decay: float) -> None:
         with pytest.raises(ValueError, match="decay"):
-            Training(decay=decay)
+            paper(decay=decay)
 
 
 class TestTask:

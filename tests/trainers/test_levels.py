@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers._asserts import assert_close
-from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model
+from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from trainers.chain import run_chain
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
@@ -20,11 +20,10 @@ from trainers.records import StageRecord
 from trainers.stage_store import StageStore
 from trainers.stepper import Stepper
 from trainers.task import Task
-from trainers.training import Training
 from trainers.violations import MinibatchViolations
 
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second", 0.01), binary("third", 0.01)
-TRAINING = Training(
+TRAINING = paper(
     optimizer="sgd", eta_theta=0.5, eta_lambda=2.0, max_epochs=3, evaluations_per_epoch=2, patience=100, clip_norm=0.5
 )
 TOWERS: dict[str, Any] = {"model": "tests.trainers._problems:TwoTowers", "double": True}
@@ -66,7 +65,7 @@ def test_the_gradient_of_a_level_is_that_of_the_sum(data: Path) -> None:
     }
     multipliers = Multipliers([0.1], rate=2.0, tolerance=0.01, initial=3.0)
     violations, method = MinibatchViolations(multipliers), Constrained(multipliers)
-    stepper = Stepper(model, tasks, TaskLosses(tasks), multipliers, violations, method, TRAINING)
+    stepper = Stepper(model, tasks, TaskLosses(tasks), multipliers, violations, method, TRAINING, batch)
     losses, _ = stepper.step(batch)
     assert_close(losses, torch.stack([first, second, third]).detach(), 1e-12)
     assert_close(multipliers.values, [3 + 2 * (float(first.detach()) - 0.11)], 1e-12)

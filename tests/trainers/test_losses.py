@@ -370,6 +370,22 @@ class TestTaskLosses:
         assert output_of({"a": logits, "b": logits.clone()}, tasks, batch).shape == (2, 2, 3)
         assert torch.equal(output_of({"a": logits}, tasks[:1], batch).squeeze(1), logits)
 
+    @pytest.mark.parametrize("lists", [False, True], ids=["rows", "lists"])
+    def test_counts_from_labels_alone(self, lists: bool) -> None:
+        """Those that the losses return, for losses that say how they count and for one that does not."""
+        kinds = ["cross_entropy", "squared_error", "binary_cross_entropy", OWN + ":absolute_error", "squared_error"]
+        kinds += ["pairwise_logistic"] if lists else []
+        tasks = [Task(f"t{place}", kind) for place, kind in enumerate(kinds)]
+        label = torch.randint(0, 2, (ROWS, len(tasks)), generator=torch.Generator().manual_seed(2)).float()
+        label[torch.rand(label.shape, generator=torch.Generator().manual_seed(3)) < 0.3] = nan
+        batch = lists_batch(label, LENGTHS, spare=2) if lists else rows_batch(label)
+        outputs = {task.name: torch.randn(ROWS, *([4] if task.loss == "cross_entropy" else [])) for task in tasks}
+        losses = TaskLosses(tasks)
+        asked = [tasks[place] for place in (3, 0, 4, 2, *([5] if lists else []))]
+        samples = losses(outputs, batch, asked)
+        assert torch.equal(losses.counts(batch, asked), samples.counts)
+        assert 0 < samples.counts.sum() < samples.counts.numel() * ROWS
+
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     def test_half_precision_outputs_are_measured_in_single(self, dtype: torch.dtype) -> None:
         label = torch.ones(2, 1)

@@ -3,14 +3,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from tests.trainers._asserts import assert_content
 from tests.trainers._problems import Prepared
 from trainers.data import memory
-from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
 from trainers.data.schema import SPLITS
 
@@ -27,35 +25,6 @@ def data(request: pytest.FixtureRequest) -> Prepared:
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Prepared)
     return found
-
-
-def same(tensor: torch.Tensor, expected: NDArray[np.generic]) -> bool:
-    return np.array_equal(tensor.numpy(), expected, equal_nan=expected.dtype.kind == "f")
-
-
-def assert_content(batch: Batch, data: Prepared, split: str) -> None:
-    """Every row of the batch is the row that was written, in its list's order."""
-    columns, example = data.columns[split], data.example[split]
-    rows = np.concatenate([np.flatnonzero(example == e) for e in batch.index.tolist()] or [np.empty(0, dtype=np.int64)])
-    assert batch.rows == len(rows)
-    assert batch.categorical.dtype in (torch.int64, torch.int32)
-    assert same(batch.categorical, np.stack([columns["colour"], columns["shop"]], 1)[rows])
-    assert same(batch.numeric, np.stack([columns["price"], columns["age"]], 1)[rows])
-    assert same(batch.labels, np.stack([columns["amount"], columns["bought"]], 1)[rows])
-    bits = np.unpackbits(batch.packed.numpy(), axis=1)
-    assert np.array_equal(bits, np.concatenate([columns["words"], columns["flags"]], 1)[rows])
-    if data.schema.query is None:
-        assert batch.query is None
-        assert batch.position is None
-        assert batch.longest == 1
-        assert batch.examples == batch.rows
-    else:
-        assert batch.query is not None
-        assert batch.position is not None
-        lengths = [int((example == e).sum()) for e in batch.index.tolist()]
-        assert batch.query.tolist() == [e for e, length in enumerate(lengths) for _ in range(length)]
-        assert batch.position.tolist() == [place for length in lengths for place in range(length)]
-        assert batch.longest >= max(lengths, default=1)
 
 
 def test_content_of_every_batch(data: Prepared) -> None:
@@ -115,6 +84,16 @@ def test_an_epoch_sees_every_example_once(data: Prepared) -> None:
     assert seen.tolist() != sorted(seen.tolist())
     assert seen.tolist() != torch.cat([batch.index for batch in feed.epoch(0, 5)]).tolist()
     assert seen.tolist() == torch.cat([batch.index for batch in feeds(data, 1)[0].epoch(0, 4)]).tolist()
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_pass_may_start_anywhere(data: Prepared, workers: int, split: str) -> None:
+    for feed in feeds(data, workers):
+        whole = [batch.index.tolist() for batch in feed.epoch(1, 2, split)]
+        assert len(whole) == feed.steps_per_epoch(split)
+        for start in range(len(whole) + 1):
+            assert [batch.index.tolist() for batch in feed.epoch(1, 2, split, start)] == whole[start:]
 
 
 def test_seed_changes_the_order(data: Prepared) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.trainers._problems import Prepared, mixed_rows
+from trainers.data import prepared
 from trainers.data.memory import MemoryFeed
 from trainers.data.prepared import read_schema, write
 from trainers.data.schema import SPLITS, Numeric, Schema
@@ -49,6 +51,27 @@ def test_files_have_the_types_of_the_format(lists_data: Prepared) -> None:
         "words": pa.binary(2),
         "flags": pa.binary(1),
     }
+
+
+def test_row_groups_hold_whole_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most a quarter of a shard's rows, unless one list has more; the file says how many lists each one holds."""
+    monkeypatch.setattr(prepared, "SHARD_ROWS", 16)
+    sizes = [1, 2, 2, 9, 1, 3, 4]
+    query = [number for number, size in enumerate(sizes) for _ in range(size)]
+    rows = pa.table({"q": query, "x": [float(number) for number in query], "y": [1.0] * len(query)})
+    schema = dataclasses.replace(SCHEMA, query="q")
+    assert write(tmp_path / "data", schema, {split: [rows] for split in SPLITS}).examples["train"] == len(sizes)
+    file = pq.ParquetFile(tmp_path / "data" / "train" / "part-00000.parquet")
+    groups = [file.read_row_group(group)["q"].to_pylist() for group in range(file.num_row_groups)]
+    assert groups == [[0, 1, 1], [2, 2], [3] * 9, [4, 5, 5, 5], [6] * 4]
+    assert json.loads(file.metadata.metadata[prepared.LISTS]) == [2, 1, 1, 2, 1]
+
+
+def test_row_groups_of_wide_rows_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "GROUP_BYTES", 100)
+    write(tmp_path / "data", SCHEMA, {split: [table(*range(30))] for split in SPLITS})
+    metadata = pq.read_metadata(tmp_path / "data" / "train" / "part-00000.parquet")
+    assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [12, 12, 6]
 
 
 def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:

@@ -11,7 +11,16 @@ from torch import Tensor
 
 import trainers.stepper
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
-from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model, rows_batch
+from tests.trainers._problems import (
+    Recorder,
+    TwoTowers,
+    binary,
+    chain_spec,
+    conflict,
+    feed_and_model,
+    paper,
+    rows_batch,
+)
 from trainers.chain_spec import ChainSpec
 from trainers.data.schema import Numeric, Schema
 from trainers.evaluation import evaluate
@@ -43,10 +52,10 @@ def batch(first: list[float], second: list[float]) -> Any:
     )
 
 
-def stepper_of(model: Scorer, multipliers: Multipliers, options: Training) -> Stepper:
+def stepper_of(model: Scorer, multipliers: Multipliers, options: Training, checked: bool = True) -> Stepper:
     """The stepper of a stage that protects the first task and minimises the second, by No More Tuning."""
     losses, violations, method = TaskLosses((FIRST, SECOND)), MinibatchViolations(multipliers), Constrained(multipliers)
-    return Stepper(model, (FIRST, SECOND), losses, multipliers, violations, method, options)
+    return Stepper(model, (FIRST, SECOND), losses, multipliers, violations, method, options, batch([1], [1]), checked)
 
 
 class TestStepper:
@@ -54,7 +63,7 @@ class TestStepper:
         torch.manual_seed(0)
         model = Scorer(SCHEMA, (FIRST, SECOND), embedding_dim=2, units=[3])
         multipliers = Multipliers([0.3], rate=2.0, tolerance=0.1, initial=0.5)
-        options = Training(**{"optimizer": "sgd", "eta_theta": 0.1, **training})
+        options = paper(**{"optimizer": "sgd", "eta_theta": 0.1, **training})
         return stepper_of(model, multipliers, options), model, multipliers
 
     def by_hand(self, model: Scorer, data: Any, weights: tuple[float, float], rate: float) -> dict[str, Tensor]:
@@ -127,10 +136,10 @@ class TestStepper:
         model = Scorer(SCHEMA, (FIRST, SECOND), embedding_dim=2, units=[3])
         real = model, batch([1, 0, math.nan], [0, 1, 1]), Multipliers([0.3], rate=1.0)
         with no_host_synchronisation(*real) as (model, data, multipliers):
-            options = Training(optimizer=optimizer, clip_norm=clip, l2_embedding=1e-3)  # type: ignore[arg-type]
-            stepper = stepper_of(model, multipliers, options)
+            options = paper(optimizer=optimizer, clip_norm=clip, l2_embedding=1e-3)  # type: ignore[arg-type]
+            stepper = stepper_of(model, multipliers, options, checked=False)
             for _ in range(2):
-                stepper.step(data)
+                stepper.step(data, data)
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +149,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def spec_of(data: Path, **training: Any) -> ChainSpec:
     options = {"eta_theta": 0.03, "max_epochs": 3, "patience": 100, "evaluations_per_epoch": 2, **training}
-    return chain_spec(data, [[FIRST], [SECOND]], Training(**options))
+    return chain_spec(data, [[FIRST], [SECOND]], paper(**options))
 
 
 def first_stage(spec: ChainSpec, data: Path, recorder: Recorder, **options: Any) -> tuple[StageResult, Any, Any]:
@@ -221,7 +230,7 @@ class TestRunStage:
     ) -> None:
         monkeypatch.setattr(trainers.stage, "REPORT_SECONDS", math.inf)
         data = conflict(tmp_path / "data", {"train": 300, "valid": 20, "test": 20})
-        training = Training(max_epochs=1, evaluations_per_epoch=1)
+        training = paper(max_epochs=1, evaluations_per_epoch=1)
         recorder = Recorder()
         result, _, _ = first_stage(chain_spec(data, [[FIRST]], training, batch_size=1), data, recorder)
         reported = [row for event in recorder.events if isinstance(event, Progress) for row in event.rows]
@@ -239,7 +248,7 @@ class TestRunStage:
         assert result.history.rows[0].multipliers == {}
 
     def test_the_second_tower_is_left_alone(self, data: Path) -> None:
-        training = Training(eta_theta=0.05, max_epochs=2, patience=100)
+        training = paper(eta_theta=0.05, max_epochs=2, patience=100)
         spec = chain_spec(data, [[FIRST], [SECOND]], training, model="tests.trainers._problems:TwoTowers")
         _, initial = feed_and_model(spec, data)
         before = initial.state_dict()
@@ -270,7 +279,7 @@ class TestRunStage:
 
 
 def test_levels_of_several_tasks_minimise_the_sum(data: Path) -> None:
-    training = Training(eta_theta=0.05, max_epochs=6, patience=100)
+    training = paper(eta_theta=0.05, max_epochs=6, patience=100)
     tasks = (FIRST, SECOND)
     spec = chain_spec(data, [tasks], training, model="tests.trainers._problems:TwoTowers")
     feed, model = feed_and_model(spec, data)

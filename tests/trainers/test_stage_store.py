@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch
 
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import record
+from trainers.faults import DamagedError
 from trainers.records import StageRecord
 from trainers.stage_store import StageStore, State, StoredReferences
 
@@ -94,7 +94,7 @@ def test_a_failed_write_leaves_no_file(
     crash(at, monkeypatch)
     with pytest.raises(OSError, match="no space left"):
         local.write(record(), state(), references())
-    assert list((tmp_path / "stages").iterdir()) == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_remnants_without_a_record_are_replaced(local: StageStore, tmp_path: Path) -> None:
@@ -137,9 +137,34 @@ class Malicious:
 def test_no_code_is_unpickled(local: StageStore, tmp_path: Path, name: str) -> None:
     local.write(record(), state(), references())
     torch.save({"weight": Malicious(f"touch {tmp_path}/executed")}, tmp_path / "stages" / "key" / name)
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(DamagedError, match="delete its folder and run again"):
         _ = local.state("key") if name == "model.pt" else local.references("key")
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "missing"])
+@pytest.mark.parametrize("name", ["model.pt", "references.pt"])
+def test_a_damaged_file_is_named(local: StageStore, tmp_path: Path, name: str, damage: str) -> None:
+    local.write(record(), state(), references())
+    path = tmp_path / "stages" / "key" / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(content[: len(content) // 2] if damage == "cut off" else b"not a checkpoint" + content[16:])
+    with pytest.raises(DamagedError, match=rf"stages/key/{name} is missing or damaged .*delete its folder"):
+        _ = local.state("key") if name == "model.pt" else local.references("key")
+
+
+def test_a_record_that_is_cut_off_is_none(local: StageStore, tmp_path: Path) -> None:
+    """The stage is trained again, and its folder replaced."""
+    local.write(record(), state(), references())
+    path = tmp_path / "stages" / "key" / "record.json"
+    path.write_text(path.read_text()[:100])
+    assert local.read("key") is None
+    local.write(record(steps=9), state(2.0), references())
+    assert local.read("key") == record(steps=9)
+    assert_identical(local.state("key"), state(2.0))
 
 
 def test_parameters_on_their_way_to_disk_need_no_gradient(local: StageStore) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from tests.trainers._asserts import assert_close, no_host_synchronisation
-from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model
+from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model, paper
 from trainers.chain import run_chain
 from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
@@ -17,7 +17,6 @@ from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
 from trainers.stage_store import StageStore
-from trainers.training import Training
 from trainers.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
 
 FIRST, SECOND = binary("first", 0.01), binary("second")
@@ -145,7 +144,7 @@ def test_no_host_synchronisation(setting: Setting, paired: bool) -> None:
 def test_multipliers_follow_the_measurements(tmp_path: Path, options: dict[str, Any], every: int) -> None:
     """λ ascends when a violation was measured, by as many steps' worth as it stands for."""
     data = conflict(tmp_path / "data")
-    training = Training(
+    training = paper(
         eta_theta=0.1,
         eta_lambda=0.5,
         max_epochs=2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -37,6 +38,23 @@ class Batch:
     def examples(self) -> int:
         """Number of examples."""
         return self.index.shape[0]
+
+    def part(self, low: int, high: int) -> Batch:
+        """The examples ``low`` to ``high`` (exclusive) as a minibatch of their own."""
+        rows = slice(low, high)
+        if self.query is not None:
+            first, last = torch.searchsorted(self.query, torch.tensor([low, high], device=self.query.device)).tolist()
+            rows = slice(first, last)
+        return Batch(
+            categorical=self.categorical[rows],
+            numeric=self.numeric[rows],
+            packed=self.packed[rows],
+            labels=self.labels[rows],
+            index=self.index[low:high],
+            query=None if self.query is None else self.query[rows] - low,
+            position=None if self.position is None else self.position[rows],
+            longest=self.longest,
+        )
 
     @property
     def rows(self) -> int:

@@ -7,26 +7,36 @@
 
 Every source (an embedded data set, an official file format, a user's table) ends in this one format, so that the
 engine reads only one. Categorical columns are ``int32`` ids, numeric and label columns ``float32`` (null = missing),
-packed columns fixed-size binary, the query column any integer with the rows of a list adjacent.
+packed columns fixed-size binary, the query column any integer with the rows of a list adjacent. A row group holds whole
+lists, and its file says how many (:data:`LISTS`): a reader may take one row group and leave the rest.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from trainers.data.schema import SPLITS, Schema
+from trainers.file_system import is_file, locate
 
 SHARD_ROWS = 262_144
 """Rows per Parquet shard that :func:`write` aims at; a list is never cut."""
+
+GROUP_BYTES = 32 << 20
+"""Most bytes of a row group in memory, of at most a quarter of a shard's rows; a longer list is a group of its own."""
+
+LISTS = b"lists"
+"""Key in a file's metadata of the number of lists in each of its row groups, a JSON list."""
 
 
 def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]) -> Schema:
@@ -61,11 +71,11 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
             for number, table in enumerate(splits[split]):
                 table = table.select(arrow_schema.names).cast(arrow_schema)
                 path = temporary / split / f"part-{number:05d}.parquet"
-                pq.write_table(table, path, compression="zstd", row_group_size=SHARD_ROWS // 4)
+                examples[split] += _write(table, path, schema.query)
                 digest.update(f"{split}/{path.name}".encode())
-                digest.update(hashlib.sha256(path.read_bytes()).digest())
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
                 rows[split] += table.num_rows
-                examples[split] += table.num_rows if schema.query is None else _lists(table[schema.query])
         if empty := [split for split in SPLITS if not rows[split]]:
             raise ValueError(f"splits {empty} hold no row; found {rows} rows, and every split needs some")
         head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
@@ -83,17 +93,29 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
 def read_schema(folder: str) -> Schema:
     """The schema of a prepared data set.
 
+    Args:
+        folder: Its path, or the URI of a copy on another file system (:func:`~trainers.file_system.locate`).
+
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no ``schema.json``.
-        ValueError: ``schema.json`` is damaged or of another version.
+        ValueError: ``schema.json`` is damaged or of another version, or ``folder`` is no URI that pyarrow can open.
     """
-    path = Path(folder) / "schema.json"
-    if not path.is_file():
+    filesystem, root = locate(folder)
+    path = f"{root}/schema.json"
+    if not is_file(filesystem, path):
         raise FileNotFoundError(
             f"{folder} is not a prepared data set (no schema.json in it); "
             "give the folder that preparation wrote, or name a data.source that prepares one"
         )
-    return Schema.from_json(path.read_text())
+    with filesystem.open_input_stream(path) as stream:
+        text: bytes = stream.read()
+    return Schema.from_json(text.decode())
+
+
+def list_starts(query: pa.ChunkedArray) -> NDArray[np.int64]:
+    """First row of each list: of each run of equal values in a column whose equal values are adjacent."""
+    values = query.to_numpy()
+    return np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
 
 
 def _arrow_schema(schema: Schema) -> pa.Schema:
@@ -104,9 +126,29 @@ def _arrow_schema(schema: Schema) -> pa.Schema:
     return pa.schema(fields)
 
 
-def _lists(query: pa.ChunkedArray) -> int:
-    """Number of lists: runs of equal values in a column whose equal values are adjacent."""
-    values = query.combine_chunks()
-    if len(values) == 0:
-        return 0
-    return 1 + (pc.sum(pc.not_equal(values[1:], values[:-1])).as_py() or 0)
+def _write(table: pa.Table, path: Path, query: str | None) -> int:
+    """Write one shard; returns the number of its examples."""
+    width = max(1, sum(field.type.bit_width // 8 for field in table.schema))
+    most = max(1, min(SHARD_ROWS // 4, GROUP_BYTES // width))
+    if query is None:
+        pq.write_table(table, path, compression="zstd", row_group_size=most)
+        return int(table.num_rows)
+    starts = list_starts(table[query])
+    groups = list(_groups(starts, table.num_rows, most))
+    lists = np.diff(np.searchsorted(starts, [*(low for low, _ in groups), table.num_rows])).tolist()
+    described = table.schema.with_metadata({LISTS: json.dumps(lists)})
+    with pq.ParquetWriter(path, described, compression="zstd") as writer:
+        for low, high in groups:
+            writer.write_table(table.slice(low, high - low), row_group_size=high - low)
+    return len(starts)
+
+
+def _groups(starts: NDArray[np.int64], rows: int, most: int) -> Iterator[tuple[int, int]]:
+    """First and last row, exclusive, of each row group: whole lists, at most ``most`` rows unless one list has more."""
+    edges = np.append(starts, rows)
+    low = 0
+    while low < rows:
+        fitting = edges[np.searchsorted(edges, low + most, side="right") - 1]
+        high = int(fitting if fitting > low else edges[np.searchsorted(edges, low, side="right")])
+        yield low, high
+        low = high

@@ -1,0 +1,38 @@
+"""Where data and stages lie: a folder of this machine, or a URI of a file system that pyarrow knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow.fs as pafs
+
+
+def locate(place: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a folder, and the folder's path in it.
+
+    Args:
+        place: A path, a relative one from the current folder, or a URI (``s3://…``, ``gs://…``, ``file://…``).
+
+    Raises:
+        ValueError: ``place`` is a URI that pyarrow cannot open.
+    """
+    if "://" not in place:
+        return pafs.LocalFileSystem(), str(Path(place).absolute())
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(place)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{place!r} is no URI that pyarrow can open ({error}); give a folder, or a URI such as s3://bucket/folder"
+        ) from error
+    return filesystem, path.rstrip("/")
+
+
+def is_file(filesystem: pafs.FileSystem, path: str) -> bool:
+    """Whether there is a file at ``path``."""
+    return filesystem.get_file_info(path).type == pafs.FileType.File  # type: ignore[no-any-return]
+
+
+def parquet_files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
+    """The Parquet files of a folder, not of those below it, by name; none when there is no such folder."""
+    found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(".parquet"))
