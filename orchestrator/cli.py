@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -60,7 +61,9 @@ def run(
 
     prepared = prepare(file, set, _say)
     try:
-        outcome = run_chain(prepared, console, address=address, verbose=verbose)
+        outcome = run_chain(
+            prepared, console, address=address, verbose=verbose, sync_command=_command("sync", file, set)
+        )
     except KeyboardInterrupt:
         _say("interrupted; finished stages are kept, and the same command goes on from them")
         raise typer.Exit(INTERRUPTED) from None
@@ -75,12 +78,24 @@ def run(
         if outcome.run_id is not None:
             out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
 
-    if outcome.tracking_failure is not None:
-        _say(
-            f"tracking failed ({outcome.tracking_failure}); nothing is lost: the same command logs the finished stages "
-            "when the tracking store is back"
-        )
     _print(outcome.to_dict(), json, show)
+
+
+@app.command()
+def sync(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
+    set: Set = [],  # noqa: B006
+    storage: Annotated[str | None, typer.Option(help="Storage, instead of the file's.")] = None,
+    tracking: Annotated[str | None, typer.Option(help="Tracking URI, instead of those that the runs had.")] = None,
+    json: Json = False,
+) -> None:
+    """Log what the tracking store did not take while runs went on. Trains nothing."""
+    from orchestrator.sync import sync_storage, sync_table
+
+    synced = sync_storage(file, set, storage, tracking)
+    _print(synced.to_dict(), json, lambda out: out.print(sync_table(synced)))
+    if not synced.complete:
+        raise typer.Exit(FAILED)
 
 
 @app.command()
@@ -132,6 +147,11 @@ def main() -> None:
 
 def _say(line: str) -> None:
     console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _command(verb: str, file: str, overrides: list[str]) -> str:
+    """The line that a user types."""
+    return shlex.join(["nmt", verb, file, *(word for override in overrides for word in ("--set", override))])
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:

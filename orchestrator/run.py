@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
@@ -14,12 +14,10 @@ from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.progress import ProgressDisplay
 from orchestrator.ray_cluster import address_in_use, cluster
 from orchestrator.summary import chain_summary
-from orchestrator.tracking.live import LiveTracking
+from orchestrator.tracking.address import without_credentials
+from orchestrator.tracking.live import AWAY_SECONDS, LiveTracking
 from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished
-
-CLOSING_SECONDS = 120.0
-"""Longest that a finished run waits for its last records to be tracked."""
+from trainers.reporter import Event, StageFinished, StageStarted
 
 
 @dataclass(frozen=True)
@@ -29,9 +27,10 @@ class ChainOutcome:
     Attributes:
         records: Stage records, in order.
         cost: What was spent.
-        run_id: The chain's run in MLflow, or ``None`` when tracking failed.
+        run_id: The chain's run in MLflow, or ``None`` when it could not be opened.
         link: Address of its page, when the tracking store is a server.
-        tracking_failure: Why tracking failed, or ``None``.
+        tracking_failure: What the tracking store lacks, why, and what to do about it; ``None`` when it has it all.
+        tracking_complete: Whether the tracking store has it all.
     """
 
     records: tuple[StageRecord, ...]
@@ -39,6 +38,7 @@ class ChainOutcome:
     run_id: str | None
     link: str | None
     tracking_failure: str | None
+    tracking_complete: bool
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready content."""
@@ -48,11 +48,17 @@ class ChainOutcome:
             "mlflow_run_id": self.run_id,
             "mlflow_link": self.link,
             "tracking_failure": self.tracking_failure,
+            "tracking_complete": self.tracking_complete,
         }
 
 
 def run_chain(
-    prepared: PreparedExperiment, console: Console, *, address: str | None = None, verbose: bool = False
+    prepared: PreparedExperiment,
+    console: Console,
+    *,
+    address: str | None = None,
+    verbose: bool = False,
+    sync_command: str = "nmt sync FILE",
 ) -> ChainOutcome:
     """Run an experiment's chain.
 
@@ -61,6 +67,7 @@ def run_chain(
         console: Where progress is shown.
         address: Ray cluster to join; started here when absent.
         verbose: Whether Ray's own log is shown.
+        sync_command: The command that logs later what the tracking store lacks now.
 
     Raises:
         RequestError: The cluster cannot hold the workers.
@@ -72,21 +79,25 @@ def run_chain(
         check_local_resources(experiment.scaling)
     cost = Cost(trials=1)
     display = ProgressDisplay([[task.name for task in level] for level in spec.levels], console)
-    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment))
+    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
+    missing: str | None = None
 
+    trained: set[str] = set()
     finished: set[str] = set()
 
     def deliver(event: Event) -> None:
         nonlocal cost
+        if isinstance(event, StageStarted):
+            trained.add(event.key)
         if isinstance(event, StageFinished):
             # After the loss of a worker the group starts anew and finds what this very run has trained.
             if event.record.key in finished:
                 return
             finished.add(event.record.key)
+            event = replace(event, reused=event.reused and event.record.key not in trained)
+            cost = cost + Cost.of_stage(event.record, event.reused)
         display.show(event)
         tracking.write(event)
-        if isinstance(event, StageFinished):
-            cost = cost + Cost.of_stage(event.record, event.reused)
 
     status = "FAILED"
     try:
@@ -101,5 +112,21 @@ def run_chain(
         status = "KILLED"  # Ray Train turns Ctrl-C into an exit of its own
         raise KeyboardInterrupt from interrupt
     finally:
-        tracking.close(status, CLOSING_SECONDS)
-    return ChainOutcome(records, cost, tracking.run_id, tracking.link, tracking.failure)
+        if tracking.is_away:
+            _say(console, f"the tracking store is away ({tracking.failure}); trying for {AWAY_SECONDS:g} seconds")
+        tracking.close(status)
+        if not tracking.complete:
+            place = without_credentials(experiment.storage)
+            if tracking.unkept is None:
+                later = f"nothing is lost: the records are in {place}; log what is missing later with: {sync_command}"
+            else:
+                later = f"nor is it noted in {place} ({tracking.unkept}): the same command logs the finished stages"
+            missing = f"{tracking.failure}; {later}"
+            _say(console, f"tracking is not complete: {missing}")
+        elif tracking.waiting:
+            _say(console, f"{tracking.waiting} earlier chains are not tracked to their end; see: {sync_command}")
+    return ChainOutcome(records, cost, tracking.run_id, tracking.link, missing, tracking.complete)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -69,13 +69,13 @@ def main() -> None:
     cache = Path(storage) / "data"
     cache.mkdir(parents=True, exist_ok=True)
     folder = str(prepare(arguments.path, cache))
-    default = Training(violation="relative", measured_on="valid", eta_lambda=10.0, backtracks=1)
-    variants = {"NMT, relative, held out, rate 10": default}
+    default = Training()
+    variants = {"NMT, default settings": default}
     if arguments.variants:
         paper = replace(default, violation="absolute", measured_on="train", eta_lambda=0.1, retreats=0, backtracks=0)
         variants["NMT, the paper's update: absolute, on train, rate 0.1, no retreats or backtracks"] = paper
-        variants["the same without retreats"] = replace(default, retreats=0)
-        variants["the same on train"] = replace(default, measured_on="train")
+        variants["NMT, the paper's penalty of embeddings, 1e-6"] = replace(default, l2_embedding=1e-6)
+        variants["NMT, without retreats"] = replace(default, retreats=0)
     rows: dict[str, list[tuple[float, float, float]]] = {"like only": []}
     for seed in range(arguments.seeds):
         alone = None

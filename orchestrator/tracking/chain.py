@@ -2,22 +2,63 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import NamedTuple
 
 from orchestrator.cost import Cost
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.summary import chain_summary
-from orchestrator.tracking.store import Point, TrackingStore
+from orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
 from trainers.certificate import Certificate
 from trainers.chain_spec import ChainSpec
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
 
+_REUSED_FROM = "nmt.reused_from"
+
+
+class Timed(NamedTuple):
+    """An event and when it arrived, in milliseconds since 1970.
+
+    The time is part of what is logged: to most stores of MLflow a point that is sent twice with it is one point.
+    """
+
+    event: Event
+    at: int
+
+
+Value = tuple[str, float, int]
+"""Metric name, value, step."""
+
+
+@dataclass
+class _StageRun:
+    """The run of a stage, and what of its curves this process has written."""
+
+    run: OpenRun
+    step: int = 0
+    rows: int = 0
+    candidates: set[tuple[int, float]] = field(default_factory=set)
+
+    @property
+    def reused(self) -> bool:
+        return _REUSED_FROM in self.run.tags
+
+    def complete(self, record: StageRecord) -> bool:
+        """Whether the curves are there: of a run that was there before nobody knows, and an event may get lost."""
+        evaluated = {(candidate.step, candidate.share) for candidate in record.candidates}
+        return not self.run.found and self.rows == len(record.rows) and self.candidates == evaluated
+
 
 class ChainRun:
-    """Writes one chain: live while its stages are trained, whole when they are found finished.
+    """Writes one chain: live while its stages are trained, whole from the records of those that are finished.
+
+    Every method may be called again when it failed. What was written by it before, or by another process for the same
+    ``run_uuid``, is not written again.
 
     Args:
         store: Where to write.
@@ -25,15 +66,27 @@ class ChainRun:
         params: The flattened experiment.
         name: Name of the run.
         parent: Run to nest below, or ``None``.
+        run_uuid: What the run is found by when it is there already; a new one when absent.
+        trained: Keys of stages that this run has trained, although they may be found in the storage by now.
+        at: When the chain started, in milliseconds since 1970.
     """
 
     def __init__(
-        self, store: TrackingStore, spec: ChainSpec, params: Mapping[str, str], name: str, parent: str | None = None
+        self,
+        store: TrackingStore,
+        spec: ChainSpec,
+        params: Mapping[str, str],
+        name: str,
+        parent: str | None = None,
+        *,
+        run_uuid: str | None = None,
+        trained: Collection[str] = (),
+        at: int | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
-        self._started = time.monotonic()
         self._training = spec.training
+        self._keys = spec.stage_keys()
         # Runs are compared by these keys; a kind of run that lacked one would be dropped from MLflow's comparison.
         self._params = {
             "method": self._training.method,
@@ -41,54 +94,83 @@ class ChainRun:
             "eta_lambda": str(self._training.eta_lambda),
             "weights": ":".join(f"{w:g}" for w in self._training.weights) if self._training.weights else "none",
         }
-        self._stages: dict[int, str] = {}
-        self._cost = Cost(trials=1)
-        self._records: list[StageRecord] = []
+        self._trained = frozenset(trained)
+        self._stages: dict[int, _StageRun] = {}
+        self._finished: dict[int, tuple[StageRecord, Cost]] = {}
         self._metric_names = {task.name: task.metric for task in spec.tasks}
+        self._run_uuid = run_uuid or uuid.uuid4().hex
         tags = {"nmt.kind": "chain", "nmt.method": self._training.method, "nmt.data": spec.data_fingerprint}
-        self.run_id = store.start_run(name, tags, {**params, **self._params}, parent)
+        self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
+        self.run_id = self._run.run_id
 
-    def write(self, event: Event) -> None:
-        """Write what an event says."""
-        match event:
-            case StageStarted():
-                if event.stage in self._stages:  # a worker was lost: what the stage had logged is started over
-                    self._store.end_run(self._stages[event.stage], "KILLED")
-                self._stages[event.stage] = self._start_stage(event.stage, event.key, event.level, None)
-            case Progress():
-                self._store.log(self._stages[event.stage], self._rows(event.rows))
-            case Evaluated():
-                self._store.log(self._stages[event.stage], self._candidate(event.candidate))
-            case StageFinished():
-                self._finish_stage(event.record, event.reused)
+    @property
+    def finished(self) -> bool:
+        """Whether the whole chain was there already, written to its end."""
+        return self._run.finished
 
-    def finish(self) -> None:
+    @property
+    def runs(self) -> int:
+        """Runs of this chain that are open or written: its own and its stages'."""
+        return 1 + (len(self._keys) if self.finished else len(self._stages))
+
+    def has(self, stage: int) -> bool:
+        """Whether a stage is written to its end."""
+        return stage in self._finished
+
+    def write(self, events: Iterable[Timed]) -> None:
+        """Write what events say; the curves of neighbours go together."""
+        for stage, group in groupby(events, key=_stage_of_curve):
+            if stage is not None:
+                self._write_curves(stage, list(group))
+                continue
+            for event, at in group:
+                match event:
+                    # After the loss of a worker a stage starts again, here it goes on.
+                    case StageStarted() if event.stage not in self._stages:
+                        self._open_stage(event.stage, event.key, event.level, None, at)
+                    case StageFinished() if event.record.stage not in self._finished:
+                        self._finish_stage(event.record, event.reused, at)
+
+    def finish(self, wall_seconds: float = 0.0, at: int | None = None) -> None:
         """Write the end of a finished chain: test metrics, optima, cost, pictures."""
-        last = self._records[-1]
-        cost = self._cost + Cost(wall_seconds=time.monotonic() - self._started)
-        points: list[Point] = [(name, value, last.steps) for name, value in cost.metrics().items()]
-        points += [(f"test/loss/{task}", value, last.steps) for task, value in last.losses["test"].items()]
-        points += self._metrics("test", last.metrics["test"], last.steps)
-        for record in self._records:
-            points += self._optima(record, last.steps)
-        points += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
-        self._store.log(self.run_id, points)
-        self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in self._records) else "broken"})
-        self._store.document(self.run_id, chain_summary(self._records), "summary.json")
-        if len(self._records) > 1:
-            self._store.figure(self.run_id, multiplier_trajectory(self._records), "figures/multipliers.png")
-        self._store.figure(self.run_id, losses_against_optima(self._records), "figures/losses_against_optima.png")
-        self._store.end_run(self.run_id, "FINISHED")
+        if self.finished:
+            return
+        records = [self._finished[stage][0] for stage in sorted(self._finished)]
+        last = records[-1]
+        cost = Cost(trials=1, wall_seconds=wall_seconds)
+        for _, spent in self._finished.values():
+            cost = cost + replace(spent, wall_seconds=0.0)
+        values: list[Value] = [(name, value, last.steps) for name, value in cost.metrics().items()]
+        values += [(f"test/loss/{task}", value, last.steps) for task, value in last.losses["test"].items()]
+        values += self._metrics("test", last.metrics["test"], last.steps)
+        for record in records:
+            values += self._optima(record, last.steps)
+        values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
+        self._store.log(self.run_id, _at(values, milliseconds() if at is None else at))
+        self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
+        self._store.document(self.run_id, chain_summary(records), "summary.json")
+        if len(records) > 1:
+            self._store.figure(self.run_id, multiplier_trajectory(records), "figures/multipliers.png")
+        self._store.figure(self.run_id, losses_against_optima(records), "figures/losses_against_optima.png")
+        self._store.end_run(self.run_id, "FINISHED", at)
 
-    def abort(self, status: str) -> None:
+    def abort(self, status: str, at: int | None = None) -> None:
         """End this run and its open stages as ``FAILED`` or ``KILLED``."""
-        finished = {record.stage for record in self._records}
-        for stage, run_id in self._stages.items():
-            if stage not in finished:
-                self._store.end_run(run_id, status)
-        self._store.end_run(self.run_id, status)
+        if self.finished:
+            return
+        for stage in range(len(self._keys)):
+            if stage in self._finished:
+                continue
+            if stage in self._stages:
+                self._store.end_run(self._stages[stage].run.run_id, status, at)
+            elif self._run.found and (left := self._store.find_run(self._stage_uuid(stage))) is not None:
+                self._store.end_run(left.run_id, status, at)
+        self._store.end_run(self.run_id, status, at)
 
-    def _start_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None) -> str:
+    def _stage_uuid(self, stage: int) -> str:
+        return f"{self._run_uuid}.{stage + 1}"
+
+    def _open_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None, at: int) -> _StageRun:
         tags = {
             "nmt.kind": "stage",
             "nmt.method": self._training.method,
@@ -97,39 +179,85 @@ class ChainRun:
             "nmt.stage_key": key,
         }
         if reused_from is not None:
-            tags["nmt.reused_from"] = reused_from
-        return self._store.start_run(f"stage {stage + 1}: {', '.join(level)}", tags, self._params, self.run_id)
+            tags[_REUSED_FROM] = reused_from
+        name = f"stage {stage + 1}: {', '.join(level)}"
+        run = self._store.open_run(self._stage_uuid(stage), name, tags, self._params, self.run_id, at)
+        self._stages[stage] = _StageRun(run)
+        return self._stages[stage]
 
-    def _finish_stage(self, record: StageRecord, reused: bool) -> None:
-        if reused:
-            # The whole history is written again, so that a page tells the same whether its stage was trained or found.
-            origin = self._store.run_of_stage(record.key) or record.key
-            run_id = self._start_stage(record.stage, record.key, record.level, origin)
-            self._store.log(run_id, [*self._rows(record.rows), *self._candidates(record.candidates)])
-            self._stages[record.stage] = run_id
-        run_id = self._stages[record.stage]
-        cost = Cost.of_stage(record, reused)
-        self._cost = self._cost + Cost(**{**cost.__dict__, "wall_seconds": 0.0})
-        points: list[Point] = [(name, value, record.steps) for name, value in cost.metrics().items()]
-        points += self._optima(record, record.steps)
-        points += [(f"shadow_price/{task}", value, record.steps) for task, value in record.multipliers.items()]
-        points += [(f"test/loss/{task}", value, record.steps) for task, value in record.losses["test"].items()]
-        points += self._metrics("test", record.metrics["test"], record.steps)
-        points += self._certificate(record.certificate, record.steps)
-        points.append(("accepted_step", float(record.accepted_step), record.steps))
-        self._store.log(run_id, points)
-        self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": "held" if record.held else "broken"})
-        self._store.end_run(run_id, "FINISHED")
-        self._records.append(record)
+    def _write_curves(self, stage: int, events: Sequence[Timed]) -> None:
+        found = self._stages.get(stage)
+        if found is None:  # the event of its start got lost
+            level = [task.name for task in self._spec.levels[stage]]
+            found = self._open_stage(stage, self._keys[stage], level, None, events[0].at)
+        points: list[Point] = []
+        step, rows, candidates = found.step, found.rows, set(found.candidates)
+        for event, at in events:
+            match event:
+                case Progress():
+                    # After the loss of a worker all rows of the stage come again.
+                    fresh = [row for row in event.rows if row.step > step]
+                    points += _at(self._rows(fresh), at)
+                    rows += len(fresh)
+                    step = max([step, *(row.step for row in fresh)])
+                case Evaluated():
+                    place = (event.candidate.step, event.candidate.share)
+                    if place not in candidates:
+                        points += _at(self._candidate(event.candidate), at)
+                        candidates.add(place)
+        if found.run.finished:
+            return
+        self._store.log(found.run.run_id, points)
+        found.step, found.rows, found.candidates = step, rows, candidates
 
-    def _optima(self, record: StageRecord, step: int) -> Iterator[Point]:
+    def _finish_stage(self, record: StageRecord, reused: bool, at: int) -> None:
+        found = self._stages.get(record.stage)
+        if found is None:
+            own = not reused or record.key in self._trained
+            origin = None if own else self._store.run_of_stage(record.key) or record.key
+            start = at - round(1000 * record.wall_seconds) if own else at
+            found = self._open_stage(record.stage, record.key, record.level, origin, start)
+        cost = Cost.of_stage(record, found.reused)
+        if not found.run.finished:
+            run_id = found.run.run_id
+            if not found.complete(record):
+                if found.rows or found.candidates:
+                    self._store.doubt(run_id)
+                self._store.log(run_id, self._curves(record, found.reused, at))
+            values: list[Value] = [(name, value, record.steps) for name, value in cost.metrics().items()]
+            values += self._optima(record, record.steps)
+            prices = record.certificate.shadow_prices if record.certificate else record.multipliers
+            values += [(f"shadow_price/{task}", value, record.steps) for task, value in prices.items()]
+            values += [(f"test/loss/{task}", value, record.steps) for task, value in record.losses["test"].items()]
+            values += self._metrics("test", record.metrics["test"], record.steps)
+            values += self._certificate(record.certificate, record.steps)
+            values.append(("accepted_step", float(record.accepted_step), record.steps))
+            self._store.log(run_id, _at(values, at))
+            guarantee = "held" if record.held else "broken"
+            self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": guarantee})
+            self._store.end_run(run_id, "FINISHED", at)
+        self._finished[record.stage] = record, cost
+
+    def _curves(self, record: StageRecord, reused: bool, at: int) -> Iterator[Point]:
+        """The whole history, so that a page tells the same whether its stage was trained or found, and seen or not."""
+        seconds = 0.0 if reused else record.wall_seconds
+
+        def then(step: int) -> int:
+            return at - round(1000 * seconds * (1 - step / max(record.steps, step, 1)))
+
+        for row in record.rows:
+            yield from _at(self._rows([row]), then(row.step))
+        for candidate in record.candidates:
+            yield from _at(self._candidate(candidate), then(candidate.step))
+
+    def _optima(self, record: StageRecord, step: int) -> Iterator[Value]:
         tolerance = {task.name: task.tolerance for task in self._spec.tasks}
         for optimum in record.optima:
             yield f"optimum/{optimum.task}", optimum.train, step
             yield f"optimum_valid/{optimum.task}", optimum.valid, step
             yield f"tolerance/{optimum.task}", tolerance[optimum.task], step
 
-    def _certificate(self, certificate: Certificate | None, step: int) -> Iterator[Point]:
+    def _certificate(self, certificate: Certificate | None, step: int) -> Iterator[Value]:
         if certificate is None:
             return
         yield "kkt/stationarity", certificate.stationarity, step
@@ -139,7 +267,7 @@ class ChainRun:
         for task, value in certificate.slackness.items():
             yield f"kkt/slackness/{task}", value, step
 
-    def _rows(self, rows: Sequence[Row]) -> Iterator[Point]:
+    def _rows(self, rows: Sequence[Row]) -> Iterator[Value]:
         for row in rows:
             for task, value in row.losses.items():
                 yield f"train/loss/{task}", value, row.step
@@ -148,17 +276,22 @@ class ChainRun:
             for task, value in row.multipliers.items():
                 yield f"lambda/{task}", value, row.step
 
-    def _candidate(self, candidate: Candidate) -> Iterator[Point]:
+    def _candidate(self, candidate: Candidate) -> Iterator[Value]:
         if candidate.share < 1:
             return  # a retreat: the curve is that of the trained model, one point a step
         for task, value in candidate.losses.items():
             yield f"valid/loss/{task}", value, candidate.step
         yield from self._metrics("valid", candidate.metrics, candidate.step)
 
-    def _candidates(self, candidates: Sequence[Candidate]) -> Iterator[Point]:
-        for candidate in candidates:
-            yield from self._candidate(candidate)
-
-    def _metrics(self, split: str, metrics: Mapping[str, float], step: int) -> Iterator[Point]:
+    def _metrics(self, split: str, metrics: Mapping[str, float], step: int) -> Iterator[Value]:
         for task, value in metrics.items():
             yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
+
+
+def _at(values: Iterable[Value], at: int) -> Iterator[Point]:
+    for name, value, step in values:
+        yield Point(name, value, step, at)
+
+
+def _stage_of_curve(timed: Timed) -> int | None:
+    return timed.event.stage if isinstance(timed.event, Progress | Evaluated) else None

@@ -6,18 +6,24 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# A tracking server that is away would block a call for four minutes by default.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+# Who writes here tries again by himself, and looks first what the failed request did: MLflow's own retries would not,
+# and would block for four minutes. A server that takes a connection and does not answer is found after the timeout.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+
+from orchestrator.tracking.address import without_user
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,12 +34,42 @@ PARAMS_PER_BATCH = 100
 
 PARAM_LENGTH = 6000
 
-Point = tuple[str, float, int]
-"""Metric name, value, step."""
+RUN_UUID = "nmt.run_uuid"
+"""Tag by which a run is found again after a request of which nobody knows whether it was carried out."""
+
+_PARENT = "mlflow.parentRunId"
+
+
+class Point(NamedTuple):
+    """One value of a metric; ``at`` in milliseconds since 1970."""
+
+    name: str
+    value: float
+    step: int
+    at: int
+
+
+class OpenRun(NamedTuple):
+    """A run that was found or created.
+
+    Attributes:
+        run_id: MLflow's id.
+        finished: Whether it had ended well before; nothing is missing in it then.
+        found: Whether it was there before.
+        tags: Its tags.
+    """
+
+    run_id: str
+    finished: bool
+    found: bool
+    tags: Mapping[str, str]
 
 
 class TrackingStore:
-    """One MLflow experiment.
+    """One MLflow experiment, in which every record is kept once, whatever failed and was tried again.
+
+    Runs are found by their :data:`RUN_UUID`. A run that was found, or about which a request failed, may hold any part
+    of what is written: before more is logged to it, metrics and steps that it holds are read and left out.
 
     Args:
         uri: Tracking URI.
@@ -45,65 +81,156 @@ class TrackingStore:
 
     def __init__(self, uri: str, name: str) -> None:
         for logger in ("mlflow", "alembic"):
-            logging.getLogger(logger).setLevel(logging.ERROR)
+            logging.getLogger(logger).setLevel(logging.CRITICAL)  # failures are told by whoever meets them
         self.uri = uri
+        self.logged = 0
+        """Points that were logged."""
         self._client = MlflowClient(tracking_uri=uri)
+        self._held: dict[str, dict[str, set[int]] | None] = {}
+        self._unsure: set[str] = set()
         self.experiment_id = self._experiment(name)
 
-    def start_run(
-        self, name: str, tags: Mapping[str, str], params: Mapping[str, str], parent: str | None = None
-    ) -> str:
-        """Create a run, nested below ``parent`` when given; returns its id."""
-        nesting = {"mlflow.parentRunId": parent} if parent else {}
-        run = self._client.create_run(self.experiment_id, run_name=name, tags={**tags, **nesting})
-        run_id: str = run.info.run_id
+    def open_run(
+        self,
+        run_uuid: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        parent: str | None = None,
+        at: int | None = None,
+    ) -> OpenRun:
+        """Find the run of this ``run_uuid``, or create it, nested below ``parent`` when given.
+
+        A run that was found and had not ended well is running again.
+        """
+        nesting = {_PARENT: parent} if parent else {}
+        found = self.find_run(run_uuid)
+        if found is not None and found.finished:
+            return found
+        if found is None:
+            all_tags = {**tags, RUN_UUID: run_uuid, **nesting}
+            try:
+                run = self._client.create_run(self.experiment_id, start_time=at, run_name=name, tags=all_tags)
+            except Exception:
+                self._unsure.add(run_uuid)
+                raise
+            found = OpenRun(run.info.run_id, finished=False, found=False, tags=all_tags)
+        else:
+            self.doubt(found.run_id)
+            self._client.update_run(found.run_id, status="RUNNING")
+            if parent and found.tags.get(_PARENT) != parent:  # the former parent was deleted
+                self.tag(found.run_id, nesting)
         entries = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
         for start in range(0, len(entries), PARAMS_PER_BATCH):
-            self._client.log_batch(run_id, params=entries[start : start + PARAMS_PER_BATCH])
-        return run_id
+            self._client.log_batch(found.run_id, params=entries[start : start + PARAMS_PER_BATCH], synchronous=True)
+        return found
+
+    def find_run(self, run_uuid: str) -> OpenRun | None:
+        """The run of this ``run_uuid``, if this experiment has it."""
+        runs = self._search(f"tags.`{RUN_UUID}` = '{run_uuid}'", most=1)
+        if not runs:
+            return None
+        run = runs[0]
+        return OpenRun(run.info.run_id, run.info.status == "FINISHED", found=True, tags=dict(run.data.tags))
+
+    def doubt(self, run_id: str) -> None:
+        """Look what a run holds before more is logged to it."""
+        self._held.setdefault(run_id, None)
 
     def log(self, run_id: str, points: Iterable[Point]) -> None:
         """Log metrics in batches; values that are not finite numbers are left out."""
-        now = int(time.time() * 1000)
         metrics = [
-            Metric(name, float(value), now, step)
-            for name, value, step in points
-            if value is not None and math.isfinite(value)
+            Metric(point.name, float(point.value), point.at, point.step)
+            for point in points
+            if point.value is not None and math.isfinite(point.value)
         ]
+        if run_id in self._held:
+            held = self._steps_held(run_id, {metric.key for metric in metrics})
+            metrics = [metric for metric in metrics if metric.step not in held[metric.key]]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+            batch = metrics[start : start + METRICS_PER_BATCH]
+            with self._in_doubt_after_failure(run_id):
+                self._client.log_batch(run_id, metrics=batch, synchronous=True)
+            self.logged += len(batch)
+            if (known := self._held.get(run_id)) is not None:
+                for metric in batch:
+                    known[metric.key].add(metric.step)
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
-        self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        entries = [RunTag(key, value) for key, value in tags.items()]
+        with self._in_doubt_after_failure(run_id):
+            self._client.log_batch(run_id, tags=entries, synchronous=True)
 
     def figure(self, run_id: str, figure: Figure, path: str) -> None:
         """Keep a picture as an artifact of a run."""
-        self._client.log_figure(run_id, figure, path)
+        with self._in_doubt_after_failure(run_id):
+            self._client.log_figure(run_id, figure, path)
 
     def document(self, run_id: str, content: Mapping[str, object], path: str) -> None:
         """Keep a JSON document as an artifact of a run."""
-        self._client.log_dict(run_id, dict(content), path)
+        with self._in_doubt_after_failure(run_id):
+            self._client.log_dict(run_id, dict(content), path)
 
-    def end_run(self, run_id: str, status: str) -> None:
+    def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        self._client.set_terminated(run_id, status=status)
+        with self._in_doubt_after_failure(run_id):
+            if self._unsure:
+                self._drop_twins(run_id)
+            self._client.set_terminated(run_id, status=status, end_time=at)
+        self._held.pop(run_id, None)
 
     def run_of_stage(self, key: str) -> str | None:
         """The run that trained the stage of this key, if this experiment has it."""
-        runs = self._client.search_runs(
-            [self.experiment_id],
-            filter_string=f"tags.`nmt.stage_key` = '{key}' and attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time ASC"],
-            max_results=1,
-        )
+        runs = self._search(f"tags.`nmt.stage_key` = '{key}' and attributes.status = 'FINISHED'", most=1)
         return runs[0].info.run_id if runs else None
 
     def link(self, run_id: str) -> str | None:
         """Address of a run's page, when the store is a server."""
         if not self.uri.startswith("http"):
             return None
-        return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return f"{without_user(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+
+    @contextmanager
+    def _in_doubt_after_failure(self, run_id: str) -> Iterator[None]:
+        """A request that failed may have been carried out all the same, and all that led to it will be done again."""
+        try:
+            yield
+        except Exception:
+            self._held[run_id] = None
+            raise
+
+    def _search(self, condition: str, most: int) -> Sequence[Any]:
+        """Runs of this experiment, oldest first."""
+        runs: Sequence[Any] = self._client.search_runs(
+            [self.experiment_id],
+            filter_string=condition,
+            order_by=["attributes.start_time ASC"],
+            max_results=most,
+        )
+        return runs
+
+    def _steps_held(self, run_id: str, names: Iterable[str]) -> Mapping[str, set[int]]:
+        held = self._held[run_id]
+        if held is None:
+            held = self._held[run_id] = {}
+        there: Mapping[str, float] | None = None
+        for name in names:
+            if name not in held:
+                if there is None:
+                    there = self._client.get_run(run_id).data.metrics
+                history = self._client.get_metric_history(run_id, name) if name in there else []
+                held[name] = {metric.step for metric in history}
+        return held
+
+    def _drop_twins(self, run_id: str) -> None:
+        """Delete empty runs of the same uuid: a request to create a run that failed may be carried out much later."""
+        run_uuid = self._client.get_run(run_id).data.tags.get(RUN_UUID)
+        if run_uuid in self._unsure:
+            for run in self._search(f"tags.`{RUN_UUID}` = '{run_uuid}'", most=100):
+                if run.info.run_id != run_id and not run.data.metrics:
+                    self._client.delete_run(run.info.run_id)
+            self._unsure.discard(run_uuid)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -111,7 +238,8 @@ class TrackingStore:
             if found.lifecycle_stage == "deleted":
                 raise MlflowException(
                     f"the MLflow experiment {name!r} was deleted; restore it (mlflow experiments restore), "
-                    "or change 'name' in the experiment file"
+                    "or change 'name' in the experiment file",
+                    error_code=INVALID_PARAMETER_VALUE,
                 )
             return str(found.experiment_id)
         location = None
@@ -127,3 +255,8 @@ class TrackingStore:
             if found is None:
                 raise
             return str(found.experiment_id)
+
+
+def milliseconds(seconds: float | None = None) -> int:
+    """A time, by default the present one, as MLflow counts it."""
+    return int(1000 * (time.time() if seconds is None else seconds))

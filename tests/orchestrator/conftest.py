@@ -7,14 +7,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
+from mlflow import MlflowClient
 
+from orchestrator.tracking import backlog, writer
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
+
+from ._tracked import Project, in_folder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -70,6 +75,32 @@ def experiment_file(ranking_folder: Path, tmp_path: Path) -> Path:
     path = tmp_path / "experiment.yaml"
     path.write_text(yaml.safe_dump(content))
     return path
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables, empty; to be copied, for their making takes seconds."""
+    path = tmp_path_factory.mktemp("database") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> list[dict[str, Any]]:
+    """What MLflow has of a chain during which nothing happened."""
+    project = in_folder(tmp_path_factory.mktemp("undisturbed"), database)
+    tracking = project.run()
+    assert tracking.complete, tracking.failure
+    return project.content()
+
+
+@pytest.fixture
+def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """An empty storage and an empty tracking store, tried again without delay."""
+    monkeypatch.setattr(writer, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(writer, "LONGEST_DELAY", 0.001)
+    monkeypatch.setattr(backlog, "FIRST_DELAY", 0.001)
+    return in_folder(tmp_path, database)
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from orchestrator.experiment import flattened
 from orchestrator.plan import plan_chain, plan_table
 from orchestrator.prepared_experiment import PreparedExperiment, prepare
 from orchestrator.summary import chain_summary, chain_table
-from orchestrator.tracking.chain import ChainRun
-from orchestrator.tracking.store import Point, TrackingStore
+from orchestrator.tracking.chain import ChainRun, Timed
+from orchestrator.tracking.store import OpenRun, Point, TrackingStore
 from trainers.chain import run_chain
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
@@ -39,13 +39,22 @@ class Notebook(TrackingStore):
         self.ended: dict[str, str] = {}
         self.kept: dict[str, Any] = {}
 
-    def start_run(
-        self, name: str, tags: Mapping[str, str], params: Mapping[str, str], parent: str | None = None
-    ) -> str:
+    def open_run(
+        self,
+        run_uuid: str,
+        name: str,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+        parent: str | None = None,
+        at: int | None = None,
+    ) -> OpenRun:
         self.names.append(name)
         self.tags.append(dict(tags))
         self.points.append([])
-        return str(len(self.names) - 1)
+        return OpenRun(str(len(self.names) - 1), finished=False, found=False, tags=tags)
+
+    def doubt(self, run_id: str) -> None:
+        raise AssertionError(f"an event of run {run_id} got lost")
 
     def log(self, run_id: str, points: Iterable[Point]) -> None:
         self.points[int(run_id)] += points
@@ -60,7 +69,7 @@ class Notebook(TrackingStore):
     def document(self, run_id: str, content: Mapping[str, object], path: str) -> None:
         self.kept[path] = json.loads(json.dumps(content, allow_nan=False))
 
-    def end_run(self, run_id: str, status: str) -> None:
+    def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
         self.ended[run_id] = status
 
     def run_of_stage(self, key: str) -> str | None:
@@ -68,7 +77,7 @@ class Notebook(TrackingStore):
 
     def last(self, run: int) -> dict[str, tuple[float, int]]:
         """Metric → last value and its step."""
-        return {name: (value, step) for name, value, step in self.points[run]}
+        return {point.name: (point.value, point.step) for point in self.points[run]}
 
 
 class Writing:
@@ -78,7 +87,7 @@ class Writing:
         self._run = run
 
     def report(self, event: Event) -> None:
-        self._run.write(event)
+        self._run.write([Timed(event, 0)])
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +173,7 @@ def test_a_stage_without_a_certificate_is_logged_too(
     notebook = Notebook()
     run = ChainRun(notebook, prepared.spec, {}, "older")
     for record in tracked[1]:
-        run.write(StageFinished(replace(record, certificate=None), reused=True))
+        run.write([Timed(StageFinished(replace(record, certificate=None), reused=True), 0)])
     run.finish()
     assert not [name for name in notebook.last(2) if name.startswith("kkt/")]
     assert "shadow_price/pay" in notebook.last(2)

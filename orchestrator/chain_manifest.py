@@ -1,0 +1,106 @@
+"""A chain's manifest: what its log says beyond the records of its stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.task import Task
+from trainers.training import Training
+
+VERSION = 1
+"""Raised when an older program could not read a manifest any more."""
+
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+"""MLflow's words for the state of a run."""
+
+
+@dataclass(frozen=True)
+class ChainManifest:
+    """One run of a chain; with the stage records beside it, everything that belongs into its log.
+
+    Attributes:
+        run_uuid: What its MLflow run is found by.
+        experiment: Name of the MLflow experiment.
+        tracking: Tracking URI, without credentials.
+        params: The flattened experiment.
+        spec: What the chain computes.
+        stage_keys: Keys of its stages, under which their records are found.
+        started: When it started, in seconds since 1970.
+        seen: When its driver last wrote this, in seconds since 1970.
+        host: Name of the driver's machine.
+        pid: The driver's process there.
+        trained: Key of each stage whose training this run began → when, in seconds since 1970. Every other stage it
+            reuses.
+        wall_seconds: Time that the run took, added up over interruptions.
+        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a driver that was killed leaves ``RUNNING``.
+        logged: Whether the tracking store has it all.
+    """
+
+    run_uuid: str
+    experiment: str
+    tracking: str
+    params: Mapping[str, str]
+    spec: ChainSpec
+    stage_keys: tuple[str, ...]
+    started: float
+    seen: float
+    host: str
+    pid: int
+    trained: Mapping[str, float] = field(default_factory=dict)
+    wall_seconds: float = 0.0
+    status: str = RUNNING
+    logged: bool = False
+
+    @property
+    def key(self) -> str:
+        """Key of the last stage, which stands for the chain."""
+        return self.stage_keys[-1]
+
+    @property
+    def name(self) -> str:
+        """Name of its MLflow run."""
+        return f"chain {self.key[:8]}"
+
+    def to_json(self) -> str:
+        """Text that :meth:`from_json` reads."""
+        return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> ChainManifest:
+        """Read a manifest.
+
+        Raises:
+            ValueError: The text is damaged, or was written by a program that this one does not understand.
+        """
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            version = raw.pop("version")
+            if version != VERSION:
+                raise ValueError(f"manifest version {version}, and this program reads version {VERSION}")
+            return cls(**{**raw, "spec": _spec(raw["spec"]), "stage_keys": tuple(raw["stage_keys"])})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not a chain's manifest ({type(error).__name__}: {error})") from error
+
+
+def _spec(raw: Mapping[str, Any]) -> ChainSpec:
+    # What has been added since takes its default, and what is gone is left out: the log shows the params as they were
+    # written down, and the stages are found under the keys as they were.
+    training = _known(Training, raw["training"])
+    if training.get("weights") is not None:
+        training["weights"] = tuple(training["weights"])
+    rebuilt = {
+        "levels": tuple(tuple(Task(**_known(Task, task)) for task in level) for level in raw["levels"]),
+        "model": ModelSpec(**_known(ModelSpec, raw["model"])),
+        "training": Training(**training),
+    }
+    return ChainSpec(**{**_known(ChainSpec, raw), **rebuilt})
+
+
+def _known(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
+    names = {known.name for known in dataclasses.fields(kind)}
+    return {name: value for name, value in raw.items() if name in names}

@@ -1,0 +1,70 @@
+"""A chain's log written from what is in the storage: its manifest and the records of its stages."""
+
+from __future__ import annotations
+
+from orchestrator.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
+from orchestrator.tracking.chain import ChainRun, Timed
+from orchestrator.tracking.store import TrackingStore, milliseconds
+from trainers.reporter import StageFinished
+from trainers.stage_store import StageStore
+
+
+def write_finished_stages(run: ChainRun, manifest: ChainManifest, stages: StageStore) -> bool:
+    """Write the stages that are finished and that the run does not have yet; returns whether it has all now."""
+    for stage, key in enumerate(manifest.stage_keys):
+        if run.has(stage):
+            continue
+        record = stages.read(key)
+        if record is None:
+            return False
+        began = manifest.trained.get(key)
+        at = milliseconds(manifest.seen if began is None else min(began + record.wall_seconds, manifest.seen))
+        run.write([Timed(StageFinished(record, reused=began is None), at)])
+    return True
+
+
+def write_end(run: ChainRun, manifest: ChainManifest, whole: bool) -> str:
+    """Write the end of a chain that runs no more; returns its status.
+
+    A driver that was killed could not say how the chain ended: well, when all stages are there.
+    """
+    status = manifest.status
+    if status == RUNNING:
+        status = FINISHED if whole else KILLED
+    if status == FINISHED:
+        if not whole:
+            raise FileNotFoundError(
+                f"the record of a stage of {manifest.name} is gone from the storage; run the experiment again"
+            )
+        run.finish(manifest.wall_seconds, milliseconds(manifest.seen))
+    else:
+        run.abort(status, milliseconds(manifest.seen))
+    return status
+
+
+def replay(manifest: ChainManifest, store: TrackingStore, stages: StageStore) -> tuple[ChainRun, str]:
+    """Log what is missing of a chain that runs no more.
+
+    Args:
+        manifest: The chain.
+        store: The tracking store, opened on the manifest's experiment.
+        stages: Where its stages are.
+
+    Returns:
+        The run, and the status that it ended with.
+
+    Raises:
+        FileNotFoundError: A finished chain lacks a stage.
+    """
+    run = ChainRun(
+        store,
+        manifest.spec,
+        manifest.params,
+        manifest.name,
+        run_uuid=manifest.run_uuid,
+        trained=manifest.trained,
+        at=milliseconds(manifest.started),
+    )
+    if run.finished:
+        return run, FINISHED
+    return run, write_end(run, manifest, write_finished_stages(run, manifest, stages))
