@@ -62,7 +62,7 @@ class Training:
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     eta_theta: float = 1e-3
-    eta_lambda: float = 10.0
+    eta_lambda: float = 3.0
     initial_multiplier: float = 1.0
     proportional: float = 0.0
     smoothing: float = 0.0

@@ -45,15 +45,28 @@ def run(levels: Sequence[Sequence[Task]], training: Training, folder: str, stora
     return run_chain(spec, model, feed, StageStore(storage), Silent())
 
 
-def table(rows: dict[str, list[tuple[float, float, float]]]) -> str:
-    """Markdown: means over seeds; the change of like with its standard error."""
-    lines = ["| | like | finish | change of like |", "|---|---|---|---|"]
+def table(rows: dict[str, list[tuple[float, float]]], reference: Sequence[str]) -> str:
+    """Markdown: mean test AUC over seeds, and how like differs from each reference, paired by seed, with its error.
+
+    Args:
+        rows: Name → (like, finish) of each seed.
+        reference: Rows to compare like with.
+    """
+    heads = " | ".join(f"like against {name}" for name in reference)
+    lines = [f"| | like | finish | {heads} |", "|---|---|---|" + "---|" * len(reference)]
     for name, found in rows.items():
-        like, finish, change = (statistics.mean(column) for column in zip(*found, strict=True))
-        changes = [row[2] for row in found]
-        error = statistics.stdev(changes) / len(changes) ** 0.5 if len(changes) > 1 else float("nan")
-        lines.append(f"| {name} | {like:.4f} | {finish:.3f} | {change:+.4f} ± {error:.4f} |")
+        like, finish = (statistics.mean(column) for column in zip(*found, strict=True))
+        cells = [_difference([row[0] for row in found], [row[0] for row in rows[other]]) for other in reference]
+        lines.append(f"| {name} | {like:.4f} | {finish:.3f} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _difference(values: Sequence[float], others: Sequence[float]) -> str:
+    changes = [value - other for value, other in zip(values, others, strict=True)]
+    if not any(changes):
+        return "–"
+    error = statistics.stdev(changes) / len(changes) ** 0.5 if len(changes) > 1 else float("nan")
+    return f"{statistics.mean(changes):+.4f} ± {error:.4f}"
 
 
 def main() -> None:
@@ -76,25 +89,24 @@ def main() -> None:
         variants["NMT, the paper's update: absolute, on train, rate 0.1, no retreats or backtracks"] = paper
         variants["NMT, the paper's penalty of embeddings, 1e-6"] = replace(default, l2_embedding=1e-6)
         variants["NMT, without retreats"] = replace(default, retreats=0)
-    rows: dict[str, list[tuple[float, float, float]]] = {"like only": []}
+    alone, nmt = "like only", "NMT, default settings"
+    rows: dict[str, list[tuple[float, float]]] = {alone: []}
     for seed in range(arguments.seeds):
-        alone = None
         for name, training in variants.items():
             records = run([[LIKE], [FINISH]], replace(training, seed=seed), folder, storage)
-            first, last = records[0].metrics["test"], records[-1].metrics["test"]
-            if alone is None:
-                alone = first["like"]
-                rows["like only"].append((first["like"], first["finish"], 0.0))
-            rows.setdefault(name, []).append((last["like"], last["finish"], last["like"] - first["like"]))
-        assert alone is not None
+            if name == nmt:
+                rows[alone].append(_test(records[0]))
+            rows.setdefault(name, []).append(_test(records[-1]))
         for weight in WEIGHTS:
             training = replace(default, method="weighted_sum", weights=(weight, 1 - weight), seed=seed)
             (record,) = run([[LIKE, FINISH]], training, folder, storage)
-            test = record.metrics["test"]
-            name = f"fixed weights {weight:g} : {1 - weight:.2g}"
-            rows.setdefault(name, []).append((test["like"], test["finish"], test["like"] - alone))
-        print(f"after seed {seed}:\n{table(rows)}", file=sys.stderr, flush=True)
-    print(table(rows))
+            rows.setdefault(f"fixed weights {weight:g} : {1 - weight:.2g}", []).append(_test(record))
+        print(f"after seed {seed}:\n{table(rows, (alone, nmt))}", file=sys.stderr, flush=True)
+    print(table(rows, (alone, nmt)))
+
+
+def _test(record: StageRecord) -> tuple[float, float]:
+    return record.metrics["test"]["like"], record.metrics["test"]["finish"]
 
 
 if __name__ == "__main__":
