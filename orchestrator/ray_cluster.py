@@ -16,6 +16,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     # After the loss of a node the first attempt still counts on it, and waits this long: a minute by default.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    # A hung worker does not leave its process group either; half a minute by default.
+    "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
     # Paths in experiment files are absolute, but a user's own code may use its own.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -17,7 +17,7 @@ class Training:
     The defaults are those that serve on logs which over-fit within a few epochs, where a rare task is to be held:
     violations are relative, so that η_λ does not depend on the scale of a loss, and measured on held-out batches, since
     over-fitting hides them from the training minibatch. The paper's update is ``violation: absolute``,
-    ``measured_on: train`` and an ``eta_lambda`` of 0.01 to 0.1; it hardly moves λ there
+    ``measured_on: train`` and an ``eta_lambda`` of 0.01 to 0.1; it gains nothing there
     (``experiments.benchmarks.kuairand_priority`` compares the two).
 
     Attributes:
