@@ -7,7 +7,9 @@ from collections.abc import Callable
 from queue import Empty
 from types import TracebackType
 
+import ray
 from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainers.reporter import Event
 
@@ -38,7 +40,9 @@ class Mailbox:
 
     def __init__(self, deliver: Callable[[Event], None]) -> None:
         self._deliver = deliver
-        self._queue = Queue(actor_options={"num_cpus": 0})
+        # On the driver's own node: another one may be lost, with all that is to come.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nmt-mailbox", daemon=True)
 
