@@ -309,6 +309,7 @@ class Trial:
     commands: list[Command] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    _stored: int = 0
 
     @property
     def storage(self) -> Path:

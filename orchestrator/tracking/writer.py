@@ -35,6 +35,7 @@ class Writer(Generic[Item]):
         self._changed = threading.Condition()
         self._closing = False
         self._stopped = False
+        self._busy = False
         self._thread = threading.Thread(target=self._run, name="nmt-tracking", daemon=True)
         self._thread.start()
         self.failure: Exception | None = None
@@ -62,7 +63,8 @@ class Writer(Generic[Item]):
 
         Args:
             timeout: Longest to wait, in seconds.
-            patience: Longest to wait while every try fails.
+            patience: Longest to wait while every try fails; a try that is under way is waited for, since after an
+                outage there is much to write.
 
         Returns:
             Whether everything was written.
@@ -73,7 +75,8 @@ class Writer(Generic[Item]):
             self._changed.notify_all()
             with contextlib.suppress(KeyboardInterrupt):
                 while not self._stopped:
-                    left = start + (timeout if self.failure is None else min(timeout, patience)) - time.monotonic()
+                    failing = self.failure is not None and not self._busy
+                    left = start + (min(timeout, patience) if failing else timeout) - time.monotonic()
                     if left <= 0:
                         break
                     self._changed.wait(left)
@@ -106,6 +109,7 @@ class Writer(Generic[Item]):
     def _written(self, items: Sequence[Item]) -> bool:
         delay = FIRST_DELAY
         while not self._stopped:
+            self._busy = True
             try:
                 self._write(items)
             except Exception as error:
@@ -114,6 +118,7 @@ class Writer(Generic[Item]):
                 delay = min(2 * delay, LONGEST_DELAY)
             else:
                 self.failure = None
+                self._busy = False
                 return True
         return False
 
@@ -122,6 +127,7 @@ class Writer(Generic[Item]):
         passes = self._passes(error)
         with self._changed:
             self.failure = error
+            self._busy = False
             self._changed.notify_all()
             if passes:
                 was_closing = self._closing

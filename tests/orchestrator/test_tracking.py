@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -454,3 +455,26 @@ def test_a_writer_that_is_closed_in_vain_says_so() -> None:
     writing.submit(1)
     assert not writing.close(60, 0.05)
     assert isinstance(writing.failure, ConnectionRefusedError)
+
+
+def test_a_writer_that_is_closed_while_it_catches_up_is_waited_for() -> None:
+    """The store is back, and takes longer for what has gathered than anybody would wait for one that is away."""
+    tries: list[int] = []
+    failed = threading.Event()
+
+    def write(items: Any) -> None:
+        tries.append(len(items))
+        if len(tries) == 1:
+            raise ConnectionRefusedError("nobody there yet")
+        time.sleep(0.5)
+
+    def passes(error: Exception) -> bool:
+        failed.set()
+        return True
+
+    writing: Writer[int] = Writer(write, passes)
+    writing.submit(1)
+    assert failed.wait(60)
+    assert writing.close(60, 0.05)
+    assert tries == [1, 1]
+    assert writing.failure is None
