@@ -990,9 +990,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcomes.append(drill(ground, name, expected))
             for line in (*outcomes[-1].notes, *(f"WRONG: {problem}" for problem in outcomes[-1].problems)):
                 _say(f"  {line}")
+            if given.json:
+                Path(given.json).write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
     print(table(outcomes))
-    if given.json:
-        Path(given.json).write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1) + "\n")
     return int(any(outcome.problems for outcome in outcomes))
 
 
