@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.task import Task
 from trainers.training import Training
 
@@ -93,11 +93,13 @@ def _spec(raw: Mapping[str, Any]) -> ChainSpec:
     training = _known(Training, raw["training"])
     if training.get("weights") is not None:
         training["weights"] = tuple(training["weights"])
-    rebuilt = {
+    rebuilt: dict[str, Any] = {
         "levels": tuple(tuple(Task(**_known(Task, task)) for task in level) for level in raw["levels"]),
         "model": ModelSpec(**_known(ModelSpec, raw["model"])),
         "training": Training(**training),
     }
+    if raw.get("rates") is not None:
+        rebuilt["rates"] = tuple(Rates(**_known(Rates, rates)) for rates in raw["rates"])
     return ChainSpec(**{**_known(ChainSpec, raw), **rebuilt})
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 from orchestrator.chain_manifest import FINISHED, RUNNING, ChainManifest
-from orchestrator.lease import Lease
 from trainers.chain_spec import ChainSpec
+from trainers.lease import Lease
 from trainers.storage import Storage
 
 SILENT_SECONDS = 120.0

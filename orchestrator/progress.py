@@ -28,7 +28,15 @@ from orchestrator.summary import (
 )
 from trainers.acceptance import Verdict
 from trainers.records import Row, StageRecord
-from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageFinished, StageStarted
+from trainers.reporter import (
+    CheckpointFailed,
+    Evaluated,
+    Event,
+    Progress,
+    StageAwaited,
+    StageFinished,
+    StageStarted,
+)
 
 LINE_SECONDS = 5.0
 """Shortest time between two plain lines about the same stage."""
@@ -112,6 +120,8 @@ class ProgressDisplay:
         """Take in an event, and show what it changes."""
         with self._lock:
             match event:
+                case StageAwaited():
+                    self._line(self._stages[event.stage], f"waits for {event.key}, which another process trains")
                 case StageStarted():
                     self._start(event)
                 case Progress():

@@ -16,6 +16,7 @@ from trainers.data.open_feed import open_feed
 from trainers.faults import TrainingError
 from trainers.models.build import build_model
 from trainers.reporter import Reporter
+from trainers.stage_claims import StageClaims
 from trainers.stage_store import StageStore
 
 
@@ -71,7 +72,15 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
     model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     reporter: Reporter = job.reporter
     try:
-        records = run_chain(spec, model, feed, StageStore(job.storage), reporter, CheckpointStore(job.storage))
+        records = run_chain(
+            spec,
+            model,
+            feed,
+            StageStore(job.storage),
+            reporter,
+            CheckpointStore(job.storage),
+            StageClaims(job.storage),
+        )
     except TrainingError as error:
         return Fault(str(error))
     return tuple(record.key for record in records)

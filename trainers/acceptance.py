@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 
 from trainers.evaluation import Evaluation
 from trainers.losses.samples import Samples
+from trainers.paired import PairedDifference, moments
 from trainers.process_group import sum_over_workers
 from trainers.task import Task
 
@@ -50,14 +50,7 @@ class Verdict:
 def judge(
     evaluation: Evaluation, references: References, protected: Sequence[Task], standard_errors: float
 ) -> tuple[Verdict, ...]:
-    r"""One verdict per protected task.
-
-    With per-example sums :math:`S_e` and counts :math:`n_e`, and :math:`d_e = S_e(\theta) - S_e(\theta^*)` on the very
-    same examples, the difference of the means is :math:`D = \sum_e d_e / \sum_e n_e`, a ratio estimate with
-
-    .. math:: SE^2 = \frac{E}{E - 1} \frac{\sum_e (d_e - D\, n_e)^2}{(\sum_e n_e)^2}
-
-    over the E examples that have a labelled sample. The rule is :math:`D \le \varepsilon + s \cdot SE`.
+    r"""One verdict per protected task: :math:`D \le \varepsilon + s \cdot SE` of the paired difference D.
 
     Args:
         evaluation: The candidate's evaluation.
@@ -67,41 +60,37 @@ def judge(
     """
     if not protected:
         return ()
-    moments = torch.stack([_moments(evaluation.local_of(task.name), references[task.name]) for task in protected])
-    verdicts = []
-    for task, row in zip(protected, sum_over_workers(moments).tolist(), strict=True):
-        examples, n, d, dd, dn, nn, reference = row
-        n = n or math.nan  # nobody labelled the task on this split: nothing can be said, so nothing is held
-        difference = d / n
-        squares = max(0.0, dd - 2 * difference * dn + difference**2 * nn)
-        error = (squares * examples / max(1.0, examples - 1)) ** 0.5 / n
-        allowed = task.tolerance + standard_errors * error
-        verdicts.append(
-            Verdict(
-                task=task.name,
-                split=evaluation.split,
-                optimum=reference / n,
-                value=evaluation.losses[task.name],
-                difference=difference,
-                standard_error=error,
-                allowed=allowed,
-                held=difference <= allowed + ROUNDING * abs(reference / n),
-            )
+    sums = torch.stack([moments(evaluation.local_of(task.name), references[task.name]) for task in protected])
+    return tuple(
+        verdict(
+            task,
+            evaluation.split,
+            evaluation.losses[task.name],
+            PairedDifference.of_moments(row),
+            standard_errors,
         )
-    return tuple(verdicts)
+        for task, row in zip(protected, sum_over_workers(sums).tolist(), strict=True)
+    )
 
 
-def _moments(candidate: Samples, reference: Samples) -> torch.Tensor:
-    d = candidate.sums.double() - reference.sums.double()
-    n = candidate.counts.double()
-    return torch.stack(
-        [
-            (n > 0).double().sum(),
-            n.sum(),
-            d.sum(),
-            (d * d).sum(),
-            (d * n).sum(),
-            (n * n).sum(),
-            reference.sums.double().sum(),
-        ]
+def verdict(task: Task, split: str, value: float, paired: PairedDifference, standard_errors: float) -> Verdict:
+    """The rule applied to one protected task.
+
+    Args:
+        task: The protected task.
+        split: Split of the measurement.
+        value: L(θ), the candidate's mean loss.
+        paired: Its difference to the model at the task's optimum.
+        standard_errors: s ≥ 0.
+    """
+    allowed = task.tolerance + standard_errors * paired.standard_error
+    return Verdict(
+        task=task.name,
+        split=split,
+        optimum=paired.reference,
+        value=value,
+        difference=paired.difference,
+        standard_error=paired.standard_error,
+        allowed=allowed,
+        held=paired.difference <= allowed + ROUNDING * abs(paired.reference),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -15,11 +17,15 @@ from trainers.process_group import done_by_first_worker, from_first_worker, rank
 from trainers.protection import Protection
 from trainers.random_state import seed_everything
 from trainers.records import Optimum, StageRecord
-from trainers.reporter import CheckpointFailed, Reporter, Silent, StageFinished, StageStarted
+from trainers.reporter import CheckpointFailed, Reporter, Silent, StageAwaited, StageFinished, StageStarted
 from trainers.stage import StageResult, run_stage
 from trainers.stage_checkpoints import StageCheckpoints
+from trainers.stage_claims import Claim, StageClaims
 from trainers.stage_references import StageReferences, gathered_references
 from trainers.stage_store import StageStore
+
+POLL_SECONDS = 0.2
+"""Time between two looks for a stage that another process trains."""
 
 
 def run_chain(
@@ -29,6 +35,7 @@ def run_chain(
     store: StageStore,
     reporter: Reporter,
     checkpoints: CheckpointStore | None = None,
+    claims: StageClaims | None = None,
 ) -> tuple[StageRecord, ...]:
     """Run all stages inside the present worker group; every worker calls this.
 
@@ -40,6 +47,8 @@ def run_chain(
         reporter: Where events go; called on the first worker only.
         checkpoints: Where the stage that is being trained is kept every so often; it goes on from there when it was cut
             off. Without, it starts anew.
+        claims: Who trains which stage, where several chains share some: a stage that another process trains is waited
+            for. Without, nobody asks.
 
     Raises:
         TrainingError: A stage cannot go on; on every worker alike.
@@ -47,7 +56,7 @@ def run_chain(
     Returns:
         The records of all stages, on every worker.
     """
-    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints).run()
+    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims).run()
 
 
 class _Chain:
@@ -59,6 +68,7 @@ class _Chain:
         store: StageStore,
         reporter: Reporter,
         checkpoints: CheckpointStore | None,
+        claims: StageClaims | None,
     ) -> None:
         self._spec = spec
         self._model = model
@@ -66,6 +76,7 @@ class _Chain:
         self._store = store
         self._reporter = reporter
         self._checkpoints = checkpoints
+        self._claims = claims
         self._losses = TaskLosses(spec.tasks)
         self._keys = spec.stage_keys()
         self._records: list[StageRecord] = []
@@ -73,11 +84,12 @@ class _Chain:
 
     def run(self) -> tuple[StageRecord, ...]:
         for stage, key in enumerate(self._keys):
-            record = from_first_worker(self._store.read(key) if rank() == 0 else None)
-            reused = record is not None
-            if record is None:
-                record = self._train(stage)
-            else:
+            with self._claimed(stage):
+                record = from_first_worker(self._store.read(key) if rank() == 0 else None)
+                reused = record is not None
+                if record is None:
+                    record = self._train(stage)
+            if reused:
                 self._model.load_state_dict(self._store.state(key))
             if self._checkpoints is not None and rank() == 0:
                 self._checkpoints.clear(key)  # a stage that has its record needs none
@@ -85,6 +97,34 @@ class _Chain:
             self._records.append(record)
             self._reporter.report(StageFinished(record, reused))
         return tuple(self._records)
+
+    @contextmanager
+    def _claimed(self, stage: int) -> Iterator[None]:
+        """A stage that is finished, or that nobody else trains meanwhile."""
+        claims, key = self._claims, self._keys[stage]
+        if claims is None:
+            yield
+            return
+        held: list[Claim] = []
+
+        def wait() -> None:
+            waited = False
+            while self._store.read(key) is None:
+                if (claim := claims.take(key)) is not None:
+                    held.append(claim)
+                    return
+                if not waited:
+                    level = tuple(task.name for task in self._spec.levels[stage])
+                    self._reporter.report(StageAwaited(stage, key, level))
+                    waited = True
+                time.sleep(POLL_SECONDS)
+
+        try:
+            done_by_first_worker(wait)
+            yield
+        finally:
+            for claim in held:
+                claim.release()
 
     def _train(self, stage: int) -> StageRecord:
         """Train a stage and keep it."""
@@ -96,7 +136,9 @@ class _Chain:
             raise type(error)(f"{name}, {error}") from error
         seconds = result.seconds_before + time.monotonic() - started
         record = from_first_worker(self._record(stage, result, seconds))
-        references = gathered_references(result.evaluations, self._spec.levels[stage], self._feed)
+        references = gathered_references(
+            result.evaluations, self._spec.levels[stage], self._spec.protected(stage), self._feed
+        )
         try:
             done_by_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
         except OSError as error:
@@ -126,7 +168,7 @@ class _Chain:
                     self._spec.levels[stage],
                     self._protection(stage),
                     self._losses,
-                    self._spec.training,
+                    self._spec.training_of(stage),
                     self._reporter,
                     checkpoints,
                     checkpoint,

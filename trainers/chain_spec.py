@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from trainers.data.open_feed import Ingest
@@ -14,8 +14,9 @@ from trainers.methods.names import FAMO, TORCHJD
 from trainers.task import Level, Task
 from trainers.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, YOUNGER_FIELDS, Training
 
-ALGORITHM_VERSION = 2
-"""Raised when a change of this program changes results: stages computed before are then not reused."""
+ALGORITHM_VERSION = 3
+"""Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
+reused."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """The two learning rates: all that there is to tune.
+
+    Attributes:
+        eta_theta: η_θ > 0, of the model's parameters.
+        eta_lambda: η_λ > 0, of the multipliers.
+    """
+
+    eta_theta: float
+    eta_lambda: float
+
+
+@dataclass(frozen=True)
 class ChainSpec:
     """A chain: one stage per level, in order of priority.
 
@@ -42,6 +56,7 @@ class ChainSpec:
         batch_size: Examples (rows, or lists where the data has a query column) of one global batch, over all workers.
         data_fingerprint: Hash of the content of the prepared data set.
         ingest: Whether workers keep the data in memory or stream them: the order of the examples differs.
+        rates: Learning rates of each stage, where they differ; those of ``training`` when absent.
     """
 
     levels: tuple[Level, ...]
@@ -50,6 +65,17 @@ class ChainSpec:
     batch_size: int
     data_fingerprint: str
     ingest: Ingest = "memory"
+    rates: tuple[Rates, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.rates is not None and len(self.rates) != len(self.levels):
+            raise ValueError(f"rates must be one per stage: found {len(self.rates)} for {len(self.levels)} stages")
+
+    def training_of(self, stage: int) -> Training:
+        """How a stage is trained."""
+        if self.rates is None:
+            return self.training
+        return replace(self.training, **dataclasses.asdict(self.rates[stage]))
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -95,7 +121,7 @@ class ChainSpec:
         """
         keys: list[str] = []
         for stage in range(len(self.levels)):
-            training = dataclasses.asdict(self.training)
+            training = dataclasses.asdict(self.training_of(stage))
             unchanged = tuple(name for name in YOUNGER_FIELDS if training[name] == getattr(Training, name))
             for name in {*RECORDING_FIELDS, *unchanged, *(() if self.protected(stage) else MULTIPLIER_FIELDS)}:
                 del training[name]

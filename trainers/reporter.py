@@ -9,6 +9,21 @@ from trainers.records import Candidate, Row, StageRecord
 
 
 @dataclass(frozen=True)
+class StageAwaited:
+    """Another process trains this very stage; its result is waited for.
+
+    Attributes:
+        stage: Index of the stage.
+        key: Its memoisation key.
+        level: Tasks that it minimises.
+    """
+
+    stage: int
+    key: str
+    level: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class StageStarted:
     """A stage is about to be trained.
 
@@ -85,7 +100,7 @@ class StageFinished:
     reused: bool
 
 
-Event = StageStarted | Progress | Evaluated | CheckpointFailed | StageFinished
+Event = StageAwaited | StageStarted | Progress | Evaluated | CheckpointFailed | StageFinished
 
 
 class Reporter(Protocol):

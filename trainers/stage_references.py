@@ -41,10 +41,14 @@ class StageReferences:
                 )
 
 
-def gathered_references(evaluations: Mapping[str, Evaluation], level: Sequence[Task], feed: Feed) -> StoredReferences:
-    """All workers' samples of a level, on the first worker; of no task on the others. Every worker calls this.
+def gathered_references(
+    evaluations: Mapping[str, Evaluation], level: Sequence[Task], protected: Sequence[Task], feed: Feed
+) -> StoredReferences:
+    """All workers' samples, on the first worker; of no task on the others. Every worker calls this.
 
-    A feed that cannot find a training example again has no use for the training split's.
+    Of the level's tasks they are what later stages are measured against; of the protected ones, held-out samples only,
+    they serve to compare this stage's model with another's. A feed that cannot find a training example again has no
+    use for the training split's.
     """
     sums: dict[str, dict[str, Tensor]] = {}
     counts: dict[str, dict[str, Tensor]] = {}
@@ -52,7 +56,7 @@ def gathered_references(evaluations: Mapping[str, Evaluation], level: Sequence[T
         if split == "train" and not feed.keeps_train:
             continue
         sums[split], counts[split] = {}, {}
-        for task in level:
+        for task in level if split == "train" else (*protected, *level):
             local = evaluations[split].local_of(task.name)
             both = interleave_on_first_worker(torch.stack(list(local), 1), feed.examples(split))
             if both is not None:

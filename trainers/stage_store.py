@@ -20,7 +20,9 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class StoredReferences:
-    """Reference samples of the tasks that a stage solved: per split and task, every example's sum and count.
+    """Samples at a stage's accepted θ*: per split and task, every example's sum and count.
+
+    Of all splits for the tasks that the stage solved, of the held-out splits for those that it protected.
 
     Attributes:
         sums: Split → task → sums, float32, shape ``(examples of the split,)``.
@@ -37,7 +39,7 @@ class StageStore:
     ::
 
         STORAGE/stages/KEY/model.pt         parameters and buffers at the accepted θ*
-        STORAGE/stages/KEY/references.pt    per-example losses at θ* of the level's tasks
+        STORAGE/stages/KEY/references.pt    per-example losses at θ* of the tasks so far
         STORAGE/stages/KEY/record.json      the record; written last
 
     Locally a stage is written under another name and then renamed; on object stores, which have no rename, the record
@@ -74,7 +76,7 @@ class StageStore:
         return state
 
     def references(self, key: str) -> StoredReferences:
-        """Per-example losses at θ* of the tasks that the stage solved.
+        """Per-example losses at θ* of the tasks so far.
 
         Raises:
             DamagedError: The file is missing or damaged.

@@ -15,11 +15,11 @@ class Patience:
     objective, and the violations, are what is watched.
 
     Args:
-        evaluations: Evaluations without improvement after which the stage ends.
+        evaluations: Evaluations without improvement after which the stage ends; ``None``: never.
         min_delta: Smallest decrease of the objective that counts.
     """
 
-    def __init__(self, evaluations: int, min_delta: float) -> None:
+    def __init__(self, evaluations: int | None, min_delta: float) -> None:
         self._evaluations = evaluations
         self._min_delta = min_delta
         self._best = float("inf")
@@ -45,7 +45,7 @@ class Patience:
                 self._smallest[verdict.task] = excess
                 progress = True
         self._waited = 0 if progress else self._waited + 1
-        return self._waited >= self._evaluations
+        return self._evaluations is not None and self._waited >= self._evaluations
 
     def state_dict(self) -> dict[str, Any]:
         """What has been seen so far, as plain values."""

@@ -37,7 +37,8 @@ class Training:
         method_options: Keyword arguments of a torchjd aggregator.
         optimizer: ``adam``, ``adamw`` or ``sgd``.
         max_epochs: Longest a stage may take, in passes over the training split.
-        patience: Evaluations without improvement after which a stage ends.
+        patience: Evaluations without improvement after which a stage ends; ``None`` always takes ``max_epochs``, so
+            that what a sweep or a grid costs is known before.
         backtracks: Times that a stage, when its patience is over, goes back to its best feasible candidate and on from
             there with a fresh optimiser at ``decay`` times the learning rate, before it ends. λ is kept.
         decay: Factor of the learning rate η_θ at each backtrack, in (0, 1).
@@ -75,7 +76,7 @@ class Training:
     method_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     max_epochs: int = 20
-    patience: int = 6
+    patience: int | None = 6
     backtracks: int = 1
     decay: float = 0.2
     retreats: int = 2
