@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from orchestrator.chain_manifest import RUNNING, ChainManifest
-from orchestrator.manifest_store import ManifestStore
+from orchestrator.manifests.chain import RUNNING, ChainManifest
+from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking.address import HIDDEN, without_credentials
 from orchestrator.tracking.failures import passes, told
 from orchestrator.tracking.writer import FIRST_DELAY

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.chain_manifest import ChainManifest
-from orchestrator.manifest_store import ManifestStore
+from orchestrator.manifests.chain import ChainManifest
+from orchestrator.manifests.keeper import ManifestKeeper
+from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.failures import passes, told
-from orchestrator.tracking.manifest_keeper import ManifestKeeper
 from orchestrator.tracking.writer import Writer
 from trainers.chain_spec import ChainSpec
 from trainers.reporter import Evaluated, Event, Progress, StageStarted
@@ -112,7 +112,7 @@ class LiveTracking:
     def write(self, event: Event) -> None:
         """Write an event, later; never waits."""
         if isinstance(event, StageStarted):
-            self._keeper.trains(event.key)
+            self._trains(event.key)
         if isinstance(event, Progress | Evaluated) and self._is_full(event):
             return
         self._writer.submit(_Arrived(event, time.time()))
@@ -131,6 +131,12 @@ class LiveTracking:
             self._log_earlier()
         if self._lease is not None:
             self._lease.release()
+
+    def _trains(self, key: str) -> None:
+        """Note that this run trains the stage of this key."""
+        trained = self._keeper.manifest.trained
+        if key not in trained:
+            self._keeper.change(trained={**trained, key: time.time()})
 
     def _is_full(self, event: Progress | Evaluated) -> bool:
         """Whether too much waits already. What is left out then is filled in when the stage is finished."""

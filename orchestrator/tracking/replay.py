@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
+from orchestrator.manifests.chain import FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.tracking.chain import ChainRun, Timed
 from orchestrator.tracking.store import TrackingStore, milliseconds
 from trainers.reporter import StageFinished

@@ -11,9 +11,9 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator.chain_manifest import ChainManifest
 from orchestrator.errors import RequestError
-from orchestrator.manifest_store import ManifestStore
+from orchestrator.manifests.chain import ChainManifest
+from orchestrator.manifests.store import ManifestStore
 from orchestrator.sync import sync_storage
 from orchestrator.tracking import backlog, live, store
 

@@ -20,9 +20,10 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.chain_manifest import ChainManifest
-from orchestrator.manifest_store import ManifestStore
-from orchestrator.tracking import live, manifest_keeper
+from orchestrator.manifests import keeper
+from orchestrator.manifests.chain import ChainManifest
+from orchestrator.manifests.store import ManifestStore
+from orchestrator.tracking import live
 from orchestrator.tracking.address import without_credentials, without_user
 from orchestrator.tracking.live import LiveTracking
 from orchestrator.tracking.writer import Writer
@@ -238,7 +239,7 @@ def test_a_manifest_that_cannot_be_written_costs_no_run(
 
 
 def test_a_driver_shows_that_it_is_alive(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest_keeper, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.01)
     tracking = project.track()
     first = manifest_of(project)
     while (later := manifest_of(project)).seen == first.seen:
@@ -321,7 +322,7 @@ def test_two_drivers_of_the_same_chain_have_a_run_each(project: Project) -> None
 
 KILLED = """
 import os, signal, sys
-from orchestrator.manifest_store import ManifestStore
+from orchestrator.manifests.store import ManifestStore
 from tests.orchestrator._tracked import Project, events, records
 project = Project(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])
 tracking = project.track()

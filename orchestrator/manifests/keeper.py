@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
-from orchestrator.chain_manifest import ChainManifest
-from orchestrator.manifest_store import ManifestStore
+from orchestrator.manifests.chain import ChainManifest
+from orchestrator.manifests.group import GroupManifest
+from orchestrator.manifests.store import Manifests
+
+Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 
 BEAT_SECONDS = 30.0
 """Longest time between two writes; by them others see that the driver is alive."""
@@ -16,7 +20,7 @@ CLOSING_SECONDS = 30.0
 """Longest that a storage which does not answer is waited for."""
 
 
-class ManifestKeeper:
+class ManifestKeeper(Generic[Kept]):
     """Writes a manifest when it changes, and every so often; what fails is tried again at the next beat.
 
     Args:
@@ -24,9 +28,9 @@ class ManifestKeeper:
         manifest: The first content; written before the constructor returns.
     """
 
-    def __init__(self, store: ManifestStore, manifest: ChainManifest) -> None:
-        self._store = store
-        self._manifest = manifest
+    def __init__(self, store: Manifests[Kept], manifest: Kept) -> None:
+        self._store: Manifests[Kept] = store
+        self._manifest: Kept = manifest
         self._before = manifest.wall_seconds
         self._started = time.monotonic()
         self._changed = threading.Condition()
@@ -38,28 +42,29 @@ class ManifestKeeper:
         self._thread.start()
 
     @property
-    def manifest(self) -> ChainManifest:
+    def manifest(self) -> Kept:
         """The manifest as it is now."""
         wall = self._before + time.monotonic() - self._started
-        return replace(self._manifest, wall_seconds=wall, seen=time.time())
+        now: Kept = replace(self._manifest, wall_seconds=wall, seen=time.time())
+        return now
 
-    def trains(self, key: str) -> None:
-        """Note, soon, that this run trains the stage of this key."""
+    def change(self, **fields: Any) -> None:
+        """Keep the manifest with these fields, soon."""
         with self._changed:
-            if key not in self._manifest.trained:
-                self._manifest = replace(self._manifest, trained={**self._manifest.trained, key: time.time()})
-                self._dirty = True
-                self._changed.notify_all()
+            self._manifest = replace(self._manifest, **fields)
+            self._dirty = True
+            self._changed.notify_all()
 
-    def end(self, status: str) -> ChainManifest:
+    def end(self, status: str) -> Kept:
         """Write how the chain ended, and end the thread; returns what was written."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(CLOSING_SECONDS)
-        self._manifest = replace(self.manifest, status=status)
-        self._write(self._manifest)
-        return self._manifest
+        last: Kept = replace(self.manifest, status=status)
+        self._manifest = last
+        self._write(last)
+        return last
 
     def _run(self) -> None:
         while True:
@@ -70,7 +75,7 @@ class ManifestKeeper:
                     return
             self._write()
 
-    def _write(self, manifest: ChainManifest | None = None) -> None:
+    def _write(self, manifest: Kept | None = None) -> None:
         try:
             self._store.write(manifest or self.manifest)
             self.failure = None

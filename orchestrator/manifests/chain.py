@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.task import Task
@@ -39,6 +39,11 @@ class ChainManifest:
         wall_seconds: Time that the run took, added up over interruptions.
         status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a driver that was killed leaves ``RUNNING``.
         logged: Whether the tracking store has it all.
+        kind: ``chain``, or ``weights`` for a trial of a grid, whose one stage has no run of its own.
+        label: Name of its MLflow run; made from its key when empty.
+        shown: What its comparable params and its method tag say, where it is not what the spec does.
+        parent: ``run_uuid`` of the group that it belongs to, if any.
+        stages: How many of its stages the run wants; all of them when absent.
     """
 
     run_uuid: str
@@ -55,6 +60,16 @@ class ChainManifest:
     wall_seconds: float = 0.0
     status: str = RUNNING
     logged: bool = False
+    kind: Literal["chain", "weights"] = "chain"
+    label: str = ""
+    shown: Mapping[str, str] = field(default_factory=dict)
+    parent: str | None = None
+    stages: int | None = None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Keys of the stages that the run wants."""
+        return self.stage_keys[: self.stages]
 
     @property
     def key(self) -> str:
@@ -64,7 +79,12 @@ class ChainManifest:
     @property
     def name(self) -> str:
         """Name of its MLflow run."""
-        return f"chain {self.key[:8]}"
+        return self.label or f"chain {self.key[:8]}"
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+        return f"{self.key}.{self.run_uuid}.json"
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` reads."""
