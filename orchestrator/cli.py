@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from orchestrator.errors import RequestError, RunError
+
+if TYPE_CHECKING:
+    from orchestrator.group import GroupOutcome
+    from orchestrator.prepared_experiment import PreparedExperiment
+    from orchestrator.tuning.runner import TrialRunner
 
 DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -82,6 +88,52 @@ def run(
 
 
 @app.command()
+def sweep(
+    file: File,
+    set: Set = [],  # noqa: B006
+    greedy: Annotated[bool, typer.Option("--greedy", help="Settle one stage after the other.")] = False,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
+    from orchestrator.prepared_experiment import prepare
+    from orchestrator.sweep import plan_sweep, run_sweep
+
+    prepared = prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _say)
+    planned = plan_sweep(prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_sweep(prepared, planned, runner, console)
+    _show_group(outcome, prepared, file, json)
+
+
+@app.command()
+def grid(
+    file: File,
+    set: Set = [],  # noqa: B006
+    points: Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")] = None,
+    normalised: Annotated[
+        bool, typer.Option("--normalised", help="Train weights of the same proportions once.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Train so many of them, drawn with the seed; the rest is extrapolated.")
+    ] = None,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train the p^m grid of loss weights on Ray Tune, for contrast, with equal weights and single-task models."""
+    from orchestrator.grid import plan_grid, run_grid
+    from orchestrator.prepared_experiment import prepare
+
+    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit)], _say)
+    planned = plan_grid(prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_grid(prepared, planned, runner, console)
+    _show_group(outcome, prepared, file, json)
+
+
+@app.command()
 def sync(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
     set: Set = [],  # noqa: B006
@@ -143,6 +195,42 @@ def main() -> None:
     except RunError as error:
         _say(f"failed: {error}\nfinished stages are kept; the same command goes on from them")
         sys.exit(FAILED)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        _say("interrupted; finished stages are kept, and the same command goes on from them")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:
+    from orchestrator.tuning.runner import TrialRunner
+
+    return TrialRunner(prepared.experiment, prepared.folder, address, verbose)
+
+
+def _grid_options(points: int | None, normalised: bool, limit: int | None) -> list[str]:
+    options = [f"grid.points={points}"] if points is not None else []
+    options += ["grid.normalised=true"] if normalised else []
+    return options + ([f"grid.limit={limit}"] if limit is not None else [])
+
+
+def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, as_json: bool) -> None:
+    """Print what came of a group; a trial that failed for another reason than its learning rate is a failure."""
+    from orchestrator.group_table import group_table
+
+    def show(out: Console) -> None:
+        title = f"{prepared.experiment.name}: {outcome.kind}"
+        out.print(group_table(outcome, prepared.spec.tasks, title, out.width))
+        if outcome.run_id is not None:
+            out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+
+    _print(outcome.to_dict(), as_json, show)
+    if outcome.broken or (outcome.winner is None and not outcome.unfinished):
+        raise RunError(f"{len(outcome.broken) or len(outcome.results)} of {len(outcome.results)} trials failed")
 
 
 def _say(line: str) -> None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from orchestrator.errors import RequestError
 from trainers.chain_spec import ChainSpec, ModelSpec
 from trainers.data.open_feed import Ingest
-from trainers.methods.names import is_constrained
+from trainers.methods.names import check_method, is_constrained
 from trainers.registry import closest
 from trainers.task import Level, Task
 from trainers.training import Training
@@ -57,20 +57,92 @@ class Data(_Section):
 
 
 class Sweep(_Section):
-    """Values of the two learning rates that ``nmt sweep`` tries; nothing else is swept."""
+    """Values of the two learning rates that ``nmt sweep`` tries; nothing else is swept.
+
+    Attributes:
+        eta_theta: Learning rates of the parameters, η_θ; that of ``training`` when empty.
+        eta_lambda: Learning rates of the multipliers, η_λ; that of ``training`` when empty.
+        greedy: Whether stages are settled one after the other: each is tried with every pair of rates from the best
+            accepted checkpoint so far, rather than along with the whole chain.
+    """
 
     eta_theta: tuple[Positive, ...] = ()
     eta_lambda: tuple[Positive, ...] = ()
+    greedy: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_learning_rates(cls, value: Any) -> Any:
+        others = [key for key in value if key not in cls.model_fields] if isinstance(value, Mapping) else []
+        if others:
+            raise ValueError(
+                f"only eta_theta and eta_lambda are swept, found {', '.join(map(str, others))}: the method has no "
+                "other value to tune (no loss weights), and trials share stages because nothing else differs; "
+                "set it in its own section, and give it several values by several experiments"
+            )
+        return value
+
+    @field_validator("eta_theta", "eta_lambda")
+    @classmethod
+    def _differ(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("values must differ")
+        return values
 
 
 class Grid(_Section):
     """The grid of loss weights that ``nmt grid`` compares with.
 
     Attributes:
-        points: Values per task.
+        points: Values per task, p.
+        normalised: Whether weights of the same proportions are trained once.
+        limit: Trainings, drawn with ``training.seed``, after which the rest is extrapolated; all when absent.
+        baselines: Whether equal weights and a model of its own for each task are trained too.
     """
 
     points: Annotated[int, Field(ge=2)] = 10
+    normalised: bool = False
+    limit: Annotated[int, Field(ge=1)] | None = None
+    baselines: bool = True
+
+
+class Compare(_Section):
+    """What ``nmt compare`` adds to the sweep and the grid.
+
+    Attributes:
+        methods: Methods to train once each, with the experiment's own learning rates, such as ``famo`` or
+            ``torchjd:UPGrad``.
+    """
+
+    methods: tuple[str, ...] = ()
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        for method in methods:
+            check_method(method)
+        return methods
+
+
+class Tune(_Section):
+    """Ray Tune's options for the trials of a sweep, a grid or a comparison, under Tune's own names.
+
+    Attributes:
+        workers_per_trial: Data-parallel workers of a trial. One trains inside the trial's own actor, which is reused;
+            with more each trial starts a worker group of its own, which takes 15 seconds or so.
+        max_concurrent_trials: Most trials at once; as many as there is room for when absent.
+        time_budget_s: Seconds after which no trial goes on; the same command goes on from what is finished.
+        max_failures: Times that a trial is tried again after the loss of its process, from its last checkpoint.
+        fail_fast: Whether the first failure of a trial ends all.
+        stop: Stop criteria of a trial, metric → value, judged after each stage, such as ``training_iteration: 2``.
+    """
+
+    workers_per_trial: Annotated[int, Field(ge=1)] = 1
+    max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
+    time_budget_s: Positive | None = None
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    fail_fast: bool = False
+    stop: dict[str, float] = Field(default_factory=dict)
 
 
 class Elastic(_Section):
@@ -140,6 +212,8 @@ class Experiment(_Section):
         training: Training options.
         sweep: Learning rates to sweep.
         grid: Loss weights to compare with.
+        compare: Methods to compare with.
+        tune: Ray Tune's options.
         scaling: Workers.
         storage: Folder or URI where stages are kept.
         tracking: MLflow tracking URI.
@@ -152,6 +226,8 @@ class Experiment(_Section):
     training: Training = Training()
     sweep: Sweep = Sweep()
     grid: Grid = Grid()
+    compare: Compare = Compare()
+    tune: Tune = Tune()
     scaling: Scaling = Scaling()
     storage: str = "./nmt-runs"
     tracking: str = "sqlite:///mlflow.db"
@@ -260,7 +336,7 @@ def flattened(experiment: Experiment) -> dict[str, str]:
         else:
             flat[prefix] = str(value)
 
-    visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage"}))
+    visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage", "tune"}))
     return flat
 
 
@@ -326,7 +402,8 @@ def _lines(error: ValidationError) -> list[str]:
 
 def _allowed(location: list[str]) -> list[str]:
     sections: dict[str, Any] = {
-        "data": Data, "sweep": Sweep, "grid": Grid, "scaling": Scaling, "training": Training, "tasks": Task
+        "data": Data, "sweep": Sweep, "grid": Grid, "compare": Compare, "tune": Tune, "scaling": Scaling,
+        "training": Training, "tasks": Task,
     }  # fmt: skip
     owner = sections.get(location[0], Experiment) if location else Experiment
     if dataclasses.is_dataclass(owner):

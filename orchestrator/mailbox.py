@@ -20,13 +20,14 @@ class MailboxReporter:
     ``ray.train.report`` is no such channel: it is a barrier and returns only when the controller polls.
     """
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, queue: Queue, chain: int) -> None:
         self._queue = queue
+        self._chain = chain
 
     def report(self, event: Event) -> None:
         """Send an event; a driver that is gone must not hurt the training."""
         try:
-            self._queue.put(event, timeout=10)
+            self._queue.put((self._chain, event), timeout=10)
         except Exception:
             return
 
@@ -35,10 +36,10 @@ class Mailbox:
     """The driver's end: a queue actor, and a thread that hands events to a function, one after the other.
 
     Args:
-        deliver: Called with each event, in the thread.
+        deliver: Called with the number of a chain and each of its events, in the thread.
     """
 
-    def __init__(self, deliver: Callable[[Event], None]) -> None:
+    def __init__(self, deliver: Callable[[int, Event], None]) -> None:
         self._deliver = deliver
         # On the driver's own node: another one may be lost, with all that is to come.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -46,10 +47,9 @@ class Mailbox:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nmt-mailbox", daemon=True)
 
-    @property
-    def reporter(self) -> MailboxReporter:
-        """The workers' end."""
-        return MailboxReporter(self._queue)
+    def reporter(self, chain: int = 0) -> MailboxReporter:
+        """The end of a chain's workers."""
+        return MailboxReporter(self._queue, chain)
 
     def __enter__(self) -> Mailbox:
         self._thread.start()
@@ -64,11 +64,11 @@ class Mailbox:
     def _run(self) -> None:
         while True:
             try:
-                event = self._queue.get(timeout=0.2)
+                chain, event = self._queue.get(timeout=0.2)
             except Empty:
                 if self._closing.is_set():
                     return
                 continue
             except Exception:
                 return
-            self._deliver(event)
+            self._deliver(chain, event)

@@ -31,12 +31,13 @@ def address_in_use(address: str | None) -> str | None:
 
 
 @contextlib.contextmanager
-def cluster(address: str | None, verbose: bool) -> Iterator[dict[str, float]]:
+def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) -> Iterator[dict[str, float]]:
     """Ray for the time of a command; a cluster started here is shut down at the end.
 
     Args:
         address: Address of a running cluster; ``None`` uses ``RAY_ADDRESS`` or starts Ray on this machine.
         verbose: Whether Ray's own log goes to the terminal.
+        with_dashboard: Whether a cluster that is started here has Ray's dashboard, on the loopback address.
 
     Yields:
         The cluster's resources.
@@ -58,7 +59,11 @@ def cluster(address: str | None, verbose: bool) -> Iterator[dict[str, float]]:
             else:
                 # Nothing of a cluster started here listens beyond this machine.
                 ray.init(
-                    include_dashboard=False, _node_ip_address="127.0.0.1", log_to_driver=verbose, logging_level=level
+                    include_dashboard=with_dashboard,
+                    dashboard_host="127.0.0.1",
+                    _node_ip_address="127.0.0.1",
+                    log_to_driver=verbose,
+                    logging_level=level,
                 )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,15 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from orchestrator.errors import RunError
 from orchestrator.experiment import Experiment
-from orchestrator.mailbox import Mailbox
-from orchestrator.worker import Fault, WorkerJob, train_chain
+from orchestrator.mailbox import MailboxReporter
+from orchestrator.worker import Fault, StageError, WorkerJob, train_chain
 from trainers.chain_spec import ChainSpec
 from trainers.records import StageRecord
-from trainers.reporter import Event
 from trainers.stage_store import StageStore
 
 
 def run(
-    experiment: Experiment, spec: ChainSpec, data: str, deliver: Callable[[Event], None]
+    experiment: Experiment, spec: ChainSpec, data: str, reporter: MailboxReporter, stages: int | None = None
 ) -> tuple[StageRecord, ...]:
     """Run a chain on the present Ray cluster and return its records.
 
@@ -36,55 +35,66 @@ def run(
         experiment: Scaling and storage.
         spec: What to compute.
         data: Prepared folder.
-        deliver: Called with every event of the first worker, in a thread.
+        reporter: Where the first worker reports.
+        stages: How many stages to run; all of them when absent.
 
     Raises:
+        StageError: A stage cannot go on, however often it is tried.
         RunError: A worker failed, or the workers could not be placed.
     """
     scaling = experiment.scaling
-    with Mailbox(deliver) as mailbox:
-        job = WorkerJob(spec, data, experiment.storage, mailbox.reporter, (str(Path.cwd()), *sys.path[:1]))
-        trainer = TorchTrainer(
-            train_chain,
-            train_loop_config={"job": job},
-            scaling_config=ScalingConfig(
-                num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
-                use_gpu=scaling.use_gpu,
-                resources_per_worker={
-                    "CPU": scaling.cpus_per_worker,
-                    **({"GPU": 1} if scaling.use_gpu else {}),
-                },
+    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages)
+    trainer = TorchTrainer(
+        train_chain,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
+            use_gpu=scaling.use_gpu,
+            resources_per_worker={
+                "CPU": scaling.cpus_per_worker,
+                **({"GPU": 1} if scaling.use_gpu else {}),
+            },
+        ),
+        torch_config=TorchConfig(timeout_s=math.ceil(scaling.hang_timeout_s)),
+        run_config=RunConfig(
+            name=f"chain-{spec.stage_keys()[:stages][-1]}",
+            storage_path=f"{experiment.storage.rstrip('/')}/ray",
+            # Ray waits for ever for workers that cannot be placed unless controller failures are counted.
+            failure_config=FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=3),
+            logging_config=LoggingConfig(
+                log_level=logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
             ),
-            torch_config=TorchConfig(timeout_s=math.ceil(scaling.hang_timeout_s)),
-            run_config=RunConfig(
-                name=f"chain-{spec.stage_keys()[-1]}",
-                storage_path=f"{experiment.storage.rstrip('/')}/ray",
-                # Ray waits for ever for workers that cannot be placed unless controller failures are counted.
-                failure_config=FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=3),
-                logging_config=LoggingConfig(
-                    log_level=logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
-                ),
-            ),
-        )
-        try:
-            result: Any = trainer.fit()
-        except WorkerGroupError as error:
-            rank, cause = next(iter(sorted(error.worker_failures.items())))
-            raise RunError(f"worker {rank} failed: {_last_line(cause)}") from error
-        except TrainingFailedError as error:
-            raise RunError(f"Ray Train failed: {_last_line(error)}") from error
+        ),
+    )
+    try:
+        result: Any = trainer.fit()
+    except WorkerGroupError as error:
+        rank, cause = next(iter(sorted(error.worker_failures.items())))
+        raise RunError(f"worker {rank} failed: {_last_line(cause)}") from error
+    except TrainingFailedError as error:
+        raise RunError(f"Ray Train failed: {_last_line(error)}") from error
     outcome: tuple[str, ...] | Fault = result.return_value
     if isinstance(outcome, Fault):
-        raise RunError(outcome.reason)
-    keys = outcome
-    store = StageStore(experiment.storage)
-    records = tuple(store.read(key) for key in keys)
-    missing = [key for key, record in zip(keys, records, strict=True) if record is None]
-    if missing:
-        raise RunError(
-            f"stages {', '.join(missing)} are not in {experiment.storage}; do all workers share this storage?"
-        )
-    return tuple(record for record in records if record is not None)
+        raise StageError(outcome)
+    return kept_records(experiment.storage, outcome)
+
+
+def kept_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
+    """The records of stages that workers say they have kept.
+
+    Raises:
+        RunError: One of them is not there.
+    """
+    store = StageStore(storage)
+    found = {key: store.read(key) for key in keys}
+    if missing := [key for key, record in found.items() if record is None]:
+        raise RunError(f"stages {', '.join(missing)} are not in {storage}; do all workers share this storage?")
+    return tuple(record for record in found.values() if record is not None)
+
+
+def import_paths() -> tuple[str, ...]:
+    """Folders with the user's own modules."""
+    return (str(Path.cwd()), *sys.path[:1])
 
 
 def _last_line(error: BaseException) -> str:

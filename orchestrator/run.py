@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 
+from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
 from orchestrator.preflight import check_local_resources, check_resources
@@ -17,7 +18,7 @@ from orchestrator.summary import chain_summary
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.live import AWAY_SECONDS, LiveTracking
 from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished, StageStarted
+from trainers.reporter import Event
 
 
 @dataclass(frozen=True)
@@ -77,36 +78,25 @@ def run_chain(
     experiment, spec = prepared.experiment, prepared.spec
     if address_in_use(address) is None:
         check_local_resources(experiment.scaling)
-    cost = Cost(trials=1)
+    ledger = ChainLedger()
     display = ProgressDisplay([[task.name for task in level] for level in spec.levels], console)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
     missing: str | None = None
 
-    trained: set[str] = set()
-    finished: set[str] = set()
-
-    def deliver(event: Event) -> None:
-        nonlocal cost
-        if isinstance(event, StageStarted):
-            trained.add(event.key)
-        if isinstance(event, StageFinished):
-            # After the loss of a worker the group starts anew and finds what this very run has trained.
-            if event.record.key in finished:
-                return
-            finished.add(event.record.key)
-            event = replace(event, reused=event.reused and event.record.key not in trained)
-            cost = cost + Cost.of_stage(event.record, event.reused)
-        display.show(event)
-        tracking.write(event)
+    def deliver(_: int, event: Event) -> None:
+        if (told := ledger.take(event)) is not None:
+            display.show(told)
+            tracking.write(told)
 
     status = "FAILED"
     try:
         with cluster(address, verbose) as resources:
             check_resources(experiment.scaling, resources, "the Ray cluster")
             from orchestrator import ray_train
+            from orchestrator.mailbox import Mailbox
 
-            with display:
-                records = ray_train.run(experiment, spec, prepared.folder, deliver)
+            with display, Mailbox(deliver) as mailbox:
+                records = ray_train.run(experiment, spec, prepared.folder, mailbox.reporter())
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as interrupt:
         status = "KILLED"  # Ray Train turns Ctrl-C into an exit of its own
@@ -125,7 +115,7 @@ def run_chain(
             _say(console, f"tracking is not complete: {missing}")
         elif tracking.waiting:
             _say(console, f"{tracking.waiting} earlier chains are not tracked to their end; see: {sync_command}")
-    return ChainOutcome(records, cost, tracking.run_id, tracking.link, missing, tracking.complete)
+    return ChainOutcome(records, ledger.cost, tracking.run_id, tracking.link, missing, tracking.complete)
 
 
 def _say(console: Console, line: str) -> None:

@@ -85,7 +85,8 @@ def sync_table(synced: Synced) -> Table:
     table.add_column("points logged", justify="right")
     table.add_column("status")
     for chain in synced.chains:
-        name = f"{chain.experiment} {chain.chain[:8]}".strip()
+        kind = "" if chain.kind == "chain" else f"{chain.kind} "
+        name = f"{chain.experiment} {kind}{chain.chain[:8]}".strip()
         logged = chain.status == "logged"
         ended = f" ({chain.ended.lower()})" if logged and chain.ended else ""
         status = f"{chain.status}{ended}" + (f": {chain.detail}" if chain.detail else "")

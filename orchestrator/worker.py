@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import ray.train
 import ray.train.torch
 
+from orchestrator.errors import RunError
 from orchestrator.mailbox import MailboxReporter
 from trainers.chain import run_chain
 from trainers.chain_spec import ChainSpec
 from trainers.checkpoint_store import CheckpointStore
 from trainers.data.open_feed import open_feed
-from trainers.faults import TrainingError
+from trainers.faults import NumericalError, TrainingError
 from trainers.models.build import build_model
 from trainers.reporter import Reporter
 from trainers.stage_claims import StageClaims
@@ -30,6 +31,7 @@ class WorkerJob:
         storage: Where stages are kept.
         reporter: Where the first worker reports.
         import_paths: Folders with the user's own modules.
+        stages: How many stages to run; all of them when absent.
     """
 
     spec: ChainSpec
@@ -37,6 +39,7 @@ class WorkerJob:
     storage: str
     reporter: MailboxReporter
     import_paths: tuple[str, ...]
+    stages: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +50,28 @@ class Fault:
 
     Attributes:
         reason: What to tell the user.
+        diverged: Whether a number was not finite, which another learning rate may mend.
     """
 
     reason: str
+    diverged: bool
+
+    @classmethod
+    def of(cls, error: TrainingError) -> Fault:
+        """What an error of the trainers says."""
+        return cls(str(error), isinstance(error, NumericalError))
+
+
+class StageError(RunError):
+    """A stage cannot go on.
+
+    Args:
+        fault: Why.
+    """
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.reason)
+        self.fault = fault
 
 
 def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
@@ -80,7 +102,8 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
             reporter,
             CheckpointStore(job.storage),
             StageClaims(job.storage),
+            job.stages,
         )
     except TrainingError as error:
-        return Fault(str(error))
+        return Fault.of(error)
     return tuple(record.key for record in records)

@@ -36,6 +36,7 @@ def run_chain(
     reporter: Reporter,
     checkpoints: CheckpointStore | None = None,
     claims: StageClaims | None = None,
+    stages: int | None = None,
 ) -> tuple[StageRecord, ...]:
     """Run all stages inside the present worker group; every worker calls this.
 
@@ -49,14 +50,15 @@ def run_chain(
             off. Without, it starts anew.
         claims: Who trains which stage, where several chains share some: a stage that another process trains is waited
             for. Without, nobody asks.
+        stages: How many stages to run; all of them when absent.
 
     Raises:
         TrainingError: A stage cannot go on; on every worker alike.
 
     Returns:
-        The records of all stages, on every worker.
+        The records of these stages, on every worker.
     """
-    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims).run()
+    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims).run(stages)
 
 
 class _Chain:
@@ -82,8 +84,8 @@ class _Chain:
         self._records: list[StageRecord] = []
         self._references = StageReferences(next(model.parameters()).device)
 
-    def run(self) -> tuple[StageRecord, ...]:
-        for stage, key in enumerate(self._keys):
+    def run(self, stages: int | None) -> tuple[StageRecord, ...]:
+        for stage, key in enumerate(self._keys[:stages]):
             with self._claimed(stage):
                 record = from_first_worker(self._store.read(key) if rank() == 0 else None)
                 reused = record is not None

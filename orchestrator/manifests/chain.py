@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from orchestrator.comparison.results import Source
 from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.task import Task
 from trainers.training import Training
@@ -44,6 +45,7 @@ class ChainManifest:
         shown: What its comparable params and its method tag say, where it is not what the spec does.
         parent: ``run_uuid`` of the group that it belongs to, if any.
         stages: How many of its stages the run wants; all of them when absent.
+        source: Where a trial belongs in a comparison.
     """
 
     run_uuid: str
@@ -65,6 +67,7 @@ class ChainManifest:
     shown: Mapping[str, str] = field(default_factory=dict)
     parent: str | None = None
     stages: int | None = None
+    source: Source = "sweep"
 
     @property
     def wanted(self) -> tuple[str, ...]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from orchestrator.manifests.chain import RUNNING, ChainManifest
-from orchestrator.manifests.store import ManifestStore
+from orchestrator.manifests.group import GroupManifest
+from orchestrator.manifests.store import GroupStore, Manifests, ManifestStore
 from orchestrator.tracking.address import HIDDEN, without_credentials
 from orchestrator.tracking.failures import passes, told
 from orchestrator.tracking.writer import FIRST_DELAY
@@ -16,6 +17,8 @@ from trainers.stage_store import StageStore
 
 if TYPE_CHECKING:
     from orchestrator.tracking.store import TrackingStore
+
+Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 
 TRIES = 4
 """Times that a tracking store which is away is tried, half a second after the first time, then a second and so on."""
@@ -26,7 +29,7 @@ class LoggedChain:
     """What came of logging one chain.
 
     Attributes:
-        chain: Key of its last stage.
+        chain: Key of its last stage; of a group the uuid of its run.
         experiment: Name of the MLflow experiment.
         tracking: Tracking URI, without credentials.
         status: ``logged``; ``running`` when its driver, or another command that logs it, is at it; ``away`` when the
@@ -37,6 +40,7 @@ class LoggedChain:
         run_id: The chain's run in MLflow.
         link: Address of its page, when the tracking store is a server.
         detail: What stands in the way.
+        kind: ``chain``, or what kind of group it is.
     """
 
     chain: str
@@ -49,6 +53,7 @@ class LoggedChain:
     run_id: str | None = None
     link: str | None = None
     detail: str = ""
+    kind: str = "chain"
 
 
 class Backlog:
@@ -65,6 +70,7 @@ class Backlog:
 
     def __init__(self, storage: str, address: Callable[[str], str | None]) -> None:
         self._manifests = ManifestStore(storage)
+        self._groups = GroupStore(storage)
         self._stages = StageStore(storage)
         self._address = address
         self._stores: dict[tuple[str, str], TrackingStore] = {}
@@ -72,49 +78,62 @@ class Backlog:
 
     def log(self) -> Iterator[LoggedChain]:
         """Log one chain after the other, oldest first."""
-        waiting: list[ChainManifest] = []
+        chains: list[ChainManifest] = []
+        groups: list[GroupManifest] = []
+        yield from self._waiting(self._manifests, "chains", chains)
+        yield from self._waiting(self._groups, "groups", groups)
+        alone = [manifest for manifest in chains if manifest.parent is None]  # the others are their group's
+        waiting: list[ChainManifest | GroupManifest] = [*alone, *groups]
+        for manifest in sorted(waiting, key=lambda manifest: manifest.started):
+            if isinstance(manifest, GroupManifest):
+                yield self._log(manifest, self._groups)
+            else:
+                yield self._log(manifest, self._manifests)
+
+    def _waiting(self, kept: Manifests[Kept], folder: str, waiting: list[Kept]) -> Iterator[LoggedChain]:
+        """Fill a list with the manifests that wait; yields those that cannot be read."""
         try:
-            names = self._manifests.names()
+            names = kept.names()
         except OSError as error:
-            yield LoggedChain("", "", "", "unreadable", detail=f"chains: {told(error)}")
+            yield LoggedChain("", "", "", "unreadable", detail=f"{folder}: {told(error)}")
             return
         for name in names:
             try:
-                manifest = self._manifests.read(name)
+                manifest = kept.read(name)
             except (ValueError, OSError) as error:
-                yield LoggedChain(name.partition(".")[0], "", "", "unreadable", detail=f"chains/{name}: {told(error)}")
+                detail = f"{folder}/{name}: {told(error)}"
+                yield LoggedChain(name.partition(".")[0], "", "", "unreadable", detail=detail)
             else:
                 if not manifest.logged and self._address(manifest.tracking) is not None:
                     waiting.append(manifest)
-        for manifest in sorted(waiting, key=lambda manifest: manifest.started):
-            yield self._log(manifest)
 
-    def _log(self, manifest: ChainManifest) -> LoggedChain:
+    def _log(self, manifest: Kept, kept: Manifests[Kept]) -> LoggedChain:
         uri = self._address(manifest.tracking)
         assert uri is not None  # it waits, so it is ours
         shown = without_credentials(uri)
-        outcome = LoggedChain(manifest.key, manifest.experiment, shown, "running", detail=_whereabouts(manifest))
+        name = manifest.key if isinstance(manifest, ChainManifest) else manifest.run_uuid
+        kind = manifest.kind
+        outcome = LoggedChain(name, manifest.experiment, shown, "running", detail=_whereabouts(manifest), kind=kind)
         if HIDDEN in uri:
             why = f"{uri} had credentials, which are not kept; name the experiment file that has them"
             return replace(outcome, status="failed", detail=why)
-        lease = self._manifests.lease(manifest)
+        lease = kept.lease(manifest)
         if lease is None:
             return outcome
         try:
-            manifest = self._manifests.of(manifest)  # somebody else may have been at it until now
+            manifest = kept.of(manifest)  # somebody else may have been at it until now
             if manifest.logged:
                 return replace(outcome, status="logged", ended=manifest.status, detail="")
             if uri in self._away:
                 return replace(outcome, status="away", detail=self._away[uri])
-            return self._logged(manifest, uri, outcome)
+            return self._logged(manifest, kept, uri, outcome)
         except (ValueError, OSError) as error:
             return replace(outcome, status="failed", detail=told(error))
         finally:
             lease.release()
 
-    def _logged(self, manifest: ChainManifest, uri: str, outcome: LoggedChain) -> LoggedChain:
-        from orchestrator.tracking.replay import replay  # MLflow takes seconds to import
-        from orchestrator.tracking.store import TrackingStore
+    def _logged(self, manifest: Kept, kept: Manifests[Kept], uri: str, outcome: LoggedChain) -> LoggedChain:
+        from orchestrator.tracking.store import TrackingStore  # MLflow takes seconds to import
 
         before = sum(store.logged for store in self._stores.values())
         for attempt in range(1, TRIES + 1):
@@ -122,7 +141,7 @@ class Backlog:
                 if (uri, manifest.experiment) not in self._stores:
                     self._stores[uri, manifest.experiment] = TrackingStore(uri, manifest.experiment)
                 store = self._stores[uri, manifest.experiment]
-                run, status = replay(manifest, store, self._stages)
+                run_id, status, runs = self._replay(manifest, store)
             except Exception as error:
                 if not passes(error):
                     return replace(outcome, status="failed", detail=told(error))
@@ -131,22 +150,36 @@ class Backlog:
                     time.sleep(FIRST_DELAY * 2 ** (attempt - 1))
             else:
                 self._away.pop(uri, None)
-                self._manifests.write(replace(manifest, status=status, logged=True, tracking=outcome.tracking))
+                logged: Kept = replace(manifest, status=status, logged=True, tracking=outcome.tracking)
+                kept.write(logged)
                 points = sum(store.logged for store in self._stores.values()) - before
                 return replace(
                     outcome,
                     status="logged",
                     ended=status,
-                    runs=run.runs,
+                    runs=runs,
                     points=points,
-                    run_id=run.run_id,
-                    link=store.link(run.run_id),
+                    run_id=run_id,
+                    link=store.link(run_id),
                     detail="",
                 )
         return replace(outcome, status="away", detail=self._away[uri])
 
+    def _replay(self, manifest: ChainManifest | GroupManifest, store: TrackingStore) -> tuple[str, str, int]:
+        """Log it; returns its run, the status that it ended with, and how many runs it has in all."""
+        from orchestrator.tracking.group import replay_group
+        from orchestrator.tracking.replay import replay
 
-def _whereabouts(manifest: ChainManifest) -> str:
+        if isinstance(manifest, ChainManifest):
+            run, status = replay(manifest, store, self._stages)
+            return run.run_id, status, run.runs
+        found = [self._manifests.find(name) for name in manifest.chains]
+        trials = [trial for trial in found if trial is not None]
+        group, status, runs = replay_group(manifest, trials, store, self._stages)
+        return group.run_id, status, runs
+
+
+def _whereabouts(manifest: ChainManifest | GroupManifest) -> str:
     if manifest.status == RUNNING:
         return f"process {manifest.pid} on {manifest.host} runs it"
     return "another command is logging it"

@@ -6,11 +6,12 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from orchestrator.cost import Cost
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
+from orchestrator.manifests.chain import ChainManifest
 from orchestrator.summary import chain_summary
 from orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
 from trainers.certificate import Certificate
@@ -69,6 +70,9 @@ class ChainRun:
         run_uuid: What the run is found by when it is there already; a new one when absent.
         trained: Keys of stages that this run has trained, although they may be found in the storage by now.
         at: When the chain started, in milliseconds since 1970.
+        kind: ``weights`` for the trial of a grid: its one stage is written into the run itself.
+        shown: What the comparable params and the method tag say, where it is not what the spec does.
+        stages: How many of the stages the run wants; all of them when absent.
     """
 
     def __init__(
@@ -82,26 +86,49 @@ class ChainRun:
         run_uuid: str | None = None,
         trained: Collection[str] = (),
         at: int | None = None,
+        kind: Literal["chain", "weights"] = "chain",
+        shown: Mapping[str, str] | None = None,
+        stages: int | None = None,
     ) -> None:
         self._store = store
         self._spec = spec
         self._training = spec.training
-        self._keys = spec.stage_keys()
+        self._keys = spec.stage_keys()[:stages]
+        self._flat = kind == "weights"
         # Runs are compared by these keys; a kind of run that lacked one would be dropped from MLflow's comparison.
         self._params = {
             "method": self._training.method,
             "eta_theta": str(self._training.eta_theta),
             "eta_lambda": str(self._training.eta_lambda),
             "weights": ":".join(f"{w:g}" for w in self._training.weights) if self._training.weights else "none",
+            **(shown or {}),
         }
+        self._method = self._params["method"]
         self._trained = frozenset(trained)
         self._stages: dict[int, _StageRun] = {}
         self._finished: dict[int, tuple[StageRecord, Cost]] = {}
         self._metric_names = {task.name: task.metric for task in spec.tasks}
         self._run_uuid = run_uuid or uuid.uuid4().hex
-        tags = {"nmt.kind": "chain", "nmt.method": self._training.method, "nmt.data": spec.data_fingerprint}
+        tags = {"nmt.kind": kind, "nmt.method": self._method, "nmt.data": spec.data_fingerprint}
         self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
         self.run_id = self._run.run_id
+
+    @classmethod
+    def of(cls, store: TrackingStore, manifest: ChainManifest, parent: str | None = None) -> ChainRun:
+        """The run of a manifest, nested below another one."""
+        return cls(
+            store,
+            manifest.spec,
+            manifest.params,
+            manifest.name,
+            parent,
+            run_uuid=manifest.run_uuid,
+            trained=manifest.trained,
+            at=milliseconds(manifest.started),
+            kind=manifest.kind,
+            shown=manifest.shown,
+            stages=manifest.stages,
+        )
 
     @property
     def finished(self) -> bool:
@@ -111,7 +138,7 @@ class ChainRun:
     @property
     def runs(self) -> int:
         """Runs of this chain that are open or written: its own and its stages'."""
-        return 1 + (len(self._keys) if self.finished else len(self._stages))
+        return 1 + (0 if self._flat else len(self._keys) if self.finished else len(self._stages))
 
     def has(self, stage: int) -> bool:
         """Whether a stage is written to its end."""
@@ -146,7 +173,12 @@ class ChainRun:
         for record in records:
             values += self._optima(record, last.steps)
         values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
-        self._store.log(self.run_id, _at(values, milliseconds() if at is None else at))
+        at = milliseconds() if at is None else at
+        self._store.log(self.run_id, _at(values, at))
+        if self._flat:  # its guarantee is its group's to judge
+            self._store.log(self.run_id, _at([("accepted_step", float(last.accepted_step), last.steps)], at))
+            self._store.end_run(self.run_id, "FINISHED", at)
+            return
         self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
         self._store.document(self.run_id, chain_summary(records), "summary.json")
         if len(records) > 1:
@@ -159,7 +191,7 @@ class ChainRun:
         if self.finished:
             return
         for stage in range(len(self._keys)):
-            if stage in self._finished:
+            if stage in self._finished or self._flat:
                 continue
             if stage in self._stages:
                 self._store.end_run(self._stages[stage].run.run_id, status, at)
@@ -173,13 +205,18 @@ class ChainRun:
     def _open_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None, at: int) -> _StageRun:
         tags = {
             "nmt.kind": "stage",
-            "nmt.method": self._training.method,
+            "nmt.method": self._method,
             "nmt.stage": str(stage + 1),
             "nmt.task": ", ".join(level),
             "nmt.stage_key": key,
         }
         if reused_from is not None:
             tags[_REUSED_FROM] = reused_from
+        if self._flat:
+            own = {name: value for name, value in tags.items() if name in ("nmt.stage_key", _REUSED_FROM)}
+            self._store.tag(self.run_id, own)
+            self._stages[stage] = _StageRun(self._run._replace(tags={**self._run.tags, **own}))
+            return self._stages[stage]
         name = f"stage {stage + 1}: {', '.join(level)}"
         run = self._store.open_run(self._stage_uuid(stage), name, tags, self._params, self.run_id, at)
         self._stages[stage] = _StageRun(run)
@@ -224,6 +261,10 @@ class ChainRun:
                 if found.rows or found.candidates:
                     self._store.doubt(run_id)
                 self._store.log(run_id, self._curves(record, found.reused, at))
+            if self._flat:
+                self._store.tag(run_id, {"nmt.ended_by": record.ended_by})
+                self._finished[record.stage] = record, cost
+                return
             values: list[Value] = [(name, value, record.steps) for name, value in cost.metrics().items()]
             values += self._optima(record, record.steps)
             prices = record.certificate.shadow_prices if record.certificate else record.multipliers

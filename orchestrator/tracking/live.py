@@ -176,20 +176,11 @@ class LiveTracking:
 
     def _open(self) -> ChainRun:
         from orchestrator.tracking.chain import ChainRun
-        from orchestrator.tracking.store import TrackingStore, milliseconds
+        from orchestrator.tracking.store import TrackingStore
 
         if self._store is None:
             self._store = TrackingStore(self._uri, self._name)
         if self._run is None:
-            began = self._began
-            self._run = ChainRun(
-                self._store,
-                began.spec,
-                began.params,
-                began.name,
-                run_uuid=began.run_uuid,
-                trained=began.trained,
-                at=milliseconds(began.started),
-            )
+            self._run = ChainRun.of(self._store, self._began)
             self.link = self._store.link(self._run.run_id)
         return self._run

@@ -11,7 +11,7 @@ from trainers.stage_store import StageStore
 
 def write_finished_stages(run: ChainRun, manifest: ChainManifest, stages: StageStore) -> bool:
     """Write the stages that are finished and that the run does not have yet; returns whether it has all now."""
-    for stage, key in enumerate(manifest.stage_keys):
+    for stage, key in enumerate(manifest.wanted):
         if run.has(stage):
             continue
         record = stages.read(key)
@@ -42,13 +42,16 @@ def write_end(run: ChainRun, manifest: ChainManifest, whole: bool) -> str:
     return status
 
 
-def replay(manifest: ChainManifest, store: TrackingStore, stages: StageStore) -> tuple[ChainRun, str]:
+def replay(
+    manifest: ChainManifest, store: TrackingStore, stages: StageStore, parent: str | None = None
+) -> tuple[ChainRun, str]:
     """Log what is missing of a chain that runs no more.
 
     Args:
         manifest: The chain.
         store: The tracking store, opened on the manifest's experiment.
         stages: Where its stages are.
+        parent: Run to nest below, or ``None``.
 
     Returns:
         The run, and the status that it ended with.
@@ -56,15 +59,7 @@ def replay(manifest: ChainManifest, store: TrackingStore, stages: StageStore) ->
     Raises:
         FileNotFoundError: A finished chain lacks a stage.
     """
-    run = ChainRun(
-        store,
-        manifest.spec,
-        manifest.params,
-        manifest.name,
-        run_uuid=manifest.run_uuid,
-        trained=manifest.trained,
-        at=milliseconds(manifest.started),
-    )
+    run = ChainRun.of(store, manifest, parent)
     if run.finished:
         return run, FINISHED
     return run, write_end(run, manifest, write_finished_stages(run, manifest, stages))

@@ -1,0 +1,380 @@
+"""A group of trials while it runs: shown on the terminal, kept in the storage, recorded in MLflow, added up."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.chain_ledger import ChainLedger
+from orchestrator.cost import Cost
+from orchestrator.experiment import flattened
+from orchestrator.forecast import Forecast
+from orchestrator.group_ledger import GroupLedger, Snapshot
+from orchestrator.group_progress import GroupDisplay
+from orchestrator.held_out import HeldOut
+from orchestrator.manifests.chain import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
+from orchestrator.manifests.group import GroupManifest, Kind
+from orchestrator.manifests.keeper import ManifestKeeper
+from orchestrator.manifests.store import GroupStore, ManifestStore
+from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.tracking.address import without_credentials
+from orchestrator.tracking.group_live import GroupTracking
+from orchestrator.trial import Status, Trial, TrialResult
+from orchestrator.tuning.runner import Ending, TrialRunner
+from trainers.reporter import Event, StageFinished, StageStarted
+from trainers.stage_store import StageStore
+
+
+@dataclass(frozen=True)
+class GroupOutcome:
+    """A group that ran.
+
+    Attributes:
+        kind: What it is.
+        results: What came of its trials, in their order.
+        winner: The lexicographic winner; ``None`` when no trial is finished.
+        cost: What was spent.
+        planned: What was predicted.
+        run_id: Its run in MLflow, or ``None`` when it could not be opened.
+        link: Address of its page, when the tracking store is a server.
+        experiment_id: The MLflow experiment.
+        tracking_failure: What the tracking store lacks and why; ``None`` when it has it all.
+    """
+
+    kind: Kind
+    results: tuple[TrialResult, ...]
+    winner: TrialResult | None
+    cost: Cost
+    planned: Forecast
+    run_id: str | None
+    link: str | None
+    experiment_id: str | None
+    tracking_failure: str | None
+
+    @property
+    def broken(self) -> tuple[TrialResult, ...]:
+        """Trials that failed for another reason than their learning rate."""
+        return tuple(result for result in self.results if result.status == "failed")
+
+    @property
+    def unfinished(self) -> tuple[TrialResult, ...]:
+        """Trials that were stopped."""
+        return tuple(result for result in self.results if result.status == "stopped")
+
+    def of(self, source: str) -> tuple[TrialResult, ...]:
+        """Results that belong there in a comparison."""
+        return tuple(result for result in self.results if result.trial.source == source)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        return {
+            "kind": self.kind,
+            "winner": self.winner.trial.label if self.winner is not None else None,
+            "cost": self.cost.__dict__,
+            "planned": self.planned.__dict__,
+            "trials": [trial_summary(result) for result in self.results],
+            "mlflow_run_id": self.run_id,
+            "mlflow_link": self.link,
+            "tracking_failure": self.tracking_failure,
+        }
+
+
+def trial_summary(result: TrialResult) -> dict[str, Any]:
+    """A trial, JSON-ready."""
+    last = result.records[-1] if result.records else None
+    return {
+        "label": result.trial.label,
+        "source": result.trial.source,
+        **result.trial.params,
+        "status": result.status,
+        "reason": result.reason,
+        "stage_keys": [record.key for record in result.records],
+        "valid": dict(last.metrics["valid"]) if last is not None else {},
+        "test": dict(last.metrics["test"]) if last is not None else {},
+        "cost": result.cost.__dict__,
+    }
+
+
+class GroupSession:
+    """A group from its first trial to its last; a context manager.
+
+    It goes on with the MLflow run of the same command that was cut off.
+
+    Args:
+        kind: What it is.
+        name: Name of its MLflow run.
+        prepared: The experiment.
+        params: What its comparable params say, and the options of the command.
+        planned: What it is expected to cost.
+        runner: Where trials run.
+        console: Where progress is shown.
+        tags: Further tags.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        name: str,
+        prepared: PreparedExperiment,
+        params: Mapping[str, str],
+        planned: Forecast,
+        runner: TrialRunner,
+        console: Console,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        experiment = prepared.experiment
+        self._experiment = experiment
+        self._runner = runner
+        self._console = console
+        self._planned = planned
+        self._kind = kind
+        self._stages = StageStore(experiment.storage)
+        self._manifests = ManifestStore(experiment.storage)
+        groups = GroupStore(experiment.storage)
+        now = time.time()
+        manifest, self._lease = groups.begin(
+            GroupManifest(
+                run_uuid=uuid.uuid4().hex,
+                kind=kind,
+                name=name,
+                experiment=experiment.name,
+                tracking=without_credentials(experiment.tracking),
+                params=_public({**flattened(experiment), **params}),
+                levels=prepared.spec.levels,
+                standard_errors=experiment.training.accept_standard_errors,
+                tags=dict(tags or {}),
+                planned={"trials": planned.trials, "stages": planned.stages, "samples": planned.samples},
+                chains=(),
+                started=now,
+                seen=now,
+                host=socket.gethostname(),
+                pid=os.getpid(),
+            )
+        )
+        self._keeper = ManifestKeeper(groups, manifest)
+        self._group = manifest
+        self._opened = time.monotonic()
+        self._tracking = GroupTracking(experiment.tracking, manifest, experiment.storage)
+        self._display = GroupDisplay(name, console, planned)
+        self._ledger = GroupLedger(prepared.spec.levels, HeldOut(self._stages))
+        self._trials: list[_Attempt] = []
+
+    def __enter__(self) -> GroupSession:
+        self._display.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> None:
+        self._display.__exit__(kind, error, traceback)
+        if kind is not None:
+            interrupted = issubclass(kind, KeyboardInterrupt | SystemExit)
+            self._close(KILLED if interrupted else FAILED, None)
+
+    @property
+    def winner(self) -> TrialResult | None:
+        """The lexicographic winner so far."""
+        return self._ledger.winner
+
+    def run(self, trials: Sequence[Trial]) -> tuple[TrialResult, ...]:
+        """Run trials, and return what came of them, in their order.
+
+        Trials whose stages are all in the storage need no Ray.
+
+        Raises:
+            RequestError: The cluster cannot hold one trial.
+            RunError: Ray cannot be started.
+        """
+        first = len(self._trials)
+        self._trials += [self._attempt(first + place, trial) for place, trial in enumerate(trials)]
+        mine = self._trials[first:]
+        self._keeper.change(chains=tuple(attempt.manifest.file for attempt in self._trials))
+        self._display.add({attempt.number: attempt.trial for attempt in mine})
+        waiting = [attempt for attempt in sorted(mine, key=_when_finished) if not self._found(attempt)]
+        waiting.sort(key=lambda attempt: attempt.number)
+        endings = self._runner.run({attempt.number: attempt.trial for attempt in waiting}, self._kind, self._deliver)
+        for attempt in waiting:
+            if attempt.result is None:
+                self._settle(attempt, endings.get(attempt.number, Ending("stopped")))
+        return tuple(attempt.result for attempt in mine if attempt.result is not None)
+
+    def close(self, winner: TrialResult | None = None) -> GroupOutcome:
+        """End the group.
+
+        Args:
+            winner: The winner, where it is not the ledger's.
+        """
+        winner = winner or self._ledger.winner
+        results = tuple(attempt.result for attempt in self._trials if attempt.result is not None)
+        statuses = {result.status for result in results}
+        status = FAILED if "failed" in statuses else KILLED if "stopped" in statuses else FINISHED
+        manifest = self._close(status, winner)
+        tracking = self._tracking
+        return GroupOutcome(
+            self._kind,
+            results,
+            winner,
+            replace(self._ledger.cost, wall_seconds=manifest.wall_seconds),
+            self._planned,
+            tracking.run_id,
+            tracking.link,
+            tracking.experiment_id,
+            None if tracking.complete else tracking.failure,
+        )
+
+    def _close(self, status: str, winner: TrialResult | None) -> GroupManifest:
+        for attempt in self._trials:
+            if attempt.result is None and attempt.begun:
+                self._keep(attempt, status)
+        manifest = self._keeper.end(status)
+        if self._tracking.is_away:
+            self._say(f"the tracking store is away ({self._tracking.failure}); trying for a few seconds")
+        results = tuple(attempt.result for attempt in self._trials if attempt.result is not None)
+        self._tracking.close(manifest, results, winner)
+        if not self._tracking.complete:
+            place = without_credentials(self._experiment.storage)
+            self._say(
+                f"tracking is not complete: {self._tracking.failure}; nothing is lost: the records are in {place}; log "
+                "what is missing later with nmt sync"
+            )
+        if self._lease is not None:
+            self._lease.release()
+        return manifest
+
+    def _attempt(self, number: int, trial: Trial) -> _Attempt:
+        """A trial with its manifest: that of the run before, where this one goes on with it."""
+        now = time.time()
+        manifest = ChainManifest(
+            run_uuid=f"{self._group.run_uuid}.{number + 1}",
+            experiment=self._group.experiment,
+            tracking=self._group.tracking,
+            params=_public(flattened(self._experiment.model_copy(update={"training": trial.spec.training}))),
+            spec=trial.spec,
+            stage_keys=trial.spec.stage_keys(),
+            started=now,
+            seen=now,
+            host=self._group.host,
+            pid=self._group.pid,
+            kind="weights" if trial.weights is not None else "chain",
+            label=trial.label,
+            shown=trial.params,
+            parent=self._group.run_uuid,
+            stages=trial.stages,
+            source=trial.source,
+        )
+        before = self._manifests.find(manifest.file)
+        if before is not None:
+            manifest = replace(
+                manifest,
+                started=before.started,
+                trained=before.trained,
+                wall_seconds=before.wall_seconds,
+                status=before.status,
+                seen=before.seen,
+            )
+        return _Attempt(number, trial, manifest, ChainLedger(manifest.trained))
+
+    def _found(self, attempt: _Attempt) -> bool:
+        """Whether a trial's stages are all there; it has ended then."""
+        records = []
+        for key in attempt.trial.keys:
+            if (record := self._stages.read(key)) is None:
+                return False
+            records.append(record)
+        for record in records:
+            self._deliver(attempt.number, StageFinished(record, reused=True))
+        return True
+
+    def _deliver(self, number: int, event: Event) -> None:
+        """Take a trial's event; called from the mailbox's thread while Ray Tune runs."""
+        attempt = self._trials[number]
+        if attempt.result is not None or (told := attempt.ledger.take(event)) is None:
+            return
+        if not attempt.begun:
+            attempt.begun = True
+            if attempt.manifest.status != FINISHED:
+                attempt.manifest = replace(attempt.manifest, status=RUNNING)
+        if isinstance(told, StageStarted) and told.key not in attempt.manifest.trained:
+            trained = {**attempt.manifest.trained, told.key: time.time()}
+            attempt.manifest = replace(attempt.manifest, trained=trained)
+            self._keep(attempt, RUNNING)
+        self._display.show(number, told)
+        self._tracking.write(attempt.manifest, told)
+        if len(attempt.ledger.records) == len(attempt.trial.keys):
+            self._end(attempt, "finished", "")
+
+    def _settle(self, attempt: _Attempt, ending: Ending) -> None:
+        """A trial that is over: finished if its stages are there, whatever was heard of it."""
+        if self._found(attempt):
+            return
+        status: Status = "failed"
+        if ending.status in ("diverged", "stopped"):
+            status = "diverged" if ending.status == "diverged" else "stopped"
+        reason = ending.reason or ("its stages are not in the storage" if status == "failed" else "")
+        self._end(attempt, status, reason)
+
+    def _end(self, attempt: _Attempt, status: Status, reason: str) -> None:
+        result = TrialResult(
+            attempt.trial,
+            tuple(attempt.ledger.records.values()),
+            attempt.ledger.cost,
+            status,
+            reason,
+            attempt.manifest.run_uuid,
+        )
+        attempt.result = result
+        snapshot: Snapshot = self._ledger.add(result, time.time() - self._group.started)
+        was = attempt.manifest.status
+        ended = FINISHED if status == "finished" else KILLED if status == "stopped" else FAILED
+        if was != FINISHED:
+            self._keep(attempt, ended)
+        self._display.end(attempt.number, result)
+        if attempt.begun:
+            self._tracking.end_trial(attempt.manifest, snapshot)
+
+    def _keep(self, attempt: _Attempt, status: str) -> None:
+        """Write a trial's manifest; one that cannot be written only costs what ``nmt sync`` could do with it."""
+        before = attempt.manifest.wall_seconds
+        now = time.monotonic()
+        attempt.manifest = replace(
+            attempt.manifest, status=status, seen=time.time(), wall_seconds=before + now - attempt.since
+        )
+        attempt.since = now
+        try:
+            self._manifests.write(attempt.manifest)
+        except OSError as error:
+            self._say(f"{attempt.trial.label} is not noted in the storage: {error}")
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@dataclass
+class _Attempt:
+    """A trial of a session."""
+
+    number: int
+    trial: Trial
+    manifest: ChainManifest
+    ledger: ChainLedger
+    begun: bool = False
+    result: TrialResult | None = None
+    since: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.since = time.monotonic()
+
+
+def _when_finished(attempt: _Attempt) -> tuple[bool, float, int]:
+    """Those that were finished by the run before come first, in their order: the curves go on where they ended."""
+    finished = attempt.manifest.status == FINISHED
+    return (not finished, attempt.manifest.seen if finished else 0.0, attempt.number)
+
+
+def _public(params: Mapping[str, str]) -> dict[str, str]:
+    return {key: without_credentials(value) for key, value in params.items()}

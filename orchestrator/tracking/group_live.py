@@ -1,0 +1,162 @@
+"""Tracking of a group of trials while it runs: opened, written and closed in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.group_ledger import Snapshot
+from orchestrator.held_out import HeldOut
+from orchestrator.manifests.chain import ChainManifest
+from orchestrator.manifests.group import GroupManifest
+from orchestrator.manifests.store import GroupStore
+from orchestrator.tracking.address import without_credentials
+from orchestrator.tracking.failures import passes, told
+from orchestrator.tracking.live import AWAY_SECONDS
+from orchestrator.tracking.writer import Writer
+from orchestrator.trial import TrialResult
+from trainers.reporter import Event, StageFinished, StageStarted
+from trainers.stage_store import StageStore
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.chain import ChainRun
+    from orchestrator.tracking.group import GroupRun
+    from orchestrator.tracking.store import TrackingStore
+
+CLOSING_SECONDS = 600.0
+"""Longest that a group which is over waits for its last records to be tracked: a grid may have thousands."""
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """The first item: the store is opened before there is anything to write."""
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    trial: ChainManifest
+    event: Event
+    at: float
+
+
+@dataclass(frozen=True)
+class _TrialEnded:
+    trial: ChainManifest
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True)
+class _Ending:
+    group: GroupManifest
+    results: tuple[TrialResult, ...]
+    winner: TrialResult | None
+
+
+class GroupTracking:
+    """Writes the stages of a group's trials to MLflow as they are finished, and the group's curves trial by trial.
+
+    All of it is in the storage first: what the tracking store lacks when the group is over, anybody can log later.
+
+    Args:
+        uri: Tracking URI.
+        group: The group.
+        storage: Where stages and manifests are kept.
+    """
+
+    def __init__(self, uri: str, group: GroupManifest, storage: str) -> None:
+        self._uri = uri
+        self._group = group
+        self._stages = StageStore(storage)
+        self._groups = GroupStore(storage)
+        self._store: TrackingStore | None = None
+        self._run: GroupRun | None = None
+        self._chains: dict[str, ChainRun] = {}
+        self.link: str | None = None
+        """Address of the run's page, once it is open and when the tracking store is a server."""
+        self.view: str | None = None
+        """Address of the saved view, or the part of it behind the server's."""
+        self.complete = False
+        """Whether the tracking store has it all; known when it is closed."""
+        self._writer: Writer[_Opening | _Arrived | _TrialEnded | _Ending] = Writer(self._write, passes)
+        self._writer.submit(_Opening())
+
+    @property
+    def run_id(self) -> str | None:
+        """The group's run, once it is open."""
+        return self._run.run_id if self._run else None
+
+    @property
+    def experiment_id(self) -> str | None:
+        """The MLflow experiment, once it is open."""
+        return self._store.experiment_id if self._store else None
+
+    @property
+    def failure(self) -> str | None:
+        """What stands or stood last in the way of tracking, or ``None``."""
+        error = self._writer.failure
+        return f"{without_credentials(self._uri)}: {told(error)}" if error is not None else None
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the tracking store cannot be reached at present, as far as known."""
+        return self._writer.is_trying
+
+    def write(self, trial: ChainManifest, event: Event) -> None:
+        """Write an event of a trial, later; never waits. Only starts and ends of stages are written."""
+        if isinstance(event, StageStarted | StageFinished):
+            self._writer.submit(_Arrived(trial, event, time.time()))
+
+    def end_trial(self, trial: ChainManifest, snapshot: Snapshot) -> None:
+        """Write the end of a trial, and how the group stands after it."""
+        self._writer.submit(_TrialEnded(trial, snapshot))
+
+    def close(self, group: GroupManifest, results: Sequence[TrialResult], winner: TrialResult | None) -> None:
+        """End the run as the manifest says, and wait for what is still to be written."""
+        self._writer.submit(_Ending(group, tuple(results), winner))
+        self.complete = self._writer.close(CLOSING_SECONDS, AWAY_SECONDS)
+        if self.complete:
+            with contextlib.suppress(OSError):  # then the next command finds that nothing is missing
+                self._groups.write(replace(group, logged=True))
+
+    def _write(self, items: Sequence[_Opening | _Arrived | _TrialEnded | _Ending]) -> None:
+        from orchestrator.tracking.chain import Timed  # MLflow takes seconds to import
+        from orchestrator.tracking.replay import write_end, write_finished_stages
+        from orchestrator.tracking.store import milliseconds
+
+        run = self._open()
+        for item in items:
+            match item:
+                case _Arrived():
+                    self._chain(item.trial).write([Timed(item.event, milliseconds(item.at))])
+                case _TrialEnded():
+                    chain = self._chain(item.trial)
+                    write_end(chain, item.trial, write_finished_stages(chain, item.trial, self._stages))
+                    run.write(item.snapshot, milliseconds(item.trial.seen))
+                    self._chains.pop(item.trial.run_uuid)
+                case _Ending():
+                    for chain in self._chains.values():  # those that were cut off
+                        chain.abort(item.group.status, milliseconds(item.group.seen))
+                    run.finish(item.group, item.results, item.winner, HeldOut(self._stages))
+
+    def _chain(self, trial: ChainManifest) -> ChainRun:
+        from orchestrator.tracking.chain import ChainRun
+
+        assert self._store is not None
+        assert self._run is not None
+        if trial.run_uuid not in self._chains:
+            self._chains[trial.run_uuid] = ChainRun.of(self._store, trial, self._run.run_id)
+        return self._chains[trial.run_uuid]
+
+    def _open(self) -> GroupRun:
+        from orchestrator.tracking.group import GroupRun
+        from orchestrator.tracking.store import TrackingStore
+
+        if self._store is None:
+            self._store = TrackingStore(self._uri, self._group.experiment)
+        if self._run is None:
+            self._run = GroupRun(self._store, self._group)
+            self.link = self._store.link(self._run.run_id)
+        return self._run
