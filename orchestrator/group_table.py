@@ -36,16 +36,26 @@ def group_table(outcome: GroupOutcome, tasks: Sequence[Task], title: str, width:
     """
     wide = width >= WIDE
     shown = tasks[: MOST_TASKS if wide else MOST_TASKS_NARROW]
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD)
+    metrics = {task.metric.rpartition(":")[2] or "loss" for task in shown}
+    what = f"{metrics.pop()} on " if len(metrics) == 1 else "on "
+    splits = "valid → test" if wide else "test"
+    table = Table(
+        title=f"{title}, {what}{splits}",
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+    )
     table.show_edge = table.pad_edge = False
     table.collapse_padding = True
     table.caption_justify, table.caption_style = "left", ""
-    table.add_column("trial", no_wrap=True, overflow="ellipsis")
+    table.add_column("trial", no_wrap=True, overflow="ellipsis", min_width=min(24, width // 3))
     for task in shown:
-        name = task.metric.rpartition(":")[2] or "loss"
-        table.add_column(f"{task.name}\n{name}\n{'valid → test' if wide else 'test'}", justify="right", no_wrap=True)
+        name = f"\n{task.metric.rpartition(':')[2] or 'loss'}" if metrics else ""
+        table.add_column(f"{task.name}{name}", justify="right", no_wrap=True)
     table.add_column("stages\nnew + old", justify="right", no_wrap=True)
-    table.add_column("samples", justify="right", no_wrap=True)
+    if wide:
+        table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for result in rows(outcome):
         table.add_row(*_cells(result, shown, result is outcome.winner, wide))
@@ -83,7 +93,8 @@ def _cells(result: TrialResult, tasks: Sequence[Task], wins: bool, wide: bool) -
         else:
             cells.append(Text(f"{valid:.4f} → {test:.4f}" if wide else f"{test:.4f}", style))
     cells.append(Text(f"{result.cost.stages} + {result.cost.stages_reused}"))
-    cells.append(Text(f"{result.cost.samples:,}"))
+    if wide:
+        cells.append(Text(f"{result.cost.samples:,}"))
     colour = "green" if result.finished else "yellow" if result.status == "stopped" else "red"
     cells.append(Text(mark[result.status], colour))
     return cells

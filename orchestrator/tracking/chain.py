@@ -95,6 +95,7 @@ class ChainRun:
         self._training = spec.training
         self._keys = spec.stage_keys()[:stages]
         self._flat = kind == "weights"
+        self._parent = parent
         # Runs are compared by these keys; a kind of run that lacked one would be dropped from MLflow's comparison.
         self._params = {
             "method": self._training.method,
@@ -181,9 +182,8 @@ class ChainRun:
             return
         self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
         self._store.document(self.run_id, chain_summary(records), "summary.json")
-        if len(records) > 1:
-            self._store.figure(self.run_id, multiplier_trajectory(records), "figures/multipliers.png")
-        self._store.figure(self.run_id, losses_against_optima(records), "figures/losses_against_optima.png")
+        if self._parent is None:  # of a group only the winner's are drawn, by the group
+            draw(self._store, self.run_id, records)
         self._store.end_run(self.run_id, "FINISHED", at)
 
     def abort(self, status: str, at: int | None = None) -> None:
@@ -327,6 +327,13 @@ class ChainRun:
     def _metrics(self, split: str, metrics: Mapping[str, float], step: int) -> Iterator[Value]:
         for task, value in metrics.items():
             yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
+
+
+def draw(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:
+    """Keep a chain's pictures as artifacts of a run."""
+    if len(records) > 1:
+        store.figure(run_id, multiplier_trajectory(records), "figures/multipliers.png")
+    store.figure(run_id, losses_against_optima(records), "figures/losses_against_optima.png")
 
 
 def _at(values: Iterable[Value], at: int) -> Iterator[Point]:

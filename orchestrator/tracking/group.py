@@ -12,6 +12,7 @@ from orchestrator.guarantee import guarantee
 from orchestrator.held_out import HeldOut
 from orchestrator.manifests.chain import FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.manifests.group import GroupManifest
+from orchestrator.tracking.chain import draw
 from orchestrator.tracking.replay import replay
 from orchestrator.tracking.store import Point, TrackingStore, milliseconds
 from orchestrator.trial import Trial, TrialResult
@@ -62,6 +63,8 @@ class GroupRun:
             tags["nmt.winner"] = winner.trial.label
             held = guarantee(winner, winner, self._levels, self._standard_errors, held_out).status
             tags["nmt.guarantee"] = held if self._kind == "sweep" else "unknown"
+            if self._kind == "sweep":
+                draw(self._store, self.run_id, winner.records)
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
         self._store.log(self.run_id, points)
