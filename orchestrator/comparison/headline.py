@@ -75,7 +75,8 @@ def _cost(comparison: Comparison) -> str:
     if not grid.planned_samples:
         return f"{own}; the grid finished no trial."
     both = f"{own}, the grid {samples_text(grid)}"
-    return f"{both}: {times_text(grid.planned_samples, sweep.planned_samples)} times as many."
+    about = "about " if sweep.extrapolated or grid.extrapolated else ""
+    return f"{both}: {about}{times_text(grid.planned_samples, sweep.planned_samples)} times as many."
 
 
 def _guarantee(comparison: Comparison) -> str:

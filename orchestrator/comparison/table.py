@@ -163,7 +163,8 @@ class ComparisonTable:
         metrics = shown > 0 or not costs
         tasks = self._comparison.tasks[:shown] if metrics else ()
         common = common_metric(self._comparison.tasks)
-        table.title = f"Test {common or 'metrics'} of the chosen models" if metrics else "Cost"
+        measured = f"est {common or 'metrics'} of the chosen models"
+        table.title = f"Cost, and t{measured}" if metrics and costs else f"T{measured}" if metrics else "Cost"
         table.add_column("method", overflow="fold", max_width=26)
         if costs:
             for name in ("trials", "stages", "samples", "worker-\nseconds"):
@@ -183,7 +184,10 @@ class ComparisonTable:
                 cells.append(Text(text, "bold" if best else ""))
             if metrics:
                 cells.append(
-                    Text(line.guarantee.replace(": ", ":\n", 1), _STYLES.get(line.guarantee.partition(":")[0], "dim"))
+                    Text(
+                        line.guarantee.replace(": ", ":\n", 1) if costs else line.guarantee,
+                        _STYLES.get(line.guarantee.partition(":")[0], "dim"),
+                    )
                 )
             table.add_row(*cells)
         return table

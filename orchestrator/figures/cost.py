@@ -171,7 +171,7 @@ def _takeaway(costs: Sequence[CostPoint], exact: bool) -> str:
     ratio = times_text(other.samples, own[most].samples)
     known = "measured" if other.measured and own[most].measured else "predicted" if exact else "predicted, upper bounds"
     tasks = "1 task" if most == 1 else f"{most} tasks"
-    return f"At {tasks}, {other.method} takes {ratio} times the samples of {first} ({known})"
+    return f"At {tasks}: {other.method} takes {ratio} times the samples of {first} ({known})"
 
 
 def _legend(axes: Axes, costs: Sequence[CostPoint], size: float, exact: bool) -> None:

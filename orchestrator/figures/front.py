@@ -61,11 +61,11 @@ def trade_off_front(comparison: Comparison) -> Figure:
     pairs = _pairs(comparison.tasks)
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
-    width = 7.2 if columns == 1 else 4.1 * columns
+    width = 7.2 if columns == 1 else 3.5 * columns
     title = _wrapped(headline(comparison).front, round(width * 72 / (0.56 * TITLE_SIZE)))
     alone = len(comparison.tasks) == 1
     heading = 0.3 * (1 + title.count("\n"))
-    figure = blank_figure(width, (2.4 if alone else 3.5 * rows if columns > 1 else 4.6) + 0.9 + heading)
+    figure = blank_figure(width, (2.4 if alone else 3.1 * rows if columns > 1 else 4.6) + 0.9 + heading)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(pairs) :]:
         axes.set_axis_off()
@@ -77,11 +77,11 @@ def trade_off_front(comparison: Comparison) -> Figure:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(
+        legend = figure.legend(
             handles=list(found.values()),
             labels=[literal(label) for label in found],
             loc="outside lower left",
-            ncols=3 if columns == 1 else 4 if columns == 2 else 5,
+            ncols=3 if columns == 1 else 4,
             fontsize=SMALL_SIZE + 0.5,
             frameon=False,
             labelcolor=INK,
@@ -89,6 +89,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
             title_fontproperties={"size": TEXT_SIZE},
             alignment="left",
         )
+        legend.get_title().set_color(GREY)
     return figure
 
 
