@@ -1,0 +1,132 @@
+"""What a comparison comes to in two sentences, the same in the terminal, in Markdown, in HTML and in the pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.comparison.dominance import Standing, dominates, standing
+from orchestrator.comparison.numerals import samples_text, times_text
+from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow, Source
+from orchestrator.summary import named
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The take-away.
+
+    Attributes:
+        cost: Sentence on the samples of NMT's sweep and of the grid.
+        guarantee: Clause on the guarantee of NMT's chosen model, without a full stop.
+        front: Sentences on where that model lies against the grid's front and who else dominates it.
+    """
+
+    cost: str
+    guarantee: str
+    front: str
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return f"{self.cost} {self.guarantee}. {self.front}"
+
+
+def headline(comparison: Comparison) -> Headline:
+    """What is said about a comparison wherever it is shown."""
+    return Headline(_cost(comparison), _guarantee(comparison), _front(comparison))
+
+
+def row_of(comparison: Comparison, source: Source) -> MethodRow | None:
+    """The first row of a source."""
+    return next((row for row in comparison.rows if row.source == source), None)
+
+
+def chosen_model(comparison: Comparison) -> ComparedModel | None:
+    """The winner of NMT's sweep: the star."""
+    row = row_of(comparison, "sweep")
+    return None if row is None else row.chosen
+
+
+def models_of(comparison: Comparison, source: Source) -> tuple[ComparedModel, ...]:
+    """Every trained model of a source."""
+    return tuple(model for model in comparison.models if model.source == source)
+
+
+def is_alone(model: ComparedModel, comparison: Comparison) -> bool:
+    """Whether it is a single-task model: a baseline with one task, where there are several."""
+    return model.source == "baseline" and len(model.test) == 1 and len(comparison.tasks) > 1
+
+
+def star_standing(comparison: Comparison) -> Standing | None:
+    """How NMT's chosen model stands to the trained grid, if both are there."""
+    star = chosen_model(comparison)
+    return None if star is None else standing(star, models_of(comparison, "grid"), comparison.tasks)
+
+
+def _cost(comparison: Comparison) -> str:
+    sweep, grid = row_of(comparison, "sweep"), row_of(comparison, "grid")
+    if sweep is None:
+        return "There is no sweep of NMT."
+    if not sweep.planned_samples:
+        return "NMT's sweep finished no trial."
+    own = f"NMT's sweep took {samples_text(sweep)} samples"
+    if grid is None:
+        return f"{own}; there is no grid to compare it with."
+    if not grid.planned_samples:
+        return f"{own}; the grid finished no trial."
+    both = f"{own}, the grid {samples_text(grid)}"
+    about = "about " if sweep.extrapolated or grid.extrapolated else ""
+    return f"{both}: {about}{times_text(grid.planned_samples, sweep.planned_samples)} times as many."
+
+
+def _guarantee(comparison: Comparison) -> str:
+    star = chosen_model(comparison)
+    if star is None:
+        return "No model of NMT was chosen, so there is no guarantee to speak of"
+    if len({task.level for task in comparison.tasks}) == 1:
+        return "Nothing is protected: there is one level"
+    if star.guarantee == "held":
+        return "The guarantee held: every protected task is within its limit on the validation split"
+    if star.guarantee == "broken":
+        which = f": {star.worst_task} is beyond its limit" if star.worst_task else ""
+        return f"The guarantee did not hold{which} on the validation split"
+    return "Whether the guarantee held is unknown: it was not evaluated"
+
+
+def _front(comparison: Comparison) -> str:
+    star = chosen_model(comparison)
+    if star is None:
+        return "Without a chosen model there is nothing to place against the grid's front."
+    others = _rivals(star, comparison)
+    found = star_standing(comparison)
+    if found is None:
+        why = "no grid model has all test metrics" if models_of(comparison, "grid") else "there is no trained grid"
+        return f"Where the chosen model lies against a front cannot be said: {why}.{others}"
+    return f"{_place(found, comparison)}{others}"
+
+
+def _place(found: Standing, comparison: Comparison) -> str:
+    grid = row_of(comparison, "grid")
+    trained = f"{found.others:,} trained" if grid is not None and grid.extrapolated else f"{found.others:,}"
+    models = f"{trained} grid models"
+    what = f"the chosen model lies {found.place} the grid's front"
+    if found.dominating:
+        how = f"{found.dominating:,} of the {models} dominate{'s' if found.dominating == 1 else ''} it"
+    else:
+        how = f"none of the {models} dominates it"
+    then = f"it dominates {found.dominated:,}" if found.dominated else "it dominates none"
+    if 0 < found.front_dominated == found.dominated:
+        then += ", on the front" if found.dominated == 1 else ", all on the front"
+    elif found.front_dominated:
+        then += f", {found.front_dominated:,} of them on the front"
+    lacking = f"; {found.incomplete:,} more lack a metric" if found.incomplete else ""
+    return f"On the test split {what}: {how}, and {then}{lacking}."
+
+
+def _rivals(star: ComparedModel, comparison: Comparison) -> str:
+    """Who else dominates the star: what the grid's front does not show."""
+    rows: Sequence[MethodRow] = [row for row in comparison.rows if row.source in ("baseline", "method")]
+    names = [
+        row.name for row in rows if row.chosen is not None and dominates(row.chosen.test, star.test, comparison.tasks)
+    ]
+    return f" It is dominated by {named(names)}." if names else ""
