@@ -1,0 +1,71 @@
+"""Every experiment file that is shipped loads, and fits its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from experiments.data import toxcast
+from orchestrator import data_source
+from orchestrator.errors import RequestError
+from orchestrator.experiment import load
+from orchestrator.prepared_experiment import prepare
+
+FOLDER = Path(__file__).parents[2] / "experiments"
+FILES = sorted(FOLDER.glob("*.yaml"))
+
+
+def molecules(labels: list[str], folder: Path) -> str:
+    """A small file with ToxCast's columns and these assays."""
+    rng = np.random.default_rng(0)
+    rows = 60
+    columns = {
+        **{name: [0, 1] * (rows // 2) for name in labels},
+        **{name: rng.random(rows) for name in toxcast.DESCRIPTORS},
+        toxcast.FINGERPRINT: [rng.bytes(toxcast.BITS // 8) for _ in range(rows)],
+        "split": ["train"] * 40 + ["valid"] * 10 + ["test"] * 10,
+    }
+    pq.write_table(pa.table(columns), folder / "toxcast.parquet")
+    return str(folder / "toxcast.parquet")
+
+
+def test_there_are_files() -> None:
+    assert {file.stem for file in FILES} >= {"complete_journey", "conflict", "toxcast"}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_it_loads_and_fits_its_data(file: Path, tmp_path: Path) -> None:
+    overrides = [f"storage={tmp_path / 'runs'}", f"tracking=sqlite:///{tmp_path / 'mlflow.db'}"]
+    if file.stem == "complete_journey":
+        overrides.append("data.options.visits=200")
+    if file.stem == "toxcast":
+        labels = [task.label for level in load(str(file)).levels for task in level]
+        overrides.append(f"data.path={molecules(labels, tmp_path)}")
+    prepared = prepare(str(file), overrides, lambda _: None)  # with the checks that `nmt run` makes before Ray
+    experiment = prepared.experiment
+    assert experiment.training.eta_theta in experiment.sweep.eta_theta
+    assert experiment.training.eta_lambda in experiment.sweep.eta_lambda
+    assert len(experiment.sweep.eta_theta) == len(experiment.sweep.eta_lambda) == 3
+    assert experiment.grid.points == 5
+
+
+def test_conflict_has_a_task_for_each_label(tmp_path: Path) -> None:
+    experiment = load(str(FOLDER / "conflict.yaml"), [f"data.cache={tmp_path}"])
+    _, schema = data_source.prepare(experiment.data)
+    assert [level[0].name for level in experiment.levels] == list(schema.labels)
+    assert experiment.model["bottom_units"][-1] < len(schema.labels)
+
+
+def test_toxcast_has_64_stages() -> None:
+    experiment = load(str(FOLDER / "toxcast.yaml"))
+    assert [len(level) for level in experiment.levels] == [1] * 64
+    assert all(task.label == f"y_{task.name}" for level in experiment.levels for task in level)
+
+
+def test_toxcast_without_a_path_says_how_to_get_the_file(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"data\.path is null.*https://moleculenet\.org.*set data\.path"):
+        prepare(str(FOLDER / "toxcast.yaml"), [f"data.cache={tmp_path}"], lambda _: None)
