@@ -39,7 +39,8 @@ def note(tasks: Sequence[Task], view: str) -> str:
         tasks: The tasks, highest priority first.
         view: Fragment of the address at which "NMT against grid" opens.
     """
-    named = ", ".join(f"`{task.name}` ({task.metric.rpartition(':')[2]})" for task in tasks)
+    metrics = {task.name: task.metric.rpartition(":")[2] for task in tasks}
+    named = ", ".join(f"`{name}` ({metric})" if metric else f"`{name}`" for name, metric in metrics.items())
     return "\n".join((BEGIN, "".join(_TEXT).format(view=view, tasks=named), END))
 
 

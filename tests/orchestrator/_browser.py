@@ -9,6 +9,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +37,15 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 
+LAUNCH = """
+import os, sys
+reads, writes, *command = sys.argv[1:]
+os.dup2(int(reads), 3)
+os.dup2(int(writes), 4)
+os.execv(command[0], command)
+"""
+"""Puts the ends of the pipes where the browser looks for them, in a process that has no other threads."""
+
 PATIENCE = 120.0
 """Seconds in which a page has to show what is waited for."""
 
@@ -55,21 +65,14 @@ class Browser:
         assert PATH is not None
         theirs, to_browser = os.pipe()
         self._from_browser, answers = os.pipe()
-        # The browser reads from 3 and writes to 4; the ends are out of the way when they are put there.
         ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (theirs, answers)]
-
-        def place() -> None:
-            os.dup2(ends[0], 3)
-            os.dup2(ends[1], 4)
-
         self._process = subprocess.Popen(
-            [PATH, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            [sys.executable, "-c", LAUNCH, *map(str, ends), PATH, *FLAGS, f"--user-data-dir={folder}", "about:blank"],
             env={**os.environ, "HOME": str(folder), "TMPDIR": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            pass_fds=(3, 4),
-            preexec_fn=place,
+            pass_fds=ends,
             start_new_session=True,
         )
         for end in (theirs, answers, *ends):
