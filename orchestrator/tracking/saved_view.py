@@ -41,6 +41,9 @@ SPENT = ("cost/trials", "cost/stages", "cost/samples", "cost/worker_seconds")
 BESIDE = ("cost/stages_reused", "cost/samples_reused", "cost/steps", "cost/wall_seconds")
 """Costs whose cards are folded away; to a metric without a card MLflow gives one of its own, over steps."""
 
+# MLflow shows this column whatever is selected, and cuts most names short.
+_NAME_COLUMN = {"attributes.`Run Name`": 260}
+
 _PREFIX = "deflate;"
 
 _Json = dict[str, Any]
@@ -110,8 +113,8 @@ def view_state(tasks: Sequence[Task]) -> _Json:
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns),
-        "columnOrder": list(columns),
-        "columnWidths": columns,
+        "columnOrder": [*_NAME_COLUMN, *columns],
+        "columnWidths": {**_NAME_COLUMN, **columns},
         "runsHiddenMode": "SHOW_ALL",
         "viewMaximized": False,
         "runListHidden": False,

@@ -83,8 +83,8 @@ def test_cards_are_told_apart_and_stand_in_a_section() -> None:
 def test_the_table_begins_with_kind_and_method() -> None:
     columns = state()["selectedColumns"]
     assert columns[:3] == ["tags.`nmt.kind`", "params.`method`", "metrics.`winner/like`"]
-    assert state()["columnOrder"] == columns
-    assert set(state()["columnWidths"]) == set(columns)
+    assert state()["columnOrder"] == ["attributes.`Run Name`", *columns]
+    assert list(state()["columnWidths"]) == state()["columnOrder"]
 
 
 def test_a_long_list_of_tasks_shows_the_first_and_fits_into_a_tag() -> None:
