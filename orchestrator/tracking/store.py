@@ -185,6 +185,14 @@ class TrackingStore:
         runs = self._search(f"tags.`nmt.stage_key` = '{key}' and attributes.status = 'FINISHED'", most=1)
         return runs[0].info.run_id if runs else None
 
+    def experiment_tags(self) -> Mapping[str, str]:
+        """Tags of the experiment."""
+        return dict(self._client.get_experiment(self.experiment_id).tags)
+
+    def set_experiment_tag(self, key: str, value: str) -> None:
+        """Set a tag of the experiment."""
+        self._client.set_experiment_tag(self.experiment_id, key, value)
+
     def link(self, run_id: str) -> str | None:
         """Address of a run's page, when the store is a server."""
         if not self.uri.startswith("http"):

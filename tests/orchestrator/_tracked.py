@@ -187,6 +187,7 @@ for _request in (
     "log_dict",
     "log_figure",
     "search_runs",
+    "set_experiment_tag",
     "set_terminated",
     "update_run",
 ):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from orchestrator.tracking import backlog, writer
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 
+from ._server import Server
 from ._tracked import Project, in_folder
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -101,6 +103,15 @@ def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(writer, "LONGEST_DELAY", 0.001)
     monkeypatch.setattr(backlog, "FIRST_DELAY", 0.001)
     return in_folder(tmp_path, database)
+
+
+@pytest.fixture
+def servers() -> Iterator[list[Server]]:
+    """Servers that are ended with the test."""
+    started: list[Server] = []
+    yield started
+    for server in started:
+        server.stop(signal.SIGKILL)
 
 
 @pytest.fixture

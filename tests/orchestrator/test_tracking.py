@@ -10,9 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from orchestrator.tracking.live import LiveTracking
 from orchestrator.tracking.writer import Writer
 from trainers.reporter import Progress, StageFinished
 
+from ._server import Server, free_port
 from ._tracked import NAME, PARAMS, Project, by_chance, events, in_folder, records, unreliable, use
 
 ROOT = Path(__file__).parents[2]
@@ -353,54 +352,6 @@ def test_after_a_killed_driver_the_same_command_goes_on_in_its_run(
     assert resumed.complete, resumed.failure
     assert resumed.run_id == chain.info.run_id
     assert project.content() == undisturbed
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Server:
-    """MLflow's own server on a sqlite file, in a process group of its own."""
-
-    def __init__(self, folder: Path, port: int) -> None:
-        self.uri = f"http://127.0.0.1:{port}"
-        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
-        command += ["--artifacts-destination", str(folder / "artifacts")]
-        self._log = (folder / "server.log").open("ab")
-        self._process = subprocess.Popen(
-            command,
-            cwd=folder,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
-        while not self._answers():
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.2)
-            assert self._process.returncode is None, (folder / "server.log").read_text()
-
-    def _answers(self) -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
-        return False
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, how)
-            self._process.wait()
-        self._log.close()
-
-
-@pytest.fixture
-def servers() -> Iterator[list[Server]]:
-    started: list[Server] = []
-    yield started
-    for server in started:
-        server.stop(signal.SIGKILL)
 
 
 @pytest.mark.slow
