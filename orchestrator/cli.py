@@ -134,6 +134,46 @@ def grid(
 
 
 @app.command()
+def compare(
+    file: File,
+    set: Set = [],  # noqa: B006
+    points: Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")] = None,
+    normalised: Annotated[
+        bool, typer.Option("--normalised", help="Train weights of the same proportions once.")
+    ] = False,
+    limit: Annotated[
+        int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
+    ] = None,
+    methods: Annotated[str | None, typer.Option(help="Further methods, such as famo,nmt+famo,torchjd:UPGrad.")] = None,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
+    from orchestrator.compare import method_trials, run_compare
+    from orchestrator.comparison.files import PAGE
+    from orchestrator.comparison.table import comparison_table
+    from orchestrator.prepared_experiment import prepare
+
+    named = [f"compare.methods=[{methods}]"] if methods is not None else []
+    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _say)
+    try:
+        trials = method_trials(prepared, prepared.experiment.compare.methods)
+    except (ValueError, ImportError) as error:
+        raise RequestError(f"compare.methods: {error}") from error
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_compare(prepared, trials, runner, console)
+
+    def show(out: Console) -> None:
+        out.print(comparison_table(outcome.comparison))
+        out.print(f"page: {outcome.folder}/{PAGE}", soft_wrap=True)
+        _show_links(out, outcome.groups[2], file)
+
+    _print(outcome.to_dict(), json, show)
+    _fail_on(*outcome.groups)
+
+
+@app.command()
 def sync(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
     set: Set = [],  # noqa: B006
@@ -225,12 +265,30 @@ def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, 
     def show(out: Console) -> None:
         title = f"{prepared.experiment.name}: {outcome.kind}"
         out.print(group_table(outcome, prepared.spec.tasks, title, out.width))
-        if outcome.run_id is not None:
-            out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+        _show_links(out, outcome, file)
 
     _print(outcome.to_dict(), as_json, show)
-    if outcome.broken or (outcome.winner is None and not outcome.unfinished):
-        raise RunError(f"{len(outcome.broken) or len(outcome.results)} of {len(outcome.results)} trials failed")
+    _fail_on(outcome)
+
+
+def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
+    if outcome.run_id is None or outcome.view is None:
+        return
+    if outcome.link is not None:
+        out.print(f"MLflow run: {outcome.link}", soft_wrap=True)
+        out.print(f"NMT against grid: {outcome.view}", soft_wrap=True)
+    else:
+        out.print(f"MLflow run {outcome.run_id}; in the browser: nmt ui {file}", soft_wrap=True)
+        out.print(f"NMT against grid: http://127.0.0.1:5000/{outcome.view}", soft_wrap=True)
+
+
+def _fail_on(*outcomes: GroupOutcome) -> None:
+    """A trial that failed for another reason than its learning rate is a failure; so is a group without a result."""
+    for outcome in outcomes:
+        nothing = bool(outcome.results) and outcome.winner is None and not outcome.unfinished
+        if outcome.broken or nothing:
+            failed = len(outcome.broken) or len(outcome.results)
+            raise RunError(f"{failed} of the {len(outcome.results)} trials of the {outcome.kind} failed")
 
 
 def _say(line: str) -> None:

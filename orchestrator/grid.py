@@ -45,10 +45,9 @@ class GridPlan:
 
     @property
     def name(self) -> str:
-        """``grid, 5 weights a task``."""
-        some = f", {len(self.trials)} of {self.grid.trials:,}" if self.limited else ""
-        normalised = ", normalised" if self.grid.normalised else ""
-        return f"grid, {self.grid.points} weights a task{normalised}{some}"
+        """``grid of 125``, ``grid 20 of 125``; short, since MLflow cuts long names."""
+        some = f"{len(self.trials)} " if self.limited else ""
+        return f"grid {some}of {self.grid.trials:,}"
 
 
 def whole_grid(prepared: PreparedExperiment, grid: WeightGrid) -> Forecast:

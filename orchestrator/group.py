@@ -27,6 +27,7 @@ from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.group_live import GroupTracking
 from orchestrator.trial import Status, Trial, TrialResult
+from orchestrator.trial_summary import trial_summary
 from orchestrator.tuning.runner import Ending, TrialRunner
 from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.stage_store import StageStore
@@ -44,7 +45,7 @@ class GroupOutcome:
         planned: What was predicted.
         run_id: Its run in MLflow, or ``None`` when it could not be opened.
         link: Address of its page, when the tracking store is a server.
-        experiment_id: The MLflow experiment.
+        view: Address of the saved view in MLflow, or the part of it behind that of ``nmt ui``.
         tracking_failure: What the tracking store lacks and why; ``None`` when it has it all.
     """
 
@@ -55,7 +56,7 @@ class GroupOutcome:
     planned: Forecast
     run_id: str | None
     link: str | None
-    experiment_id: str | None
+    view: str | None
     tracking_failure: str | None
 
     @property
@@ -82,24 +83,9 @@ class GroupOutcome:
             "trials": [trial_summary(result) for result in self.results],
             "mlflow_run_id": self.run_id,
             "mlflow_link": self.link,
+            "mlflow_view": self.view,
             "tracking_failure": self.tracking_failure,
         }
-
-
-def trial_summary(result: TrialResult) -> dict[str, Any]:
-    """A trial, JSON-ready."""
-    last = result.records[-1] if result.records else None
-    return {
-        "label": result.trial.label,
-        "source": result.trial.source,
-        **result.trial.params,
-        "status": result.status,
-        "reason": result.reason,
-        "stage_keys": [record.key for record in result.records],
-        "valid": dict(last.metrics["valid"]) if last is not None else {},
-        "test": dict(last.metrics["test"]) if last is not None else {},
-        "cost": result.cost.__dict__,
-    }
 
 
 class GroupSession:
@@ -137,7 +123,7 @@ class GroupSession:
         self._kind = kind
         self._stages = StageStore(experiment.storage)
         self._manifests = ManifestStore(experiment.storage)
-        groups = GroupStore(experiment.storage)
+        self._groups = groups = GroupStore(experiment.storage)
         now = time.time()
         manifest, self._lease = groups.begin(
             GroupManifest(
@@ -203,6 +189,10 @@ class GroupSession:
                 self._settle(attempt, endings.get(attempt.number, Ending("stopped")))
         return tuple(attempt.result for attempt in mine if attempt.result is not None)
 
+    def attach(self, files: Mapping[str, bytes]) -> str:
+        """Keep files of the group, which its run in MLflow gets too; returns the folder."""
+        return self._groups.attach(self._group, files)
+
     def close(self, winner: TrialResult | None = None) -> GroupOutcome:
         """End the group.
 
@@ -223,7 +213,7 @@ class GroupSession:
             self._planned,
             tracking.run_id,
             tracking.link,
-            tracking.experiment_id,
+            tracking.view,
             None if tracking.complete else tracking.failure,
         )
 
@@ -261,7 +251,7 @@ class GroupSession:
             host=self._group.host,
             pid=self._group.pid,
             kind="weights" if trial.weights is not None else "chain",
-            label=trial.label,
+            label=trial.short,
             shown=trial.params,
             parent=self._group.run_uuid,
             stages=trial.stages,

@@ -93,7 +93,8 @@ def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner
         KeyboardInterrupt: The user ended it; finished stages are kept.
     """
     params = {"method": prepared.experiment.training.method, **plan.params}
-    name = f"NMT, {plan.name}"
+    greedy = " greedy" if plan.greedy else ""
+    name = f"sweep {len(plan.eta_theta)}×{len(plan.eta_lambda)}{greedy}"  # MLflow cuts long names
     with GroupSession("sweep", name, prepared, params, plan.expected, runner, console) as session:
         if plan.greedy:
             _run_greedily(prepared, plan, session)

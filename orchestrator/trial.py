@@ -43,6 +43,11 @@ class Trial:
         return self.spec.stage_keys()[: self.stages]
 
     @property
+    def short(self) -> str:
+        """The label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
+        return self.label.replace("η_θ ", "θ ").replace(", η_λ ", " λ ").replace(" : ", ":")
+
+    @property
     def eta_theta(self) -> float:
         """Learning rate of the parameters, in the last stage that is wanted."""
         return self.spec.training_of(len(self.keys) - 1).eta_theta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -81,8 +82,8 @@ class MethodRow:
         cost: What was really spent on all of its trials.
         chosen: Its lexicographic winner, whose metrics are shown; ``None`` when nothing was finished.
         planned_trials: Trials of the whole method; more than ``cost.trials`` where only some were trained.
-        planned_samples: Samples of the whole method, extrapolated from the trained ones; equal to ``cost.samples``
-            plus ``cost.samples_reused`` where all were trained.
+        planned_samples: Samples of the whole method with nothing in the storage: of each of its stages once, however
+            many trials share it; extrapolated where only some of its trials were trained.
     """
 
     name: str
@@ -142,7 +143,11 @@ class Comparison:
     exact_samples: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready content, without the stage records."""
+        """JSON-ready content, without the stage records; what is not a finite number is ``None``."""
+        content: dict[str, Any] = _finite(self._content())
+        return content
+
+    def _content(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "data": self.data,
@@ -152,3 +157,13 @@ class Comparison:
             "costs": [asdict(point) for point in self.costs],
             "exact_samples": self.exact_samples,
         }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

@@ -212,10 +212,34 @@ class ManifestStore(Manifests[ChainManifest]):
 
 
 class GroupStore(Manifests[GroupManifest]):
-    """Manifests of sweeps, grids and comparisons: ``STORAGE/groups/RUN.json``."""
+    """Manifests of sweeps, grids and comparisons.
+
+    ::
+
+        STORAGE/groups/RUN.json       the manifest
+        STORAGE/groups/RUN/NAME       files that belong to it
+    """
 
     def __init__(self, storage: str) -> None:
         super().__init__(storage, "groups", GroupManifest.from_json)
+
+    def attach(self, manifest: GroupManifest, files: Mapping[str, bytes]) -> str:
+        """Keep files of a group; earlier ones of the same names are replaced. Returns their folder.
+
+        Raises:
+            OSError: The storage cannot be written to.
+        """
+        folder = f"{self._folder}/{manifest.run_uuid}"
+        for name, content in files.items():
+            self._storage.write(f"{folder}/{name}", content)
+        return self._storage.name(folder)
+
+    def attachments(self, manifest: GroupManifest) -> Mapping[str, bytes]:
+        """Files of a group: name → content."""
+        folder = f"{self._folder}/{manifest.run_uuid}"
+        names = self._storage.files(folder)
+        names += [f"figures/{name}" for name in self._storage.files(f"{folder}/figures")]
+        return {name: self._storage.read(f"{folder}/{name}") for name in names if not name.startswith(".")}
 
     def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Lease | None]:
         """The manifest of a group that is about to run, not written yet, and the lease on it.

@@ -175,7 +175,7 @@ class Backlog:
             return run.run_id, status, run.runs
         found = [self._manifests.find(name) for name in manifest.chains]
         trials = [trial for trial in found if trial is not None]
-        group, status, runs = replay_group(manifest, trials, store, self._stages)
+        group, status, runs = replay_group(manifest, trials, store, self._stages, self._groups.attachments(manifest))
         return group.run_id, status, runs
 
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from orchestrator.comparison.files import TABLE
 from orchestrator.cost import Cost
-from orchestrator.group_ledger import GroupLedger, Snapshot, shown_value
+from orchestrator.figures.style import PALETTE
+from orchestrator.group_ledger import GroupLedger, Snapshot
 from orchestrator.guarantee import guarantee
 from orchestrator.held_out import HeldOut
 from orchestrator.manifests.chain import FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.manifests.group import GroupManifest
 from orchestrator.tracking.chain import draw
 from orchestrator.tracking.replay import replay
+from orchestrator.tracking.saved_view import install
 from orchestrator.tracking.store import Point, TrackingStore, milliseconds
 from orchestrator.trial import Trial, TrialResult
+from orchestrator.trial_summary import trial_summary
 from trainers.stage_store import StageStore
+
+COLOURS = {"sweep": PALETTE[0], "grid": PALETTE[1], "comparison": PALETTE[2]}
+"""Kind → colour of its runs in MLflow's charts, as in the pictures."""
 
 
 class GroupRun:
@@ -32,7 +39,12 @@ class GroupRun:
         self._kind = manifest.kind
         self._levels = manifest.levels
         self._standard_errors = manifest.standard_errors
-        tags = {"nmt.kind": manifest.kind, "nmt.method": manifest.params["method"], **manifest.tags}
+        tags = {
+            "mlflow.runColor": COLOURS[manifest.kind],
+            "nmt.kind": manifest.kind,
+            "nmt.method": manifest.params["method"],
+            **manifest.tags,
+        }
         self._run = store.open_run(
             manifest.run_uuid, manifest.name, tags, manifest.params, None, milliseconds(manifest.started)
         )
@@ -50,32 +62,37 @@ class GroupRun:
             self._store.log(self.run_id, points)
 
     def finish(
-        self, manifest: GroupManifest, results: Sequence[TrialResult], winner: TrialResult | None, held_out: HeldOut
+        self,
+        manifest: GroupManifest,
+        results: Sequence[TrialResult],
+        winner: TrialResult | None,
+        held_out: HeldOut,
+        attachments: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write the end of a group: what was planned, the winner so far, and a table of all trials."""
+        """Write the end of a group: what was planned, the winner so far, all trials, and the saved view."""
         if self.finished:
             return
         at = milliseconds(manifest.seen)
-        points = [Point(f"planned/{name}", value, 0, at) for name, value in manifest.planned.items()]
-        tags = {"nmt.trials_failed": str(sum(result.status in ("diverged", "failed") for result in results))}
+        # As tags: a metric without a card in the saved view would get one of its own.
+        tags = {f"nmt.planned_{name}": str(value) for name, value in manifest.planned.items()}
+        tags |= {f"nmt.extrapolated_{name}": str(value) for name, value in _extrapolated(manifest, results)}
+        tags["nmt.trials_failed"] = str(sum(result.status in ("diverged", "failed") for result in results))
         if winner is not None:
-            points += [Point(name, value, len(results), at) for name, value in self._test(winner)]
             tags["nmt.winner"] = winner.trial.label
-            held = guarantee(winner, winner, self._levels, self._standard_errors, held_out).status
-            tags["nmt.guarantee"] = held if self._kind == "sweep" else "unknown"
             if self._kind == "sweep":
+                tags["nmt.guarantee"] = guarantee(winner, winner, self._levels, self._standard_errors, held_out).status
                 draw(self._store, self.run_id, winner.records)
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
-        self._store.log(self.run_id, points)
         self._store.tag(self.run_id, tags)
-        self._store.document(self.run_id, {"trials": [_row(result) for result in results]}, "trials.json")
+        self._store.document(self.run_id, {"trials": [trial_summary(result) for result in results]}, "trials.json")
+        for name, content in (attachments or {}).items():
+            if name == TABLE:
+                self._store.table(self.run_id, json.loads(content), name)
+            else:
+                self._store.file(self.run_id, content, name)
+        install(self._store, [task for level in self._levels for task in level])
         self._store.end_run(self.run_id, manifest.status, at)
-
-    def _test(self, winner: TrialResult) -> Iterator[tuple[str, float]]:
-        for task in (task for level in self._levels for task in level):
-            if (value := shown_value(task, winner, "test")) is not None:
-                yield f"test/{task.metric.rpartition(':')[2] or 'loss'}/{task.name}", value
 
 
 def result_of(manifest: ChainManifest, stages: StageStore) -> TrialResult:
@@ -99,7 +116,11 @@ def result_of(manifest: ChainManifest, stages: StageStore) -> TrialResult:
 
 
 def replay_group(
-    group: GroupManifest, trials: Sequence[ChainManifest], store: TrackingStore, stages: StageStore
+    group: GroupManifest,
+    trials: Sequence[ChainManifest],
+    store: TrackingStore,
+    stages: StageStore,
+    attachments: Mapping[str, bytes],
 ) -> tuple[GroupRun, str, int]:
     """Log what is missing of a group that runs no more: its trials, and its curves in the order in which they ended.
 
@@ -108,6 +129,7 @@ def replay_group(
         trials: Manifests of those of its trials that had begun.
         store: The tracking store, opened on the group's experiment.
         stages: Where the stages are.
+        attachments: Its files.
 
     Returns:
         The run, the status that it ended with, and how many runs it has in all.
@@ -123,18 +145,15 @@ def replay_group(
         result = result_of(replace(trial, status=ended), stages)
         snapshot = ledger.add(result, max(0.0, trial.seen - group.started))
         run.write(snapshot, milliseconds(trial.seen))
-    run.finish(group, ledger.results, ledger.winner, ledger.held_out)
+    run.finish(group, ledger.results, ledger.winner, ledger.held_out, attachments)
     return run, status, runs
 
 
-def _row(result: TrialResult) -> Mapping[str, Any]:
-    last = result.records[-1] if result.records else None
-    return {
-        "trial": result.trial.label,
-        **result.trial.params,
-        "status": result.status,
-        "reason": result.reason,
-        "valid": dict(last.metrics["valid"]) if last else {},
-        "test": dict(last.metrics["test"]) if last else {},
-        **{f"cost/{name}": value for name, value in result.cost.__dict__.items()},
-    }
+def _extrapolated(manifest: GroupManifest, results: Sequence[TrialResult]) -> Iterator[tuple[str, int]]:
+    """What the whole grid would cost, of which only some is trained: as many samples a training as those took."""
+    trained = [result.cost for result in results if result.trial.source == "grid" and result.finished]
+    whole = manifest.planned.get("whole_trials", 0)
+    if len(trained) < whole and trained:
+        each = sum(cost.samples + cost.samples_reused for cost in trained) / len(trained)
+        yield "trials", whole
+        yield "samples", round(each * whole)

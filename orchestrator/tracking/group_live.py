@@ -89,11 +89,6 @@ class GroupTracking:
         return self._run.run_id if self._run else None
 
     @property
-    def experiment_id(self) -> str | None:
-        """The MLflow experiment, once it is open."""
-        return self._store.experiment_id if self._store else None
-
-    @property
     def failure(self) -> str | None:
         """What stands or stood last in the way of tracking, or ``None``."""
         error = self._writer.failure
@@ -139,7 +134,8 @@ class GroupTracking:
                 case _Ending():
                     for chain in self._chains.values():  # those that were cut off
                         chain.abort(item.group.status, milliseconds(item.group.seen))
-                    run.finish(item.group, item.results, item.winner, HeldOut(self._stages))
+                    files = self._groups.attachments(item.group)
+                    run.finish(item.group, item.results, item.winner, HeldOut(self._stages), files)
 
     def _chain(self, trial: ChainManifest) -> ChainRun:
         from orchestrator.tracking.chain import ChainRun
@@ -152,6 +148,7 @@ class GroupTracking:
 
     def _open(self) -> GroupRun:
         from orchestrator.tracking.group import GroupRun
+        from orchestrator.tracking.saved_view import link
         from orchestrator.tracking.store import TrackingStore
 
         if self._store is None:
@@ -159,4 +156,5 @@ class GroupTracking:
         if self._run is None:
             self._run = GroupRun(self._store, self._group)
             self.link = self._store.link(self._run.run_id)
+            self.view = link(self._store)
         return self._run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -171,6 +172,19 @@ class TrackingStore:
         """Keep a JSON document as an artifact of a run."""
         with self._in_doubt_after_failure(run_id):
             self._client.log_dict(run_id, dict(content), path)
+
+    def file(self, run_id: str, content: bytes, path: str) -> None:
+        """Keep a file as an artifact of a run."""
+        folder, _, name = path.rpartition("/")
+        with tempfile.TemporaryDirectory() as place, self._in_doubt_after_failure(run_id):
+            (Path(place) / name).write_bytes(content)
+            self._client.log_artifact(run_id, f"{place}/{name}", folder or None)
+
+    def table(self, run_id: str, columns: Mapping[str, Sequence[object]], path: str) -> None:
+        """Keep a table, column by column, that MLflow shows and compares between runs; there is one of a name."""
+        with self._in_doubt_after_failure(run_id):
+            if path not in {file.path for file in self._client.list_artifacts(run_id)}:  # MLflow would append to it
+                self._client.log_table(run_id, {name: list(values) for name, values in columns.items()}, path)
 
     def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``."""

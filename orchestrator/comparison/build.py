@@ -1,0 +1,179 @@
+"""A comparison made of what its groups of trials found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from orchestrator.comparison.costs import cost_points
+from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow, Source
+from orchestrator.cost import Cost
+from orchestrator.grid import GridPlan
+from orchestrator.group import GroupOutcome
+from orchestrator.group_ledger import higher_is_better, shown_value
+from orchestrator.guarantee import Standing, guarantee
+from orchestrator.held_out import HeldOut
+from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.sweep import SweepPlan
+from orchestrator.trial import TrialResult
+from trainers.stage_store import StageStore
+from trainers.task import Task
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is compared.
+
+    Attributes:
+        sweep_plan: The sweep as it was planned.
+        sweep: NMT's sweep.
+        grid_plan: The grid as it was planned.
+        grid: The grid of loss weights, with its baselines.
+        methods: Named methods, each one trial.
+    """
+
+    sweep_plan: SweepPlan
+    sweep: GroupOutcome
+    grid_plan: GridPlan
+    grid: GroupOutcome
+    methods: tuple[TrialResult, ...]
+
+
+def build_comparison(prepared: PreparedExperiment, parts: Parts) -> Comparison:
+    """Put a comparison together.
+
+    Args:
+        prepared: The experiment.
+        parts: What is compared.
+    """
+    experiment, levels = prepared.experiment, prepared.spec.levels
+    winner = parts.sweep.winner
+    judge = _Judge(prepared, winner)
+    tried = _last_stage_only(parts.sweep.results)
+    grid, baselines = parts.grid.of("grid"), parts.grid.of("baseline")
+    models = [
+        *_models(tried, "sweep", winner, levels, judge),
+        *_models(grid, "grid", parts.grid.winner, levels, judge),
+        *(model for result in (*baselines, *parts.methods) for model in _one(result, levels, judge)),
+    ]
+    rows = [
+        _row(f"NMT, {parts.sweep_plan.name}", "sweep", parts.sweep.results, models),
+        _row(_grid_name(parts.grid_plan), "grid", grid, models, parts.grid_plan.grid.trials),
+        *(_row(result.trial.label, result.trial.source, (result,), models) for result in (*baselines, *parts.methods)),
+    ]
+    return Comparison(
+        name=experiment.name,
+        data=experiment.data.source or str(experiment.data.path),
+        tasks=tuple(
+            ComparedTask(task.name, number + 1, _metric_name(task), higher_is_better(task))
+            for number, level in enumerate(levels)
+            for task in level
+        ),
+        models=tuple(models),
+        rows=tuple(rows),
+        costs=cost_points(prepared, parts.sweep_plan, rows),
+        chain=winner.records if winner is not None else (),
+        exact_samples=experiment.training.patience is None,
+    )
+
+
+def samples_from_nothing(results: Iterable[TrialResult]) -> int:
+    """Training examples of every stage once, however many trials share it and whoever trained it."""
+    return sum({record.key: record.samples for result in results for record in result.records}.values())
+
+
+class _Judge:
+    """Judges any model by the optima of NMT's winning chain; a chain of NMT by its own."""
+
+    def __init__(self, prepared: PreparedExperiment, reference: TrialResult | None) -> None:
+        self._levels = prepared.spec.levels
+        self._reference = reference
+        self._errors = prepared.experiment.training.accept_standard_errors
+        self._held_out = HeldOut(StageStore(prepared.experiment.storage))
+
+    def of(self, result: TrialResult) -> Standing:
+        """How a model stands to the protected tasks."""
+        own = result.trial.source == "sweep" or len(result.records) == len(self._levels) > 1
+        reference = result if own else self._reference
+        if reference is None:
+            return Standing("unknown", ())
+        return guarantee(result, reference, self._levels, self._errors, self._held_out)
+
+
+def _last_stage_only(results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
+    """Of a greedy sweep the trials of its last stage: the others are on the way to them."""
+    reached = max((len(result.records) for result in results if result.finished), default=0)
+    return tuple(result for result in results if result.finished and len(result.records) == reached)
+
+
+def _models(
+    results: Sequence[TrialResult],
+    source: Source,
+    winner: TrialResult | None,
+    levels: Sequence[Sequence[Task]],
+    judge: _Judge,
+) -> list[ComparedModel]:
+    return [_model(result, source, result is winner, levels, judge) for result in results if result.finished]
+
+
+def _one(result: TrialResult, levels: Sequence[Sequence[Task]], judge: _Judge) -> list[ComparedModel]:
+    return _models((result,), result.trial.source, result, levels, judge)
+
+
+def _model(
+    result: TrialResult, source: Source, wins: bool, levels: Sequence[Sequence[Task]], judge: _Judge
+) -> ComparedModel:
+    tasks = [task for level in levels for task in level]
+    shown = {
+        split: {task.name: value for task in tasks if (value := shown_value(task, result, split)) is not None}
+        for split in ("valid", "test")
+    }
+    standing = judge.of(result)
+    return ComparedModel(
+        label=result.trial.label,
+        source=source,
+        method=result.trial.method,
+        eta_theta=result.trial.eta_theta,
+        eta_lambda=result.trial.eta_lambda,
+        weights=result.trial.weights,
+        valid=shown["valid"],
+        test=shown["test"],
+        test_loss=dict(result.records[-1].losses["test"]),
+        guarantee=standing.status,
+        worst_task=standing.worst_task,
+        winner=wins,
+        cost=result.cost,
+    )
+
+
+def _row(
+    name: str,
+    source: Source,
+    results: Sequence[TrialResult],
+    models: Sequence[ComparedModel],
+    whole: int | None = None,
+) -> MethodRow:
+    labels = {result.trial.label for result in results}
+    chosen = [model for model in models if model.source == source and model.winner and model.label in labels]
+    samples = samples_from_nothing(results)
+    finished = sum(result.finished for result in results)
+    trials = len(results) if whole is None else whole
+    if finished and finished < trials and whole is not None:
+        samples = round(samples / finished * trials)
+    return MethodRow(
+        name=name,
+        source=source,
+        cost=sum((result.cost for result in results), Cost()),
+        chosen=chosen[0] if chosen else None,
+        planned_trials=trials,
+        planned_samples=samples,
+    )
+
+
+def _grid_name(plan: GridPlan) -> str:
+    normalised = ", normalised" if plan.grid.normalised else ""
+    return f"grid, {plan.grid.points} weights a task{normalised}"
+
+
+def _metric_name(task: Task) -> str:
+    return task.metric.rpartition(":")[2] or "loss"

@@ -1,0 +1,75 @@
+"""Cost against the number of tasks: what was trained, and what it would be for other numbers of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.comparison.results import CostPoint, MethodRow
+from orchestrator.forecast import stage_samples
+from orchestrator.loss_weights import WeightGrid
+from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.sweep import SweepPlan
+
+FEWEST, LEAST_MOST = 2, 8
+"""Numbers of tasks for which cost is predicted: from the one to the other, or to those of the experiment if more."""
+
+POINTS = (5, 10)
+"""Weights a task of the grids that are always predicted, beside the experiment's own."""
+
+
+def cost_points(prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[MethodRow]) -> tuple[CostPoint, ...]:
+    """Points of the cost curve; NMT first, then the experiment's grid, then others.
+
+    Where stages have no fixed length, predictions take as many samples a stage as those that were trained.
+
+    Args:
+        prepared: The experiment.
+        plan: The sweep.
+        rows: What was trained.
+    """
+    tasks, levels = len(prepared.spec.tasks), len(prepared.spec.levels)
+    most = max(LEAST_MOST, tasks)
+    sweep = next((row for row in rows if row.source == "sweep"), None)
+    grid = next((row for row in rows if row.source == "grid"), None)
+    own = WeightGrid(tasks, prepared.experiment.grid.points, prepared.experiment.grid.normalised)
+    budget = stage_samples(prepared.spec.training, prepared.schema)
+    per_stage, per_training = float(budget), float(budget)
+    if sweep is not None and sweep.planned_samples:
+        per_stage = sweep.planned_samples / sweep_stages(plan, levels)
+    if grid is not None and grid.planned_samples:
+        per_training = grid.planned_samples / grid.planned_trials
+    points = []
+    for number in range(FEWEST, most + 1):
+        if number == tasks and sweep is not None and sweep.planned_samples:
+            points.append(CostPoint("NMT", tasks, sweep.planned_trials, sweep.planned_samples, measured=True))
+        else:
+            trials = len(plan.eta_theta) * len(plan.eta_lambda)
+            points.append(
+                CostPoint("NMT", number, trials, round(per_stage * sweep_stages(plan, number)), measured=False)
+            )
+    for each in dict.fromkeys((own.points, *POINTS)):
+        normalised = own.normalised and each == own.points
+        name = f"grid, p = {each}{', normalised' if normalised else ''}"
+        for number in range(FEWEST, most + 1):
+            trials = WeightGrid(number, each, normalised).trials
+            if number == tasks and each == own.points and grid is not None and _is_whole(grid):
+                points.append(CostPoint(name, number, trials, grid.planned_samples, measured=True))
+            else:
+                points.append(CostPoint(name, number, trials, round(per_training * trials), measured=False))
+    return tuple(points)
+
+
+def _is_whole(row: MethodRow) -> bool:
+    return bool(row.planned_samples) and not row.extrapolated
+
+
+def sweep_stages(plan: SweepPlan, levels: int) -> int:
+    r"""Stages that a sweep trains from nothing.
+
+    :math:`|\eta_\theta| + |\eta_\theta| |\eta_\lambda| (m - 1)`: the first stage does not depend on η_λ.
+
+    Args:
+        plan: The sweep.
+        levels: m, number of stages of a chain.
+    """
+    return len(plan.eta_theta) * (1 + len(plan.eta_lambda) * (levels - 1))

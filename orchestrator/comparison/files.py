@@ -1,0 +1,41 @@
+"""A comparison as files: the page, the table, the pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+
+from matplotlib.figure import Figure
+
+from orchestrator.comparison.page import page
+from orchestrator.comparison.results import Comparison
+from orchestrator.comparison.table import comparison_columns, comparison_markdown
+from orchestrator.figures.cost import cost_against_tasks
+from orchestrator.figures.front import trade_off_front
+from orchestrator.figures.multipliers import multiplier_trajectory
+
+PAGE = "comparison.html"
+TABLE = "comparison_table.json"
+"""Columns for MLflow's table; the only file that is not logged as it is."""
+
+
+def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
+    """Name → content."""
+    files = {
+        PAGE: page(comparison).encode(),
+        "comparison.md": comparison_markdown(comparison).encode(),
+        "comparison.json": json.dumps(comparison.to_dict(), indent=1, allow_nan=False).encode(),
+        TABLE: json.dumps(comparison_columns(comparison)).encode(),
+        "figures/trade_off_front.png": _png(trade_off_front(comparison)),
+        "figures/cost_against_tasks.png": _png(cost_against_tasks(comparison.costs, exact=comparison.exact_samples)),
+    }
+    if len(comparison.chain) > 1:
+        files["figures/multipliers.png"] = _png(multiplier_trajectory(comparison.chain))
+    return files
+
+
+def _png(figure: Figure) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format="png")
+    return content.getvalue()
