@@ -167,6 +167,9 @@ def _row(
         chosen=chosen[0] if chosen else None,
         planned_trials=trials,
         planned_samples=samples,
+        planned_worker_seconds=sum(
+            {r.key: r.wall_seconds * r.workers for result in results for r in result.records}.values()
+        ),
     )
 
 

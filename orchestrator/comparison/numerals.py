@@ -55,8 +55,8 @@ def samples_text(row: MethodRow) -> str:
 
 
 def reused_text(row: MethodRow) -> str:
-    """``270,000 of them reused``, or nothing."""
-    return f"{count_text(row.cost.samples_reused)} of them reused" if row.cost.samples_reused else ""
+    """``270,000 saved by reuse``, or nothing."""
+    return f"{count_text(row.cost.samples_reused)} saved by reuse" if row.cost.samples_reused else ""
 
 
 def trials_text(row: MethodRow) -> str:
@@ -72,7 +72,7 @@ def stages_text(row: MethodRow) -> str:
 
 def seconds_text(row: MethodRow) -> str:
     """Worker-seconds as counted: ``1,234``, or ``1.2`` where they are few; ``240 (20 trials)`` of some trials only."""
-    seconds = row.cost.worker_seconds
+    seconds = row.worker_seconds
     if row.cost.trials == 0 and seconds == 0:
         return NOTHING
     counted = f"{seconds:,.0f}" if seconds >= 10 else f"{seconds:.1f}"

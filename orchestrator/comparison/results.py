@@ -84,6 +84,8 @@ class MethodRow:
         planned_trials: Trials of the whole method; more than ``cost.trials`` where only some were trained.
         planned_samples: Samples of the whole method with nothing in the storage: of each of its stages once, however
             many trials share it; extrapolated where only some of its trials were trained.
+        planned_worker_seconds: Worker-seconds of each of its stages once, as counted when it was trained, by whatever
+            run; those of ``cost`` when absent.
     """
 
     name: str
@@ -92,6 +94,12 @@ class MethodRow:
     chosen: ComparedModel | None
     planned_trials: int
     planned_samples: int
+    planned_worker_seconds: float | None = None
+
+    @property
+    def worker_seconds(self) -> float:
+        """Worker-seconds of each of its stages once."""
+        return self.cost.worker_seconds if self.planned_worker_seconds is None else self.planned_worker_seconds
 
     @property
     def extrapolated(self) -> bool:
