@@ -92,6 +92,9 @@ def sweep(
     file: File,
     set: Set = [],  # noqa: B006
     greedy: Annotated[bool, typer.Option("--greedy", help="Settle one stage after the other.")] = False,
+    tasks: Annotated[
+        str | None, typer.Option(help="Sweep the first 2, then 4, … tasks, and draw the cost: 2,4,8,16.")
+    ] = None,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -101,6 +104,9 @@ def sweep(
     from orchestrator.sweep import plan_sweep, run_sweep
 
     prepared = prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _say)
+    if tasks is not None:
+        _sweep_growing(prepared, tasks, file, json, address, verbose)
+        return
     planned = plan_sweep(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
         outcome = run_sweep(prepared, planned, runner, console)
@@ -235,6 +241,25 @@ def main() -> None:
     except RunError as error:
         _say(f"failed: {error}\nfinished stages are kept; the same command goes on from them")
         sys.exit(FAILED)
+
+
+def _sweep_growing(
+    prepared: PreparedExperiment, tasks: str, file: str, as_json: bool, address: str | None, verbose: bool
+) -> None:
+    """Sweeps for several numbers of tasks."""
+    from orchestrator.scaling import parse_numbers, run_scaling, scaling_table
+
+    numbers = parse_numbers(tasks, prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_scaling(prepared, numbers, runner, console)
+
+    def show(out: Console) -> None:
+        out.print(scaling_table(outcome))
+        out.print(f"files: {outcome.folder}", soft_wrap=True)
+        _show_links(out, outcome.group, file)
+
+    _print(outcome.to_dict(), as_json, show)
+    _fail_on(*outcome.sweeps)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from orchestrator.errors import RequestError
+from orchestrator.forecast import Forecast
+from orchestrator.grid import plan_grid
+from orchestrator.loss_weights import WeightGrid
 from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.sweep import plan_sweep
 from trainers.stage_store import StageStore
 
 
@@ -47,6 +55,12 @@ class Plan:
         grid_points: Values per task of the grid, p.
         grid_trials: Trainings of the grid, p^m.
         grid_max_samples: Most training examples of the grid, each training with one stage's budget.
+        exact: Whether numbers of steps and samples are what will be counted: stages have a fixed length. Otherwise
+            they are the most that it can be.
+        sweep: What ``nmt sweep`` would cost now; ``None`` where the file has nothing to sweep.
+        grid: What ``nmt grid`` would cost now, baselines included; ``None`` where it would be refused.
+        sweep_name: ``3 × 3 learning rates``.
+        grid_name: ``grid of 125``.
     """
 
     name: str
@@ -57,6 +71,11 @@ class Plan:
     grid_points: int
     grid_trials: int
     grid_max_samples: int
+    exact: bool
+    sweep: Forecast | None
+    grid: Forecast | None
+    sweep_name: str
+    grid_name: str
 
     @property
     def max_samples(self) -> int:
@@ -91,7 +110,8 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         )
         for number, (level, key) in enumerate(zip(spec.levels, spec.stage_keys(), strict=True))
     )
-    trials = experiment.grid.points ** len(spec.tasks)
+    sweep, grid = _planned(plan_sweep, prepared), _planned(plan_grid, prepared)
+    weights = WeightGrid(len(spec.tasks), experiment.grid.points, experiment.grid.normalised)
     return Plan(
         name=experiment.name,
         examples=dict(schema.examples),
@@ -99,36 +119,75 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         workers=experiment.scaling.most,
         stages=stages,
         grid_points=experiment.grid.points,
-        grid_trials=trials,
-        grid_max_samples=trials * samples,
+        grid_trials=weights.trials,
+        grid_max_samples=weights.trials * samples,
+        exact=spec.training.patience is None,
+        sweep=sweep.expected if sweep is not None else None,
+        grid=grid.expected if grid is not None else None,
+        sweep_name=f"sweep, {sweep.name}" if sweep is not None else "",
+        grid_name=grid.name if grid is not None else f"grid of {weights.trials:,}",
     )
 
 
-def plan_table(plan: Plan) -> Table:
+T = TypeVar("T")
+
+
+def _planned(plan: Callable[[PreparedExperiment], T], prepared: PreparedExperiment) -> T | None:
+    """What a verb would do; ``None`` where it would refuse."""
+    try:
+        return plan(prepared)
+    except RequestError:
+        return None
+
+
+def plan_table(plan: Plan) -> RenderableType:
     """The plan for a terminal."""
+    return Group(_chain_table(plan), Text(), _cost_table(plan))
+
+
+def _chain_table(plan: Plan) -> Table:
+    most = "" if plan.exact else " ≤"
     table = Table(
         title=f"{plan.name}: one chain, {plan.workers} worker{'s' * (plan.workers > 1)}", title_justify="left"
     )
     table.add_column("stage", justify="right")
     table.add_column("minimises")
     table.add_column("holds")
-    table.add_column("steps ≤", justify="right")
-    table.add_column("samples ≤", justify="right")
+    table.add_column(f"steps{most}", justify="right")
+    table.add_column(f"samples{most}", justify="right")
     table.add_column("state")
     for stage in plan.stages:
         table.add_row(
             str(stage.stage),
-            ", ".join(stage.level),
-            ", ".join(stage.protected) or "–",
+            Text(", ".join(stage.level)),
+            Text(", ".join(stage.protected) or "–"),
             f"{stage.max_steps:,}",
             f"{stage.max_samples:,}",
             "finished" if stage.finished else "to train",
         )
+    return table
+
+
+def _cost_table(plan: Plan) -> Table:
+    """What each verb would cost now."""
+    most = "" if plan.exact else " ≤"
+    table = Table(title="what it costs", title_justify="left")
+    table.add_column("")
+    for head in ("trials", "stages to train", "reused", f"samples{most}"):
+        table.add_column(head, justify="right")
+    finished = sum(stage.finished for stage in plan.stages)
+    to_train = len(plan.stages) - finished
+    table.add_row("run, one chain", "1", str(to_train), str(finished), f"{plan.max_samples:,}")
+    for name, cost in ((plan.sweep_name, plan.sweep), (plan.grid_name, plan.grid)):
+        if cost is not None:
+            reused = f"{cost.stages_reused:,}"
+            table.add_row(name, f"{cost.trials:,}", f"{cost.stages:,}", reused, f"{cost.samples:,}")
     whole = sum(stage.max_samples for stage in plan.stages)
     table.caption = (
-        f"at most {plan.max_samples:,} samples to train: {len(plan.stages)} stages, linear in the number of tasks.\n"
-        f"A grid of {plan.grid_points} weights per task is {plan.grid_trials:,} trainings, at most "
-        f"{plan.grid_max_samples:,} samples: {plan.grid_max_samples / whole:,.0f} times as many as the whole chain."
+        f"From nothing, a chain is {whole:,} samples, linear in the number of tasks; {plan.grid_points} weights for "
+        f"each task are {plan.grid_trials:,} trainings and {plan.grid_max_samples:,} samples: "
+        f"{plan.grid_max_samples / whole:,.1f} times as many as the chain."
+        + ("" if plan.exact else " Stages end early when nothing improves; training.patience: null makes this exact.")
     )
     table.caption_justify = "left"
     return table

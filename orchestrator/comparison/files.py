@@ -27,15 +27,16 @@ def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
         "comparison.md": comparison_markdown(comparison).encode(),
         "comparison.json": json.dumps(comparison.to_dict(), indent=1, allow_nan=False).encode(),
         TABLE: json.dumps(comparison_columns(comparison)).encode(),
-        "figures/trade_off_front.png": _png(trade_off_front(comparison)),
-        "figures/cost_against_tasks.png": _png(cost_against_tasks(comparison.costs, exact=comparison.exact_samples)),
+        "figures/trade_off_front.png": png(trade_off_front(comparison)),
+        "figures/cost_against_tasks.png": png(cost_against_tasks(comparison.costs, exact=comparison.exact_samples)),
     }
     if len(comparison.chain) > 1:
-        files["figures/multipliers.png"] = _png(multiplier_trajectory(comparison.chain))
+        files["figures/multipliers.png"] = png(multiplier_trajectory(comparison.chain))
     return files
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """A picture as a PNG file."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()
