@@ -1,0 +1,95 @@
+"""Samples of NMT's sweep against the full grid of loss weights, for m tasks: counted where trained, else predicted.
+
+::
+
+    python -m experiments.benchmarks.cost_table experiments/conflict.yaml --most-trainings 130
+
+Prints a Markdown table. NMT is trained for every m; of the grids with p = 5 and p = 10 weights a task, those that are
+no more than ``--most-trainings`` trainings. What was trained is compared with what was predicted before: the program
+ends with an error where a count differs from its prediction.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from orchestrator.comparison.build import samples_from_nothing
+from orchestrator.grid import plan_grid, run_grid, whole_grid
+from orchestrator.group import GroupOutcome
+from orchestrator.loss_weights import WeightGrid
+from orchestrator.prepared_experiment import PreparedExperiment, prepare
+from orchestrator.scaling import first_levels
+from orchestrator.sweep import plan_sweep, run_sweep
+from orchestrator.tuning.runner import TrialRunner
+
+POINTS = (5, 10)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A count or a prediction."""
+
+    trials: int
+    samples: int
+    counted: bool
+
+    def __str__(self) -> str:
+        return f"**{self.samples:,}**" if self.counted else f"*{self.samples:.3g}*"
+
+
+def check(outcome: GroupOutcome, what: str) -> None:
+    """End with an error where a count differs from its prediction."""
+    planned, cost = outcome.planned, outcome.cost
+    pairs = {"trials": (planned.trials, cost.trials), "stages": (planned.stages, cost.stages)}
+    pairs |= {"samples": (planned.samples, cost.samples), "reused": (planned.samples_reused, cost.samples_reused)}
+    wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    if wrong or not planned.exact:
+        raise SystemExit(f"{what}: predicted and counted differ: {wrong}")
+
+
+def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: TrialRunner, console: Console) -> Cell:
+    """A grid, trained where it is small enough."""
+    tasks = len(prepared.spec.tasks)
+    trials = WeightGrid(tasks, points).trials
+    options = prepared.experiment.grid.model_copy(update={"points": points, "baselines": False})
+    experiment = prepared.experiment.model_copy(update={"grid": options})
+    part = PreparedExperiment(experiment, prepared.spec, prepared.schema, prepared.folder)
+    if trials > most:
+        return Cell(trials, whole_grid(part, WeightGrid(tasks, points)).samples, counted=False)
+    outcome = run_grid(part, plan_grid(part), runner, console)
+    check(outcome, f"grid, p = {points}, m = {tasks}")
+    return Cell(trials, samples_from_nothing(outcome.results), counted=True)
+
+
+def main() -> None:
+    """Train, count and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", help="experiment file with a sweep and eight tasks; stages of a fixed length")
+    parser.add_argument("--set", action="append", default=[], help="override a key of the file")
+    parser.add_argument("--most-trainings", type=int, default=130)
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    prepared = prepare(arguments.file, arguments.set, lambda line: print(line, file=sys.stderr))
+    rows = []
+    with TrialRunner(prepared.experiment, prepared.folder, None, verbose=False) as runner:
+        for number in range(2, len(prepared.spec.levels) + 1):
+            part = first_levels(prepared, number)
+            outcome = run_sweep(part, plan_sweep(part), runner, console)
+            check(outcome, f"sweep, m = {number}")
+            nmt = Cell(outcome.cost.trials, samples_from_nothing(outcome.results), counted=True)
+            grids = [grid_cell(part, points, arguments.most_trainings, runner, console) for points in POINTS]
+            stages = len({record.key for result in outcome.results for record in result.records})
+            rows.append((number, stages, nmt, grids))
+    print("| m | NMT: stages | NMT: samples | " + " | ".join(f"grid, p = {p} | times" for p in POINTS) + " |")
+    print("|---|---|---|" + "---|---|" * len(POINTS))
+    for number, stages, nmt, grids in rows:
+        cells = [f"{grid} | {grid.samples / nmt.samples:,.3g}" for grid in grids]
+        print(f"| {number} | {stages} | {nmt} | {' | '.join(cells)} |")
+
+
+if __name__ == "__main__":
+    main()
