@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from orchestrator.held_out import HeldOut
 from orchestrator.trial import TrialResult
+from trainers.faults import DamagedError
 
 
 def lexicographic_winner(
@@ -53,5 +54,8 @@ def _as_good(result: TrialResult, best: TrialResult, level: Sequence[str], held_
     key, other = result.records[-1].key, best.records[-1].key
     if key == other:
         return True
-    difference, error = held_out.level_difference(key, other, level)
+    try:
+        difference, error = held_out.level_difference(key, other, level)
+    except (DamagedError, KeyError):
+        return False  # its samples are gone, so nothing says that it is as good
     return difference <= error
