@@ -17,6 +17,7 @@ from rich.markup import escape
 from orchestrator.errors import RequestError, RunError
 
 if TYPE_CHECKING:
+    from orchestrator.experiment import Experiment
     from orchestrator.group import GroupOutcome
     from orchestrator.prepared_experiment import PreparedExperiment
     from orchestrator.tuning.runner import TrialRunner
@@ -103,7 +104,7 @@ def sweep(
     from orchestrator.prepared_experiment import prepare
     from orchestrator.sweep import plan_sweep, run_sweep
 
-    prepared = prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _say)
+    prepared = prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _say, _fits(address))
     if tasks is not None:
         _sweep_growing(prepared, tasks, file, json, address, verbose)
         return
@@ -132,7 +133,7 @@ def grid(
     from orchestrator.grid import plan_grid, run_grid
     from orchestrator.prepared_experiment import prepare
 
-    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit)], _say)
+    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit)], _say, _fits(address))
     planned = plan_grid(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
         outcome = run_grid(prepared, planned, runner, console)
@@ -162,7 +163,7 @@ def compare(
     from orchestrator.prepared_experiment import prepare
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
-    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _say)
+    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _say, _fits(address))
     try:
         trials = method_trials(prepared, prepared.experiment.compare.methods)
     except (ValueError, ImportError) as error:
@@ -269,6 +270,17 @@ def _interruptible() -> Iterator[None]:
     except KeyboardInterrupt:
         _say("interrupted; finished stages are kept, and the same command goes on from them")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _fits(address: str | None) -> Callable[[Experiment], None]:
+    """Refuses trials that this machine could never hold."""
+
+    def check(experiment: Experiment) -> None:
+        from orchestrator.tuning.placement import check_trial
+
+        check_trial(experiment, address)
+
+    return check
 
 
 def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:

@@ -29,18 +29,26 @@ class PreparedExperiment:
     folder: str
 
 
-def prepare(path: str, overrides: Sequence[str], say: Callable[[str], None]) -> PreparedExperiment:
+def prepare(
+    path: str,
+    overrides: Sequence[str],
+    say: Callable[[str], None],
+    check: Callable[[Experiment], None] | None = None,
+) -> PreparedExperiment:
     """Load an experiment file, prepare its data, check it.
 
     Args:
         path: The experiment file.
         overrides: ``key=value`` assignments.
         say: Called with a line for the user before something that may take a while.
+        check: Called with the experiment before its data are prepared, which may take a while.
 
     Raises:
         RequestError: Something in the request is wrong.
     """
     experiment = load(path, overrides)
+    if check is not None:
+        check(experiment)
     if experiment.data.source is not None:
         say(f"preparing data from {experiment.data.source}")
     folder, schema = data_source.prepare(experiment.data)

@@ -85,6 +85,9 @@ class GroupRun:
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
         self._store.tag(self.run_id, tags)
+        if not results:  # a comparison without methods of its own
+            nothing = Cost(wall_seconds=manifest.wall_seconds).metrics()
+            self._store.log(self.run_id, [Point(name, value, 0, at) for name, value in nothing.items()])
         self._store.document(self.run_id, {"trials": [trial_summary(result) for result in results]}, "trials.json")
         for name, content in (attachments or {}).items():
             if name == TABLE:

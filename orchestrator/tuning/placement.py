@@ -16,14 +16,14 @@ def trial_scaling(experiment: Experiment) -> Scaling:
     return experiment.scaling.model_copy(update={"workers": workers})
 
 
-def local_resources(scaling: Scaling, address: str | None) -> None:
-    """Refuse a trial that this machine could never hold, before Ray starts on it.
+def check_trial(experiment: Experiment, address: str | None) -> None:
+    """Refuse trials that this machine could never hold, before Ray starts on it.
 
     Raises:
         RequestError: With what is asked and what is there.
     """
     if address_in_use(address) is None:
-        check_local_resources(scaling)
+        check_local_resources(trial_scaling(experiment), "tune.workers_per_trial")
 
 
 def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:

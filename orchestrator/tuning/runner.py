@@ -16,7 +16,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.preflight import check_resources
 from orchestrator.ray_cluster import cluster
 from orchestrator.trial import Trial
-from orchestrator.tuning.placement import local_resources, most_at_once, trial_scaling
+from orchestrator.tuning.placement import check_trial, most_at_once, trial_scaling
 from trainers.reporter import Event
 
 _ENVIRONMENT = {
@@ -64,7 +64,7 @@ class TrialRunner:
         self._scaling = trial_scaling(experiment)
         self._stack = contextlib.ExitStack()
         self._resources: Mapping[str, float] | None = None
-        local_resources(self._scaling, address)
+        check_trial(experiment, address)
 
     def __enter__(self) -> TrialRunner:
         return self
@@ -148,7 +148,7 @@ class TrialRunner:
             found = self._stack.enter_context(
                 cluster(self._address, self._verbose, with_dashboard=self._scaling.most > 1)
             )
-            check_resources(self._scaling, found, "the Ray cluster")
+            check_resources(self._scaling, found, "the Ray cluster", "tune.workers_per_trial")
             self._resources = found
         return self._resources
 
