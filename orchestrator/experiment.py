@@ -303,11 +303,24 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
     for override in overrides:
         _assign(content, override)
+    return validated(content, path)
+
+
+def validated(content: Mapping[str, Any], name: str) -> Experiment:
+    """An experiment made of what a file says; relative paths are made absolute.
+
+    Args:
+        content: The file's content.
+        name: What the content is called in messages.
+
+    Raises:
+        RequestError: It is not an experiment; the message names every key at fault.
+    """
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
         lines = "\n".join(f"  {line}" for line in _lines(error))
-        raise RequestError(f"{path} is not a valid experiment:\n{lines}") from error
+        raise RequestError(f"{name} is not a valid experiment:\n{lines}") from error
     return experiment.model_copy(
         update={
             "storage": _absolute(experiment.storage),

@@ -46,7 +46,22 @@ def prepare(
     Raises:
         RequestError: Something in the request is wrong.
     """
-    experiment = load(path, overrides)
+    return prepare_experiment(load(path, overrides), say, check)
+
+
+def prepare_experiment(
+    experiment: Experiment, say: Callable[[str], None], check: Callable[[Experiment], None] | None = None
+) -> PreparedExperiment:
+    """Prepare the data of an experiment, check it.
+
+    Args:
+        experiment: The experiment.
+        say: Called with a line for the user before something that may take a while.
+        check: Called with the experiment before its data are prepared, which may take a while.
+
+    Raises:
+        RequestError: Something in the request is wrong.
+    """
     if check is not None:
         check(experiment)
     if experiment.data.source is not None:

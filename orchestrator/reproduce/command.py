@@ -1,0 +1,78 @@
+"""The command ``nmt reproduce``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment import Experiment
+from orchestrator.prepared_experiment import prepare_experiment
+from orchestrator.reproduce.run import Reproduced, run_study, study_trials
+from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study
+from orchestrator.tuning.placement import check_trial
+from orchestrator.tuning.runner import TrialRunner
+
+SMALL = "small"
+"""Preset that is taken where the data only stand in for the paper's."""
+
+
+def reproduce(
+    name: str,
+    source: str | None,
+    place: str | None,
+    seeds: int,
+    preset: str | None,
+    common: dict[str, Any],
+    console: Console,
+    say: Callable[[str], None],
+    address: str | None = None,
+    verbose: bool = False,
+) -> Reproduced:
+    """Run a study of the paper.
+
+    Args:
+        name: ``table1`` …
+        source: Data set; the paper's where a place is given, otherwise the one that needs no file.
+        place: Where the data are.
+        seeds: Seeds.
+        preset: Smaller sizes by name; ``small`` for stand-ins and none for the paper's data when absent.
+        common: Keys of the experiment file for all trials, dotted.
+        console: Where progress is shown.
+        say: Called with lines for the user.
+        address: Ray cluster to join.
+        verbose: Whether Ray's own log is shown.
+
+    Raises:
+        RequestError: Something in the request is wrong.
+        RunError: The run failed; finished stages are kept.
+        KeyboardInterrupt: The user ended it; finished stages are kept.
+    """
+    study = load_study(name)
+    if seeds < 1:
+        raise RequestError(f"--seeds {seeds}: at least 1")
+    chosen = source or (next(iter(study.data_sets)) if place is not None else study.default)
+    if chosen in study.data_sets and preset is None and not study.data_sets[chosen].paper and SMALL in study.presets:
+        preset = SMALL
+    keys = {"storage": "./nmt-runs", "tracking": "sqlite:///mlflow.db", "name": f"reproduce-{name}", **common}
+    content = content_of(study, chosen, preset, place, keys)
+    base = experiment_of(study, content, preset, next(iter(study.rows)), Arm(), 0)
+
+    def fits(experiment: Experiment) -> None:
+        check_trial(experiment, address)
+
+    prepared = prepare_experiment(base, say, fits)
+    title = title_of(study, chosen, preset)
+    say(title)
+    trials = study_trials(study, content, preset, prepared, seeds)
+    with TrialRunner(base, prepared.folder, address, verbose) as runner:
+        return run_study(name, title, study, prepared, trials, runner, console)
+
+
+def title_of(study: Study, data_set: str, preset: str | None) -> str:
+    """What everything that is printed is headed by: the paper's title, the data, and whether they are the paper's."""
+    data = study.data_sets[data_set]
+    on = data.title if data.paper else f"{data.title}, which stands in for the paper's data"
+    return f"{study.title}; on {on}" + (f"; preset {preset}" if preset else "")

@@ -1,0 +1,179 @@
+"""The verb ``reproduce``: a study of the paper, trained, tabled and drawn."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+
+from orchestrator.comparison.files import TABLE, png
+from orchestrator.figures.losses import losses_against_optima
+from orchestrator.figures.multipliers import multiplier_trajectory
+from orchestrator.forecast import forecast
+from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group_ledger import shown_value
+from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.reproduce.front import study_front
+from orchestrator.reproduce.study import Content, Study, experiment_of
+from orchestrator.reproduce.table import AVERAGE, Estimate, Line, StudyTable
+from orchestrator.trial import Trial, TrialResult
+from orchestrator.tuning.runner import TrialRunner
+from trainers.methods.names import is_constrained
+from trainers.stage_store import StageStore
+from trainers.task import Task
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a trial stands in a study's table."""
+
+    row: str
+    arm: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    """A study that ran.
+
+    Attributes:
+        table: Its table.
+        group: Its trials.
+        folder: Where its files are.
+    """
+
+    table: StudyTable
+    group: GroupOutcome
+    folder: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        return {
+            "title": self.table.title,
+            "columns": self.table.columns(),
+            "folder": self.folder,
+            "group": self.group.to_dict(),
+        }
+
+
+def study_trials(
+    study: Study, content: Content, preset: str | None, prepared: PreparedExperiment, seeds: int
+) -> dict[Place, Trial]:
+    """Every trial of a study.
+
+    Raises:
+        RequestError: A trial's experiment is not valid.
+    """
+    trials = {}
+    for row in study.rows:
+        for name, arm in study.arms.items():
+            for seed in range(seeds):
+                experiment = experiment_of(study, content, preset, row, arm, seed)
+                spec = experiment.chain(prepared.spec.data_fingerprint, prepared.spec.ingest)
+                spec.check()
+                label = f"{row + ', ' if row else ''}{name}, seed {seed}"
+                method = experiment.training.method
+                trials[Place(row, name, seed)] = Trial(label, "method", spec, method, arm.weights, arm.stages)
+    return trials
+
+
+def run_study(
+    name: str,
+    title: str,
+    study: Study,
+    prepared: PreparedExperiment,
+    trials: Mapping[Place, Trial],
+    runner: TrialRunner,
+    console: Console,
+) -> Reproduced:
+    """Train a study, and make its table and picture.
+
+    Args:
+        name: Name of the study.
+        title: What it is called, data and preset included.
+        study: The study.
+        prepared: The experiment that its trials start from.
+        trials: Its trials.
+        runner: Where they run.
+        console: Where progress is shown.
+
+    Raises:
+        RequestError: The cluster cannot hold one trial.
+        RunError: Ray cannot be started.
+        KeyboardInterrupt: The user ended it; finished stages are kept.
+    """
+    planned = forecast(list(trials.values()), prepared.schema, StageStore(prepared.experiment.storage))
+    params = {"method": "several", "eta_theta": "several", "eta_lambda": "several", "weights": "several"}
+    tags = {"nmt.study": name, "nmt.title": title}
+    with GroupSession("comparison", name, prepared, params, planned, runner, console, tags) as session:
+        found = dict(zip(trials, session.run(list(trials.values())), strict=True))
+        table = study_table(title, study, prepared.spec.tasks, found)
+        folder = session.attach(_files(study, table, prepared.spec.tasks, found))
+        return Reproduced(table, session.close(), folder)
+
+
+def study_table(title: str, study: Study, tasks: Sequence[Task], found: Mapping[Place, TrialResult]) -> StudyTable:
+    """Means over seeds, and differences paired by seed."""
+    names = [task.name for task in tasks]
+    columns = (*names, AVERAGE) if study.average else tuple(names)
+    values = {place: _values(tasks, result, study.average) for place, result in found.items() if result.finished}
+    lines = []
+    for row in study.rows:
+        for arm in study.arms:
+            mine = {place.seed: value for place, value in values.items() if (place.row, place.arm) == (row, arm)}
+            others = {
+                place.seed: value
+                for place, value in values.items()
+                if (place.row, place.arm) == (row, study.reference) and arm != study.reference
+            }
+            both = [seed for seed in mine if seed in others]
+            differences = {
+                task: Estimate.of([mine[seed][task] - others[seed][task] for seed in both]) for task in columns if both
+            }
+            results = [found[Place(row, arm, seed)] for seed in mine]
+            lines.append(
+                Line(
+                    row=row,
+                    arm=arm,
+                    values={task: Estimate.of([value[task] for value in mine.values()]) for task in columns},
+                    differences=differences,
+                    printed=study.printed.get(row, {}).get(arm, {}),
+                    held=_held(results),
+                    seeds=len(mine),
+                )
+            )
+    metrics = {task.metric.rpartition(":")[2] or "loss" for task in tasks}
+    metric = metrics.pop() if len(metrics) == 1 else "metric"
+    return StudyTable(title, columns, metric, study.reference, tuple(lines), study.agreement)
+
+
+def _values(tasks: Sequence[Task], result: TrialResult, average: bool) -> dict[str, float]:
+    shown = {task.name: shown_value(task, result, "test") for task in tasks}
+    values = {name: float("nan") if value is None else value for name, value in shown.items()}
+    return {**values, AVERAGE: sum(values.values()) / len(values)} if average else values
+
+
+def _held(results: Sequence[TrialResult]) -> int | None:
+    if not any(is_constrained(result.trial.spec.training.method) and len(result.records) > 1 for result in results):
+        return None
+    return sum(result.records[-1].held for result in results)
+
+
+def _files(
+    study: Study, table: StudyTable, tasks: Sequence[Task], found: Mapping[Place, TrialResult]
+) -> Mapping[str, bytes]:
+    files = {
+        "table.md": table.markdown().encode(),
+        "table.json": json.dumps([asdict(line) for line in table.lines], indent=1).encode(),
+        TABLE: json.dumps(table.columns()).encode(),
+    }
+    chain = next((r.records for p, r in found.items() if p.seed == 0 and r.finished and len(r.records) > 1), None)
+    if study.figure == "front":
+        files["figures/front.png"] = png(study_front(table, tasks))
+    if study.figure == "trajectories" and chain is not None:
+        files["figures/multipliers.png"] = png(multiplier_trajectory(chain))
+        files["figures/losses_against_optima.png"] = png(losses_against_optima(chain))
+    return files

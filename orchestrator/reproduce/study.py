@@ -1,0 +1,171 @@
+"""A study: an experiment of the paper, declared in ``experiments/paper``."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+import experiments
+from orchestrator.errors import RequestError
+from orchestrator.experiment import Experiment, validated
+
+FOLDER = Path(experiments.__path__[0]) / "paper"
+
+Content = dict[str, Any]
+
+ALL = "all"
+"""Stands for every line in a preset."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSet(_Part):
+    """Data that a study can run on.
+
+    Attributes:
+        title: What it is called in everything that is printed.
+        paper: Whether it is the paper's own; otherwise it stands in for it.
+        needs: Where the data come from, where they have to be given.
+        experiment: ``data``, ``tasks``, ``model`` and ``training`` of the experiment file.
+    """
+
+    title: str
+    paper: bool = False
+    needs: str | None = None
+    experiment: Content
+
+
+class Arm(_Part):
+    """One way to train.
+
+    Attributes:
+        set: Keys of the experiment file, dotted, and their values.
+        tasks: Order of the tasks, by place in the data set's list; all in its order when absent.
+        stages: Stages to run; the tasks of the others are evaluated all the same. All when absent.
+        weights: Loss weights in the arm's order of the tasks.
+    """
+
+    set: Content = Field(default_factory=dict)
+    tasks: tuple[int, ...] | None = None
+    stages: int | None = None
+    weights: tuple[float, ...] | None = None
+
+
+class Study(_Part):
+    """What is trained for a table or figure.
+
+    Attributes:
+        title: The paper's own title.
+        figure: ``front``, ``trajectories`` or nothing: the picture that goes with the table.
+        data_sets: Data by name; the first one is the paper's.
+        default: Name of the data set that needs no file.
+        rows: Name of a line → keys that differ.
+        arms: Name of an arm → how it trains.
+        reference: Arm that the others are compared with, seed by seed.
+        average: Whether the mean over tasks is shown too.
+        presets: Name → line, or ``all`` → keys that make a study smaller.
+        printed: The paper's own figures: line → arm → task → text.
+        agreement: What the paper's figures say, in a sentence.
+    """
+
+    title: str
+    figure: str | None = None
+    data_sets: dict[str, DataSet]
+    default: str
+    rows: dict[str, Content] = Field(default_factory=lambda: {"": {}})
+    arms: dict[str, Arm]
+    reference: str
+    average: bool = False
+    presets: dict[str, dict[str, Content]] = Field(default_factory=dict)
+    printed: dict[str, dict[str, dict[str, str]]] = Field(default_factory=dict)
+    agreement: Annotated[str, Field(min_length=1)]
+
+
+def names() -> list[str]:
+    """Studies that there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_study(name: str) -> Study:
+    """Read a study.
+
+    Raises:
+        RequestError: There is none of this name.
+        ValueError: The file is not a study.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise RequestError(f"there is nothing called {name!r} to reproduce; there are {', '.join(names())}")
+    try:
+        return Study.model_validate(yaml.safe_load(path.read_text()))
+    except ValidationError as error:
+        raise ValueError(f"{path} is not a study: {error}") from error
+
+
+def content_of(study: Study, data_set: str, preset: str | None, place: str | None, common: Content) -> Content:
+    """The experiment file that all trials of a study start from.
+
+    Args:
+        study: The study.
+        data_set: Name of the data.
+        preset: Name of the preset, if any.
+        place: Where the data are.
+        common: Further keys, such as storage and tracking.
+
+    Raises:
+        RequestError: Unknown data or preset, or data that have to be given and are not.
+    """
+    if data_set not in study.data_sets:
+        raise RequestError(f"--source {data_set!r}: this runs on {', '.join(study.data_sets)}")
+    if preset is not None and preset not in study.presets:
+        raise RequestError(f"--preset {preset!r}: there are {', '.join(study.presets) or 'none'}")
+    data = study.data_sets[data_set]
+    if data.needs is not None and place is None:
+        raise RequestError(f"{data.title} comes with no package: {data.needs}; give it with --data PATH")
+    content = copy.deepcopy(data.experiment)
+    if place is not None:
+        content.setdefault("data", {})["path"] = place
+    return with_keys(with_keys(content, study.presets.get(preset or "", {}).get(ALL, {})), common)
+
+
+def with_keys(content: Content, keys: Mapping[str, Any]) -> Content:
+    """A copy with dotted keys set."""
+    content = copy.deepcopy(content)
+    for key, value in keys.items():
+        *path, last = key.split(".")
+        place = content
+        for part in path:
+            place = place.setdefault(part, {})
+        place[last] = value
+    return content
+
+
+def experiment_of(study: Study, content: Content, preset: str | None, row: str, arm: Arm, seed: int) -> Experiment:
+    """The experiment of one trial.
+
+    Args:
+        study: The study.
+        content: What all trials start from.
+        preset: Name of the preset, if any.
+        row: Name of the line.
+        arm: How it is trained.
+        seed: Its seed.
+
+    Raises:
+        RequestError: It is not valid.
+    """
+    keys = {**study.rows[row], **study.presets.get(preset or "", {}).get(row, {}), **arm.set, "training.seed": seed}
+    content = with_keys(content, keys)
+    tasks: Sequence[Any] = content["tasks"]
+    if arm.tasks is not None:
+        content["tasks"] = [tasks[place] for place in arm.tasks]
+    if arm.weights is not None:
+        content["training"] |= {"method": "weighted_sum", "weights": list(arm.weights)}
+    return validated(content, "the study")

@@ -1,0 +1,136 @@
+"""A study's table: means and standard errors over seeds, paired differences, and the paper's figures beside them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.summary import NOTHING
+
+AVERAGE = "average"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds.
+
+    Attributes:
+        mean: The mean.
+        error: Its standard error; NaN with one seed.
+    """
+
+    mean: float
+    error: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """From one value a seed."""
+        if not values:
+            return cls(math.nan, math.nan)
+        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(statistics.mean(values), error)
+
+    def text(self, signed: bool = False) -> str:
+        """``0.8165 ± 0.0021``."""
+        if not math.isfinite(self.mean):
+            return NOTHING
+        mean = f"{self.mean:+.4f}" if signed else f"{self.mean:.4f}"
+        return f"{mean} ± {self.error:.4f}" if math.isfinite(self.error) else mean
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a row of the study in one of its arms.
+
+    Attributes:
+        row: Name of the row.
+        arm: Name of the arm.
+        values: Task → test metric over seeds.
+        differences: Task → difference to the reference arm, paired by seed; empty for the reference itself.
+        printed: Task → the paper's own figure.
+        held: Seeds in which every protected task kept its limit, of those that have any; ``None`` without priorities.
+        seeds: Seeds that were trained.
+    """
+
+    row: str
+    arm: str
+    values: Mapping[str, Estimate]
+    differences: Mapping[str, Estimate]
+    printed: Mapping[str, str]
+    held: int | None
+    seeds: int
+
+
+@dataclass(frozen=True)
+class StudyTable:
+    """The table of a study.
+
+    Attributes:
+        title: What it is, on which data, with which preset.
+        tasks: Columns.
+        metric: What is shown.
+        reference: The arm that others are compared with.
+        lines: Its lines.
+        agreement: What the paper found.
+    """
+
+    title: str
+    tasks: tuple[str, ...]
+    metric: str
+    reference: str
+    lines: tuple[Line, ...]
+    agreement: str
+
+    def columns(self) -> dict[str, list[str]]:
+        """Heads and cells, as text."""
+        found: dict[str, list[str]] = {"": [_name(line) for line in self.lines]}
+        for task in self.tasks:
+            found[task] = [line.values[task].text() for line in self.lines]
+        for task in self.tasks:
+            head = f"{task} against {self.reference}"
+            found[head] = [
+                line.differences[task].text(signed=True) if task in line.differences else NOTHING for line in self.lines
+            ]
+        if any(line.printed for line in self.lines):
+            for task in self.tasks:
+                found[f"paper: {task}"] = [line.printed.get(task, NOTHING) for line in self.lines]
+        found["guarantee held"] = [
+            NOTHING if line.held is None else f"{line.held} of {line.seeds}" for line in self.lines
+        ]
+        return found
+
+    def markdown(self) -> str:
+        """The table as Markdown."""
+        columns = self.columns()
+        lines = [f"## {self.title}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+        lines += [f"| {' | '.join(row)} |" for row in zip(*columns.values(), strict=True)]
+        return "\n".join([*lines, "", self._note(), ""])
+
+    def terminal(self) -> Table:
+        """The table for a terminal."""
+        table = Table(title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+        table.caption, table.caption_justify, table.caption_style = Text(self._note()), "left", ""
+        columns = self.columns()
+        for place, head in enumerate(columns):
+            table.add_column(head, justify="left" if not place else "right")
+        for row in zip(*columns.values(), strict=True):
+            table.add_row(*row)
+        return table
+
+    def _note(self) -> str:
+        seeds = max((line.seeds for line in self.lines), default=0)
+        spread = "mean ± standard error" if seeds > 1 else "one seed, so no standard error"
+        return (
+            f"Test {self.metric} over {seeds} seed{'s' * (seeds != 1)}, {spread}; differences are paired by seed. "
+            f"The paper: {self.agreement}"
+        )
+
+
+def _name(line: Line) -> str:
+    return f"{line.row}, {line.arm}" if line.row else line.arm
