@@ -2,8 +2,8 @@ r"""The paper's figure 1: a weighted sum and NMT on a landscape of two dimension
 
 .. math:: L_1 = x^2, \qquad L_2 = (x - 1)^2 + (y - 2)^2
 
-The first task is at its optimum, 0, on the whole line x = 0; with tolerance ε the second may go to :math:`x = \sqrt\varepsilon`,
-:math:`y = 2`, where :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w ends at
+The first task is at its optimum, 0, on the whole line x = 0; with tolerance ε the second may go to
+:math:`x = \sqrt\varepsilon`, :math:`y = 2`, where :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w ends at
 :math:`x = w_2 / (w_1 + w_2)`, whatever that costs the first task.
 """
 
@@ -81,7 +81,7 @@ def landscape_figure(found: Landscape, title: str) -> Figure:
         axes.plot(*zip(*path, strict=True), color=colour, linewidth=1.8, label=literal(label))
         axes.plot(*path[-1], marker="*" if colour == PALETTE[1] else "o", color=colour, markersize=10)
     axes.plot(*START, marker="o", color=INK, markersize=5)
-    axes.annotate("start", START, xytext=(6, -3), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY)
+    axes.annotate("start", START, xytext=(-4, -12), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY)
     axes.set_xlabel("x", fontsize=TEXT_SIZE, color=GREY)
     axes.set_ylabel("y", fontsize=TEXT_SIZE, color=GREY)
     axes.set_title(literal(title), loc="left", fontsize=9.5, fontweight="bold")
@@ -98,5 +98,6 @@ def _path(start: tuple[float, float], objective: Callable[[Tensor], Tensor], aft
         with torch.no_grad():
             point -= ETA_THETA * gradient
         after(values.detach())
-        path.append((float(point[0]), float(point[1])))
+        x, y = point.tolist()
+        path.append((x, y))
     return path
