@@ -181,6 +181,42 @@ def compare(
 
 
 @app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="table1 … table4, figure1 … figure3.")],
+    source: Annotated[
+        str | None, typer.Option(help="Data set; by default the paper's, or one that needs no file.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the data are: a prepared folder, or the source's file.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds.")] = 3,
+    preset: Annotated[str | None, typer.Option(help="Sizes by name; 'small' by default where data stand in.")] = None,
+    set: Set = [],  # noqa: B006
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+) -> None:
+    """Train an experiment of the paper, and print its figures beside ours."""
+    from orchestrator.reproduce.command import draw_landscape
+    from orchestrator.reproduce.command import reproduce as run_one
+
+    if what == "figure1":
+        path = draw_landscape("nmt-runs/figure1")
+        _print({"figure": str(path)}, json, lambda out: out.print(f"figure: {path}", soft_wrap=True))
+        return
+    with _interruptible():
+        outcome = run_one(what, source, data, seeds, preset, set, console, _say, address, verbose)
+
+    def show(out: Console) -> None:
+        out.print(outcome.table.terminal())
+        out.print(f"files: {outcome.folder}", soft_wrap=True)
+        _show_links(out, outcome.group, "")
+
+    _print(outcome.to_dict(), json, show)
+    _fail_on(outcome.group)
+
+
+@app.command()
 def sync(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
     set: Set = [],  # noqa: B006
@@ -315,7 +351,7 @@ def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
         out.print(f"MLflow run: {outcome.link}", soft_wrap=True)
         out.print(f"NMT against grid: {outcome.view}", soft_wrap=True)
     else:
-        out.print(f"MLflow run {outcome.run_id}; in the browser: nmt ui {file}", soft_wrap=True)
+        out.print(f"MLflow run {outcome.run_id}; in the browser: {f'nmt ui {file}'.strip()}", soft_wrap=True)
         out.print(f"NMT against grid: http://127.0.0.1:5000/{outcome.view}", soft_wrap=True)
 
 

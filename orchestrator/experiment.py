@@ -302,7 +302,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     if not isinstance(content, dict):
         raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
     for override in overrides:
-        _assign(content, override)
+        assign(content, override)
     return validated(content, path)
 
 
@@ -353,7 +353,12 @@ def flattened(experiment: Experiment) -> dict[str, str]:
     return flat
 
 
-def _assign(content: dict[str, Any], override: str) -> None:
+def assign(content: dict[str, Any], override: str) -> None:
+    """Set a key of a file's content by ``key.key=value``; the value is YAML.
+
+    Raises:
+        RequestError: It is no such assignment, or there is no place for it.
+    """
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
         raise RequestError(f"--set takes key=value, such as training.eta_lambda=0.1; found {override!r}")

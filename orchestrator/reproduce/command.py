@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from rich.console import Console
 
@@ -25,7 +25,7 @@ def reproduce(
     place: str | None,
     seeds: int,
     preset: str | None,
-    common: dict[str, Any],
+    overrides: Sequence[str],
     console: Console,
     say: Callable[[str], None],
     address: str | None = None,
@@ -39,7 +39,7 @@ def reproduce(
         place: Where the data are.
         seeds: Seeds.
         preset: Smaller sizes by name; ``small`` for stand-ins and none for the paper's data when absent.
-        common: Keys of the experiment file for all trials, dotted.
+        overrides: ``key=value`` assignments to the experiment file of all trials.
         console: Where progress is shown.
         say: Called with lines for the user.
         address: Ray cluster to join.
@@ -56,8 +56,8 @@ def reproduce(
     chosen = source or (next(iter(study.data_sets)) if place is not None else study.default)
     if chosen in study.data_sets and preset is None and not study.data_sets[chosen].paper and SMALL in study.presets:
         preset = SMALL
-    keys = {"storage": "./nmt-runs", "tracking": "sqlite:///mlflow.db", "name": f"reproduce-{name}", **common}
-    content = content_of(study, chosen, preset, place, keys)
+    keys = {"storage": "./nmt-runs", "tracking": "sqlite:///mlflow.db", "name": f"reproduce-{name}"}
+    content = content_of(study, chosen, preset, place, keys, overrides)
     base = experiment_of(study, content, preset, next(iter(study.rows)), Arm(), 0)
 
     def fits(experiment: Experiment) -> None:
@@ -69,6 +69,25 @@ def reproduce(
     trials = study_trials(study, content, preset, prepared, seeds)
     with TrialRunner(base, prepared.folder, address, verbose) as runner:
         return run_study(name, title, study, prepared, trials, runner, console)
+
+
+def draw_landscape(folder: str) -> Path:
+    """The paper's figure 1, which trains nothing but two numbers; returns the picture's path.
+
+    Raises:
+        RequestError: The folder cannot be written to.
+    """
+    from orchestrator.reproduce.landscape import TITLE, descend, landscape_figure
+
+    path = Path(folder).absolute() / "figure1.png"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        landscape_figure(descend(), TITLE).savefig(path)
+    except OSError as error:
+        raise RequestError(
+            f"{path} cannot be written ({error}); give another folder with --set storage=FOLDER"
+        ) from error
+    return path
 
 
 def title_of(study: Study, data_set: str, preset: str | None) -> str:

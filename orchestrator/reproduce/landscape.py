@@ -21,6 +21,7 @@ from torch import Tensor
 from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE, blank_figure, dress, literal
 from trainers.multipliers import Multipliers
 
+TITLE = "Figure 1: a weighted sum and NMT on two losses"
 START = (-0.9, -0.6)
 TOLERANCE = 0.04
 WEIGHTS = (0.5, 0.5)

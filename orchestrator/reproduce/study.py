@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import experiments
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment, validated
+from orchestrator.experiment import Experiment, assign, validated
 
 FOLDER = Path(experiments.__path__[0]) / "paper"
 
@@ -109,7 +109,9 @@ def load_study(name: str) -> Study:
         raise ValueError(f"{path} is not a study: {error}") from error
 
 
-def content_of(study: Study, data_set: str, preset: str | None, place: str | None, common: Content) -> Content:
+def content_of(
+    study: Study, data_set: str, preset: str | None, place: str | None, common: Content, overrides: Sequence[str] = ()
+) -> Content:
     """The experiment file that all trials of a study start from.
 
     Args:
@@ -118,6 +120,7 @@ def content_of(study: Study, data_set: str, preset: str | None, place: str | Non
         preset: Name of the preset, if any.
         place: Where the data are.
         common: Further keys, such as storage and tracking.
+        overrides: ``key=value`` assignments.
 
     Raises:
         RequestError: Unknown data or preset, or data that have to be given and are not.
@@ -132,7 +135,10 @@ def content_of(study: Study, data_set: str, preset: str | None, place: str | Non
     content = copy.deepcopy(data.experiment)
     if place is not None:
         content.setdefault("data", {})["path"] = place
-    return with_keys(with_keys(content, study.presets.get(preset or "", {}).get(ALL, {})), common)
+    content = with_keys(with_keys(content, study.presets.get(preset or "", {}).get(ALL, {})), common)
+    for override in overrides:
+        assign(content, override)
+    return content
 
 
 def with_keys(content: Content, keys: Mapping[str, Any]) -> Content:
