@@ -3,8 +3,8 @@ r"""The paper's figure 1: a weighted sum and NMT on a landscape of two dimension
 .. math:: L_1 = x^2, \qquad L_2 = (x - 1)^2 + (y - 2)^2
 
 The first task is at its optimum, 0, on the whole line x = 0; with tolerance ε the second may go to
-:math:`x = \sqrt\varepsilon`, :math:`y = 2`, where :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w ends at
-:math:`x = w_2 / (w_1 + w_2)`, whatever that costs the first task.
+:math:`x = \sqrt\varepsilon`, :math:`y = 2`, where :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w
+ends at :math:`x = w_2 / (w_1 + w_2)`, whatever that costs the first task.
 """
 
 from __future__ import annotations
