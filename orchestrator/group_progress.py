@@ -100,6 +100,9 @@ class GroupDisplay:
                 case StageStarted():
                     running.stage, running.level, running.awaits = event.stage, event.level, False
                     running.step, running.max_steps = event.resumed_step, event.max_steps
+                    if event.resumed_step:
+                        where = f"stage {event.stage + 1} {level_name(event.level)}"
+                        self._line(trial, f"{where} goes on from step {event.resumed_step}")
                 case Progress():
                     running.step = event.step
                     if event.rows:
