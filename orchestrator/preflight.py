@@ -36,18 +36,28 @@ def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) 
         raise RequestError("\n".join(problems))
 
 
-def check_local_resources(scaling: Scaling) -> None:
+def check_local_resources(scaling: Scaling, setting: str = "scaling.workers") -> None:
     """Refuse more workers than this machine can hold at once.
+
+    Args:
+        scaling: What is asked for.
+        setting: Where the number of workers was set.
 
     Raises:
         RequestError: With what is asked and what is there.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine")
+    check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine", setting)
 
 
-def check_resources(scaling: Scaling, free: dict[str, float], where: str) -> None:
+def check_resources(scaling: Scaling, free: dict[str, float], where: str, setting: str = "scaling.workers") -> None:
     """Refuse a worker group that could never be placed.
+
+    Args:
+        scaling: What is asked for.
+        free: What is there.
+        where: Whose resources these are.
+        setting: Where the number of workers was set.
 
     Raises:
         RequestError: With what is asked and what is there.
@@ -56,7 +66,7 @@ def check_resources(scaling: Scaling, free: dict[str, float], where: str) -> Non
     cpus = workers * scaling.cpus_per_worker
     if cpus > free.get("CPU", 0.0):
         raise RequestError(
-            f"scaling.workers: {workers} workers of {scaling.cpus_per_worker:g} CPU need {cpus:g} CPUs, "
+            f"{setting}: {workers} workers of {scaling.cpus_per_worker:g} CPU need {cpus:g} CPUs, "
             f"and {where} has {free.get('CPU', 0.0):g}; use at most "
             f"{int(free.get('CPU', 0.0) // scaling.cpus_per_worker)} workers, or lower scaling.cpus_per_worker"
         )

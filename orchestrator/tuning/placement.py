@@ -9,6 +9,9 @@ from orchestrator.experiment import Experiment, Scaling
 from orchestrator.preflight import check_local_resources
 from orchestrator.ray_cluster import address_in_use
 
+SETTING = "tune.workers_per_trial"
+"""Where the workers of a trial are set."""
+
 
 def trial_scaling(experiment: Experiment) -> Scaling:
     """Workers of one trial: many trials side by side use a cluster better than many workers of one."""
@@ -23,7 +26,7 @@ def local_resources(scaling: Scaling, address: str | None) -> None:
         RequestError: With what is asked and what is there.
     """
     if address_in_use(address) is None:
-        check_local_resources(scaling)
+        check_local_resources(scaling, SETTING)
 
 
 def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.preflight import check_resources
 from orchestrator.ray_cluster import cluster
 from orchestrator.trial import Trial
-from orchestrator.tuning.placement import local_resources, most_at_once, trial_scaling
+from orchestrator.tuning.placement import SETTING, local_resources, most_at_once, trial_scaling
 from trainers.reporter import Event
 
 _ENVIRONMENT = {
@@ -148,7 +149,9 @@ class TrialRunner:
             found = self._stack.enter_context(
                 cluster(self._address, self._verbose, with_dashboard=self._scaling.most > 1)
             )
-            check_resources(self._scaling, found, "the Ray cluster")
+            check_resources(self._scaling, found, "the Ray cluster", SETTING)
+            if not self._verbose:  # Tune shows the traceback of a trial that it tries again; the last one is told
+                logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
             self._resources = found
         return self._resources
 
