@@ -220,7 +220,8 @@ class TestTwoCommands:
         assert sum(document["cost"]["stages"] for document in documents) == 5
         assert sum(document["cost"]["stages_reused"] for document in documents) == 7
         assert one.trained == dict.fromkeys(one.stages, 1)
-        assert len(one.runs("sweep")) == 2
+        first, second = one.runs("sweep")
+        assert second.info.start_time < first.info.end_time  # they did run side by side
         assert documents[0]["winner"] == documents[1]["winner"]
 
     def test_trials_side_by_side_share_the_first_stage(self, start: Start, address: str) -> None:
@@ -251,6 +252,20 @@ class TestDivergence:
         assert done.returncode == 1
         assert "diverged" in done.stdout
         assert "1 of the 1 trials" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestBrokenTrials:
+    def test_a_trial_that_never_reported_tells_why(self, start: Start, address: str) -> None:
+        one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
+        source = (
+            'def build(schema, tasks, **options):\n    raise RuntimeError("the dictionary is not on this machine")\n'
+        )
+        (one.folder / "broken.py").write_text(source)
+        done = one.nmt("sweep", address=address)
+        assert done.returncode == 1
+        assert "2 of the 2 trials of the sweep failed" in done.stderr
+        assert "the dictionary is not on this machine" in done.stderr
         assert "Traceback" not in done.stderr
 
 
