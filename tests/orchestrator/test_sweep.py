@@ -258,14 +258,12 @@ class TestDivergence:
 class TestBrokenTrials:
     def test_a_trial_that_never_reported_tells_why(self, start: Start, address: str) -> None:
         one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
-        source = (
-            'def build(schema, tasks, **options):\n    raise RuntimeError("the dictionary is not on this machine")\n'
-        )
+        source = 'def build(schema, tasks, **options):\n    raise RuntimeError("no dictionary here")\n'
         (one.folder / "broken.py").write_text(source)
         done = one.nmt("sweep", address=address)
         assert done.returncode == 1
         assert "2 of the 2 trials of the sweep failed" in done.stderr
-        assert "the dictionary is not on this machine" in done.stderr
+        assert "no dictionary here" in done.stderr
         assert "Traceback" not in done.stderr
 
 
