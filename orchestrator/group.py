@@ -15,6 +15,7 @@ from rich.console import Console
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
+from orchestrator.extrapolation import GRID_TRIALS, Extrapolation, extrapolate
 from orchestrator.forecast import Forecast
 from orchestrator.group_ledger import GroupLedger, Snapshot
 from orchestrator.group_progress import GroupDisplay
@@ -43,6 +44,7 @@ class GroupOutcome:
         winner: The lexicographic winner; ``None`` when no trial is finished.
         cost: What was spent.
         planned: What was predicted.
+        whole: What the whole of a grid would cost of which only some was trained.
         run_id: Its run in MLflow, or ``None`` when it could not be opened.
         link: Address of its page, when the tracking store is a server.
         view: Address of the saved view in MLflow, or the part of it behind that of ``nmt ui``.
@@ -54,6 +56,7 @@ class GroupOutcome:
     winner: TrialResult | None
     cost: Cost
     planned: Forecast
+    whole: Extrapolation | None
     run_id: str | None
     link: str | None
     view: str | None
@@ -80,6 +83,7 @@ class GroupOutcome:
             "winner": self.winner.trial.label if self.winner is not None else None,
             "cost": self.cost.__dict__,
             "planned": self.planned.__dict__,
+            "extrapolated": self.whole.__dict__ if self.whole is not None else None,
             "trials": [trial_summary(result) for result in self.results],
             "mlflow_run_id": self.run_id,
             "mlflow_link": self.link,
@@ -211,6 +215,7 @@ class GroupSession:
             winner,
             replace(self._ledger.cost, wall_seconds=manifest.wall_seconds),
             self._planned,
+            extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results),
             tracking.run_id,
             tracking.link,
             tracking.view,

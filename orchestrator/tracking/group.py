@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.comparison.files import TABLE
 from orchestrator.cost import Cost
+from orchestrator.extrapolation import GRID_TRIALS, extrapolate
 from orchestrator.figures.style import PALETTE
 from orchestrator.group_ledger import GroupLedger, Snapshot
 from orchestrator.guarantee import guarantee
@@ -75,7 +76,8 @@ class GroupRun:
         at = milliseconds(manifest.seen)
         # As tags: a metric without a card in the saved view would get one of its own.
         tags = {f"nmt.planned_{name}": str(value) for name, value in manifest.planned.items()}
-        tags |= {f"nmt.extrapolated_{name}": str(value) for name, value in _extrapolated(manifest, results)}
+        if (whole := extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results)) is not None:
+            tags |= {"nmt.extrapolated_trials": str(whole.trials), "nmt.extrapolated_samples": str(whole.samples)}
         tags["nmt.trials_failed"] = str(sum(result.status in ("diverged", "failed") for result in results))
         if winner is not None:
             tags["nmt.winner"] = winner.trial.label
@@ -150,13 +152,3 @@ def replay_group(
         run.write(snapshot, milliseconds(trial.seen))
     run.finish(group, ledger.results, ledger.winner, ledger.held_out, attachments)
     return run, status, runs
-
-
-def _extrapolated(manifest: GroupManifest, results: Sequence[TrialResult]) -> Iterator[tuple[str, int]]:
-    """What the whole grid would cost, of which only some is trained: as many samples a training as those took."""
-    trained = [result.cost for result in results if result.trial.source == "grid" and result.finished]
-    whole = manifest.planned.get("whole_trials", 0)
-    if len(trained) < whole and trained:
-        each = sum(cost.samples + cost.samples_reused for cost in trained) / len(trained)
-        yield "trials", whole
-        yield "samples", round(each * whole)
