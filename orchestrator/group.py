@@ -140,7 +140,7 @@ class GroupSession:
                 levels=prepared.spec.levels,
                 standard_errors=experiment.training.accept_standard_errors,
                 tags=dict(tags or {}),
-                planned={"trials": planned.trials, "stages": planned.stages, "samples": planned.samples},
+                planned=_planned(planned),
                 chains=(),
                 started=now,
                 seen=now,
@@ -150,6 +150,9 @@ class GroupSession:
         )
         self._keeper = ManifestKeeper(groups, manifest)
         self._group = manifest
+        if dict(manifest.planned) != _planned(planned):  # it goes on, and some of that is in the storage by now
+            exact = experiment.training.patience is None
+            self._planned = planned = replace(planned, **manifest.planned, exact=exact)
         self._opened = time.monotonic()
         self._tracking = GroupTracking(experiment.tracking, manifest, experiment.storage)
         self._display = GroupDisplay(name, console, planned)
@@ -213,7 +216,7 @@ class GroupSession:
             self._kind,
             results,
             winner,
-            replace(self._ledger.cost, wall_seconds=manifest.wall_seconds),
+            replace(sum((result.cost for result in results), Cost()), wall_seconds=manifest.wall_seconds),
             self._planned,
             extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results),
             tracking.run_id,
@@ -256,7 +259,7 @@ class GroupSession:
             host=self._group.host,
             pid=self._group.pid,
             kind="weights" if trial.weights is not None else "chain",
-            label=trial.short,
+            label=trial.label,
             shown=trial.params,
             parent=self._group.run_uuid,
             stages=trial.stages,
@@ -323,14 +326,21 @@ class GroupSession:
             attempt.manifest.run_uuid,
         )
         attempt.result = result
-        snapshot: Snapshot = self._ledger.add(result, time.time() - self._group.started)
+        if status == "stopped" and not attempt.begun:
+            attempt.result = replace(result, cost=Cost())  # it never was a trial
+            self._display.end(attempt.number, attempt.result)
+            return
+        # What may go on has no point in the curves: there it would stand for ever, beside what it comes to.
+        snapshot: Snapshot | None = None
+        if result.settled:
+            snapshot = self._ledger.add(result, time.time() - self._group.started)
         was = attempt.manifest.status
+        attempt.manifest = replace(attempt.manifest, outcome=status, reason=reason)
         ended = FINISHED if status == "finished" else KILLED if status == "stopped" else FAILED
         if was != FINISHED:
             self._keep(attempt, ended)
         self._display.end(attempt.number, result)
-        if attempt.begun:
-            self._tracking.end_trial(attempt.manifest, snapshot)
+        self._tracking.end_trial(attempt.manifest, snapshot)
 
     def _keep(self, attempt: _Attempt, status: str) -> None:
         """Write a trial's manifest; one that cannot be written only costs what ``nmt sync`` could do with it."""
@@ -369,6 +379,10 @@ def _when_finished(attempt: _Attempt) -> tuple[bool, float, int]:
     """Those that were finished by the run before come first, in their order: the curves go on where they ended."""
     finished = attempt.manifest.status == FINISHED
     return (not finished, attempt.manifest.seen if finished else 0.0, attempt.number)
+
+
+def _planned(planned: Forecast) -> dict[str, int]:
+    return {"trials": planned.trials, "stages": planned.stages, "samples": planned.samples}
 
 
 def _public(params: Mapping[str, str]) -> dict[str, str]:
