@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from orchestrator.errors import RequestError
+from orchestrator.extrapolation import GRID_TRIALS
 from orchestrator.forecast import Forecast, forecast, stage_samples
 from orchestrator.group import GroupOutcome, GroupSession
 from orchestrator.loss_weights import WeightGrid, baseline_trials, weights_trial
@@ -94,7 +95,7 @@ def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, 
         "eta_lambda": "none",
         "weights": f"{plan.grid.points} a task",
     }
-    tags = {"nmt.grid_trials": str(plan.grid.trials), "nmt.extrapolated": str(plan.limited).lower()}
+    tags = {GRID_TRIALS: str(plan.grid.trials), "nmt.extrapolated": str(plan.limited).lower()}
     with GroupSession("grid", plan.name, prepared, params, plan.expected, runner, console, tags) as session:
         session.run((*plan.trials, *plan.baselines))
         return session.close()

@@ -15,6 +15,7 @@ from rich.console import Console
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
+from orchestrator.extrapolation import GRID_TRIALS, Extrapolation, extrapolate
 from orchestrator.forecast import Forecast
 from orchestrator.group_ledger import GroupLedger, Snapshot
 from orchestrator.group_progress import GroupDisplay
@@ -43,6 +44,7 @@ class GroupOutcome:
         winner: The lexicographic winner; ``None`` when no trial is finished.
         cost: What was spent.
         planned: What was predicted.
+        whole: What the whole of a grid would cost of which only some was trained.
         run_id: Its run in MLflow, or ``None`` when it could not be opened.
         link: Address of its page, when the tracking store is a server.
         view: Address of the saved view in MLflow, or the part of it behind that of ``nmt ui``.
@@ -54,6 +56,7 @@ class GroupOutcome:
     winner: TrialResult | None
     cost: Cost
     planned: Forecast
+    whole: Extrapolation | None
     run_id: str | None
     link: str | None
     view: str | None
@@ -80,6 +83,7 @@ class GroupOutcome:
             "winner": self.winner.trial.label if self.winner is not None else None,
             "cost": self.cost.__dict__,
             "planned": self.planned.__dict__,
+            "extrapolated": self.whole.__dict__ if self.whole is not None else None,
             "trials": [trial_summary(result) for result in self.results],
             "mlflow_run_id": self.run_id,
             "mlflow_link": self.link,
@@ -136,7 +140,7 @@ class GroupSession:
                 levels=prepared.spec.levels,
                 standard_errors=experiment.training.accept_standard_errors,
                 tags=dict(tags or {}),
-                planned={"trials": planned.trials, "stages": planned.stages, "samples": planned.samples},
+                planned=_planned(planned),
                 chains=(),
                 started=now,
                 seen=now,
@@ -146,6 +150,9 @@ class GroupSession:
         )
         self._keeper = ManifestKeeper(groups, manifest)
         self._group = manifest
+        if dict(manifest.planned) != _planned(planned):  # it goes on, and some of that is in the storage by now
+            exact = experiment.training.patience is None
+            self._planned = planned = replace(planned, **manifest.planned, exact=exact)
         self._opened = time.monotonic()
         self._tracking = GroupTracking(experiment.tracking, manifest, experiment.storage)
         self._display = GroupDisplay(name, console, planned)
@@ -209,8 +216,9 @@ class GroupSession:
             self._kind,
             results,
             winner,
-            replace(self._ledger.cost, wall_seconds=manifest.wall_seconds),
+            replace(sum((result.cost for result in results), Cost()), wall_seconds=manifest.wall_seconds),
             self._planned,
+            extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results),
             tracking.run_id,
             tracking.link,
             tracking.view,
@@ -251,7 +259,7 @@ class GroupSession:
             host=self._group.host,
             pid=self._group.pid,
             kind="weights" if trial.weights is not None else "chain",
-            label=trial.short,
+            label=trial.label,
             shown=trial.params,
             parent=self._group.run_uuid,
             stages=trial.stages,
@@ -318,14 +326,21 @@ class GroupSession:
             attempt.manifest.run_uuid,
         )
         attempt.result = result
-        snapshot: Snapshot = self._ledger.add(result, time.time() - self._group.started)
+        if status == "stopped" and not attempt.begun:
+            attempt.result = replace(result, cost=Cost())  # it never was a trial
+            self._display.end(attempt.number, attempt.result)
+            return
+        # What may go on has no point in the curves: there it would stand for ever, beside what it comes to.
+        snapshot: Snapshot | None = None
+        if result.settled:
+            snapshot = self._ledger.add(result, time.time() - self._group.started)
         was = attempt.manifest.status
+        attempt.manifest = replace(attempt.manifest, outcome=status, reason=reason)
         ended = FINISHED if status == "finished" else KILLED if status == "stopped" else FAILED
         if was != FINISHED:
             self._keep(attempt, ended)
         self._display.end(attempt.number, result)
-        if attempt.begun:
-            self._tracking.end_trial(attempt.manifest, snapshot)
+        self._tracking.end_trial(attempt.manifest, snapshot)
 
     def _keep(self, attempt: _Attempt, status: str) -> None:
         """Write a trial's manifest; one that cannot be written only costs what ``nmt sync`` could do with it."""
@@ -364,6 +379,10 @@ def _when_finished(attempt: _Attempt) -> tuple[bool, float, int]:
     """Those that were finished by the run before come first, in their order: the curves go on where they ended."""
     finished = attempt.manifest.status == FINISHED
     return (not finished, attempt.manifest.seen if finished else 0.0, attempt.number)
+
+
+def _planned(planned: Forecast) -> dict[str, int]:
+    return {"trials": planned.trials, "stages": planned.stages, "samples": planned.samples}
 
 
 def _public(params: Mapping[str, str]) -> dict[str, str]:

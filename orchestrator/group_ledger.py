@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -83,7 +84,7 @@ class GroupLedger:
         if result.finished and _competes(result):
             for task in tasks:
                 value = shown_value(task, result, "valid")
-                if value is None:
+                if value is None or not math.isfinite(value):  # NaN would be both the highest and the lowest
                     continue
                 known = self._best.get(task.name)
                 better = max if higher_is_better(task) else min

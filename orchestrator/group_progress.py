@@ -98,8 +98,12 @@ class GroupDisplay:
                 case StageAwaited():
                     running.stage, running.level, running.awaits = event.stage, event.level, True
                 case StageStarted():
+                    again = bool(running.max_steps) and running.stage == event.stage  # its process was lost
                     running.stage, running.level, running.awaits = event.stage, event.level, False
                     running.step, running.max_steps = event.resumed_step, event.max_steps
+                    if again or event.resumed_step:
+                        how = f"goes on from step {event.resumed_step}" if event.resumed_step else "starts again"
+                        self._line(trial, f"stage {event.stage + 1} {level_name(event.level)} {how}")
                 case Progress():
                     running.step = event.step
                     if event.rows:

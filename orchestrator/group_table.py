@@ -118,6 +118,11 @@ def _notes(outcome: GroupOutcome, more_tasks: int) -> list[str]:
         f"samples, {counted(cost.samples, outcome.planned)}; {cost.samples_reused:,} saved by reuse; "
         f"{cost.worker_seconds:,.1f} worker-seconds."
     )
+    if (whole := outcome.whole) is not None:
+        notes.append(
+            f"The whole grid of {whole.trials:,} trainings: ≈ {whole.samples:,} samples, extrapolated from "
+            f"{whole.trained:,} of them."
+        )
     notes += [f"{result.trial.label} {result.status}: {result.reason}" for result in outcome.broken]
     notes += [f"{r.trial.label} diverged: {r.reason}" for r in outcome.results if r.status == "diverged"]
     if outcome.unfinished:

@@ -44,8 +44,8 @@ class Trial:
 
     @property
     def short(self) -> str:
-        """The label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
-        return self.label.replace("η_θ ", "θ ").replace(", η_λ ", " λ ").replace(" : ", ":")
+        """The label in :func:`short_label`'s form."""
+        return short_label(self.label)
 
     @property
     def eta_theta(self) -> float:
@@ -93,6 +93,16 @@ class TrialResult:
     def finished(self) -> bool:
         """Whether all stages that were wanted are there."""
         return self.status == "finished"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the same command would end it so again; what failed or was stopped goes on with it."""
+        return self.status in ("finished", "diverged")
+
+
+def short_label(label: str) -> str:
+    """A label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
+    return label.replace("η_θ ", "θ ").replace(", η_λ ", " λ ").replace(" : ", ":")
 
 
 def weights_text(weights: tuple[float, ...]) -> str:

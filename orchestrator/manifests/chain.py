@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.comparison.results import Source
+from orchestrator.trial import Status, short_label
 from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.task import Task
 from trainers.training import Training
@@ -41,11 +42,13 @@ class ChainManifest:
         status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a driver that was killed leaves ``RUNNING``.
         logged: Whether the tracking store has it all.
         kind: ``chain``, or ``weights`` for a trial of a grid, whose one stage has no run of its own.
-        label: Name of its MLflow run; made from its key when empty.
+        label: What was varied, by which its MLflow run is named, in short; the run is named by its key when empty.
         shown: What its comparable params and its method tag say, where it is not what the spec does.
         parent: ``run_uuid`` of the group that it belongs to, if any.
         stages: How many of its stages the run wants; all of them when absent.
         source: Where a trial belongs in a comparison.
+        outcome: How a trial ended, in a group's words; ``None`` before that, and for a chain that is in no group.
+        reason: Why it did not finish.
     """
 
     run_uuid: str
@@ -68,6 +71,8 @@ class ChainManifest:
     parent: str | None = None
     stages: int | None = None
     source: Source = "sweep"
+    outcome: Status | None = None
+    reason: str = ""
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -82,7 +87,7 @@ class ChainManifest:
     @property
     def name(self) -> str:
         """Name of its MLflow run."""
-        return self.label or f"chain {self.key[:8]}"
+        return short_label(self.label) or f"chain {self.key[:8]}"
 
     @property
     def file(self) -> str:

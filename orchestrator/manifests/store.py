@@ -244,7 +244,8 @@ class GroupStore(Manifests[GroupManifest]):
     def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Lease | None]:
         """The manifest of a group that is about to run, not written yet, and the lease on it.
 
-        Goes on with the latest run of the same, if that did not finish and nobody is at it.
+        Goes on with the latest run of the same, if that did not finish and nobody is at it; what it was planned to cost
+        was said when it began.
         """
 
         def same(kept: GroupManifest) -> bool:
@@ -258,6 +259,7 @@ class GroupStore(Manifests[GroupManifest]):
             run_uuid=left.run_uuid,
             started=left.started,
             wall_seconds=left.wall_seconds,
+            planned=left.planned,
         ), lease
 
 

@@ -165,10 +165,7 @@ class ChainRun:
             return
         records = [self._finished[stage][0] for stage in sorted(self._finished)]
         last = records[-1]
-        cost = Cost(trials=1, wall_seconds=wall_seconds)
-        for _, spent in self._finished.values():
-            cost = cost + replace(spent, wall_seconds=0.0)
-        values: list[Value] = [(name, value, last.steps) for name, value in cost.metrics().items()]
+        values: list[Value] = [(name, value, last.steps) for name, value in self._cost(wall_seconds).metrics().items()]
         values += [(f"test/loss/{task}", value, last.steps) for task, value in last.losses["test"].items()]
         values += self._metrics("test", last.metrics["test"], last.steps)
         for record in records:
@@ -186,10 +183,21 @@ class ChainRun:
             draw(self._store, self.run_id, records)
         self._store.end_run(self.run_id, "FINISHED", at)
 
-    def abort(self, status: str, at: int | None = None) -> None:
-        """End this run and its open stages as ``FAILED`` or ``KILLED``."""
+    def abort(self, status: str, at: int | None = None, wall_seconds: float | None = None) -> None:
+        """End this run and its open stages as ``FAILED`` or ``KILLED``.
+
+        Args:
+            status: That status.
+            at: When it ended, in milliseconds since 1970.
+            wall_seconds: Time that it took, of a chain that nobody will go on with: what it cost is then written.
+        """
         if self.finished:
             return
+        if wall_seconds is not None:
+            step = max((record.steps for record, _ in self._finished.values()), default=0)
+            cost = self._cost(wall_seconds).metrics()
+            points = _at([(name, value, step) for name, value in cost.items()], milliseconds() if at is None else at)
+            self._store.log(self.run_id, points)
         for stage in range(len(self._keys)):
             if stage in self._finished or self._flat:
                 continue
@@ -198,6 +206,11 @@ class ChainRun:
             elif self._run.found and (left := self._store.find_run(self._stage_uuid(stage))) is not None:
                 self._store.end_run(left.run_id, status, at)
         self._store.end_run(self.run_id, status, at)
+
+    def _cost(self, wall_seconds: float) -> Cost:
+        """What the finished stages cost together."""
+        stages = (replace(spent, wall_seconds=0.0) for _, spent in self._finished.values())
+        return sum(stages, Cost(trials=1, wall_seconds=wall_seconds))
 
     def _stage_uuid(self, stage: int) -> str:
         return f"{self._run_uuid}.{stage + 1}"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.comparison.files import TABLE
 from orchestrator.cost import Cost
+from orchestrator.extrapolation import GRID_TRIALS, extrapolate
 from orchestrator.figures.style import PALETTE
 from orchestrator.group_ledger import GroupLedger, Snapshot
 from orchestrator.guarantee import guarantee
@@ -18,7 +19,7 @@ from orchestrator.tracking.chain import draw
 from orchestrator.tracking.replay import replay
 from orchestrator.tracking.saved_view import install
 from orchestrator.tracking.store import Point, TrackingStore, milliseconds
-from orchestrator.trial import Trial, TrialResult
+from orchestrator.trial import Status, Trial, TrialResult
 from orchestrator.trial_summary import trial_summary
 from trainers.stage_store import StageStore
 
@@ -75,7 +76,8 @@ class GroupRun:
         at = milliseconds(manifest.seen)
         # As tags: a metric without a card in the saved view would get one of its own.
         tags = {f"nmt.planned_{name}": str(value) for name, value in manifest.planned.items()}
-        tags |= {f"nmt.extrapolated_{name}": str(value) for name, value in _extrapolated(manifest, results)}
+        if (whole := extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results)) is not None:
+            tags |= {"nmt.extrapolated_trials": str(whole.trials), "nmt.extrapolated_samples": str(whole.samples)}
         tags["nmt.trials_failed"] = str(sum(result.status in ("diverged", "failed") for result in results))
         if winner is not None:
             tags["nmt.winner"] = winner.trial.label
@@ -112,10 +114,14 @@ def result_of(manifest: ChainManifest, stages: StageStore) -> TrialResult:
         source=manifest.source,
         spec=manifest.spec,
         method=manifest.shown.get("method", manifest.spec.training.method),
+        weights=_weights(manifest.shown.get("weights", "none")),
         stages=manifest.stages,
     )
     whole = len(records) == len(manifest.wanted) and manifest.status == FINISHED
-    return TrialResult(trial, tuple(records), cost, "finished" if whole else "failed", run_uuid=manifest.run_uuid)
+    status: Status = "finished" if whole else "failed"
+    if not whole and manifest.outcome != "finished":
+        status = manifest.outcome or ("stopped" if manifest.status == KILLED else "failed")
+    return TrialResult(trial, tuple(records), cost, status, manifest.reason, manifest.run_uuid)
 
 
 def replay_group(
@@ -142,21 +148,17 @@ def replay_group(
     run = GroupRun(store, group)
     ledger = GroupLedger(group.levels, HeldOut(stages))
     runs = 1
+    results: dict[str, TrialResult] = {}
     for trial in sorted(trials, key=lambda trial: trial.seen):
         chain, ended = replay(trial, store, stages, run.run_id)
         runs += chain.runs
-        result = result_of(replace(trial, status=ended), stages)
-        snapshot = ledger.add(result, max(0.0, trial.seen - group.started))
-        run.write(snapshot, milliseconds(trial.seen))
-    run.finish(group, ledger.results, ledger.winner, ledger.held_out, attachments)
+        result = results[trial.file] = result_of(replace(trial, status=ended), stages)
+        if result.settled:
+            run.write(ledger.add(result, max(0.0, trial.seen - group.started)), milliseconds(trial.seen))
+    in_order = [results[trial.file] for trial in trials]
+    run.finish(group, in_order, ledger.winner, ledger.held_out, attachments)
     return run, status, runs
 
 
-def _extrapolated(manifest: GroupManifest, results: Sequence[TrialResult]) -> Iterator[tuple[str, int]]:
-    """What the whole grid would cost, of which only some is trained: as many samples a training as those took."""
-    trained = [result.cost for result in results if result.trial.source == "grid" and result.finished]
-    whole = manifest.planned.get("whole_trials", 0)
-    if len(trained) < whole and trained:
-        each = sum(cost.samples + cost.samples_reused for cost in trained) / len(trained)
-        yield "trials", whole
-        yield "samples", round(each * whole)
+def _weights(text: str) -> tuple[float, ...] | None:
+    return None if text == "none" else tuple(float(weight) for weight in text.split(":"))

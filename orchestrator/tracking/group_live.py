@@ -45,7 +45,7 @@ class _Arrived:
 @dataclass(frozen=True)
 class _TrialEnded:
     trial: ChainManifest
-    snapshot: Snapshot
+    snapshot: Snapshot | None
 
 
 @dataclass(frozen=True)
@@ -104,8 +104,8 @@ class GroupTracking:
         if isinstance(event, StageStarted | StageFinished):
             self._writer.submit(_Arrived(trial, event, time.time()))
 
-    def end_trial(self, trial: ChainManifest, snapshot: Snapshot) -> None:
-        """Write the end of a trial, and how the group stands after it."""
+    def end_trial(self, trial: ChainManifest, snapshot: Snapshot | None) -> None:
+        """Write the end of a trial, and how the group stands after it, unless the trial may go on."""
         self._writer.submit(_TrialEnded(trial, snapshot))
 
     def close(self, group: GroupManifest, results: Sequence[TrialResult], winner: TrialResult | None) -> None:
@@ -129,7 +129,8 @@ class GroupTracking:
                 case _TrialEnded():
                     chain = self._chain(item.trial)
                     write_end(chain, item.trial, write_finished_stages(chain, item.trial, self._stages))
-                    run.write(item.snapshot, milliseconds(item.trial.seen))
+                    if item.snapshot is not None:
+                        run.write(item.snapshot, milliseconds(item.trial.seen))
                     self._chains.pop(item.trial.run_uuid)
                 case _Ending():
                     for chain in self._chains.values():  # those that were cut off

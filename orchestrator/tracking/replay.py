@@ -38,7 +38,8 @@ def write_end(run: ChainRun, manifest: ChainManifest, whole: bool) -> str:
             )
         run.finish(manifest.wall_seconds, milliseconds(manifest.seen))
     else:
-        run.abort(status, milliseconds(manifest.seen))
+        for_good = manifest.outcome == "diverged"  # what failed or was stopped may go on, and costs more by then
+        run.abort(status, milliseconds(manifest.seen), manifest.wall_seconds if for_good else None)
     return status
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -110,7 +111,7 @@ class TrialRunner:
                     max_concurrent_trials=most_at_once(scaling, resources, options.max_concurrent_trials),
                     time_budget_s=options.time_budget_s,
                     reuse_actors=alone,
-                    trial_dirname_creator=lambda trial: f"trial-{trial.trial_id}",
+                    trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']['number']}-{trial.trial_id}",
                 ),
                 run_config=tune.RunConfig(
                     name=f"{name}-{uuid.uuid4().hex[:8]}",
@@ -131,7 +132,7 @@ class TrialRunner:
         endings = dict.fromkeys(trials, Ending("stopped"))
         for result in (results[place] for place in range(len(results))):
             metrics: dict[str, Any] = result.metrics or {}
-            number = (result.config or metrics.get("config", {}))["trial"]["number"]
+            number = _number(result.path)
             if result.error is not None:
                 endings[number] = Ending("failed", _last_line(result.error))
             elif metrics.get("fault"):
@@ -149,6 +150,8 @@ class TrialRunner:
                 cluster(self._address, self._verbose, with_dashboard=self._scaling.most > 1)
             )
             check_resources(self._scaling, found, "the Ray cluster", "tune.workers_per_trial")
+            if not self._verbose:  # Tune shows the traceback of a trial that it tries again; the last one is told
+                logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
             self._resources = found
         return self._resources
 
@@ -162,6 +165,11 @@ def _of_trial(scaling: Any) -> dict[str, float]:
     if scaling.most > 1:
         return {"CPU": 0, "memory": 1}
     return {"CPU": scaling.cpus_per_worker, **({"GPU": 1} if scaling.use_gpu else {})}
+
+
+def _number(path: str) -> int:
+    """A trial's number, by the name of its folder: the metrics of one that never reported do not tell its config."""
+    return int(path.rpartition("/trial-")[2].partition("-")[0])
 
 
 def _shown(number: int, trial: Trial) -> dict[str, Any]:

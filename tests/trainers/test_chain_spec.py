@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.trainers._problems import binary, paper
-from trainers.chain_spec import ChainSpec, ModelSpec
+from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.data.open_feed import Ingest
 from trainers.task import Task
 
@@ -98,6 +98,7 @@ def test_workers_and_places_are_no_part() -> None:
         "batch_size",
         "data_fingerprint",
         "ingest",
+        "rates",
     }
     assert not {name for name in vars(SPEC.training) if "worker" in name or "path" in name}
 
@@ -222,3 +223,55 @@ class TestTask:
     def test_tolerance(self, tolerance: float) -> None:
         with pytest.raises(ValueError, match=f"tolerance must be a finite number of at least 0, found {tolerance}"):
             Task("like", "binary_cross_entropy", tolerance=tolerance)
+
+
+# --- learning rates of each stage -------------------------------------------------------------------------------------
+
+
+def with_rates(*rates: tuple[float, float]) -> ChainSpec:
+    return dataclasses.replace(SPEC, rates=tuple(Rates(*pair) for pair in rates))
+
+
+def test_rates_that_are_the_trainings_change_no_key() -> None:
+    theta, lam = SPEC.training.eta_theta, SPEC.training.eta_lambda
+    assert with_rates(*[(theta, lam)] * 3).stage_keys() == SPEC.stage_keys()
+    other = dataclasses.replace(SPEC, training=paper(eta_theta=0.5, eta_lambda=7.0))
+    assert with_rates(*[(0.5, 7.0)] * 3).stage_keys() == other.stage_keys()
+
+
+def test_a_stage_is_trained_with_its_rates() -> None:
+    spec = with_rates((0.1, 1.0), (0.2, 2.0), (0.3, 3.0))
+    found = [(spec.training_of(stage).eta_theta, spec.training_of(stage).eta_lambda) for stage in range(3)]
+    assert found == [(0.1, 1.0), (0.2, 2.0), (0.3, 3.0)]
+    rest = dataclasses.replace(
+        spec.training_of(1), eta_theta=SPEC.training.eta_theta, eta_lambda=SPEC.training.eta_lambda
+    )
+    assert rest == SPEC.training
+    assert SPEC.training_of(2) is SPEC.training
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (((0.1, 1.0), (0.2, 2.0), (0.3, 3.5)), 2),
+        (((0.1, 1.0), (0.2, 2.5), (0.3, 3.0)), 1),
+        (((0.1, 9.0), (0.2, 2.0), (0.3, 3.0)), 3),  # the first stage protects nothing: its η_λ is no part of any key
+        (((0.4, 1.0), (0.2, 2.0), (0.3, 3.0)), 0),
+    ],
+)
+def test_the_same_first_rates_are_the_same_first_stages(other: tuple[tuple[float, float], ...], same: int) -> None:
+    one = with_rates((0.1, 1.0), (0.2, 2.0), (0.3, 3.0)).stage_keys()
+    assert [a == b for a, b in zip(one, with_rates(*other).stage_keys(), strict=True)] == [
+        stage < same for stage in range(3)
+    ]
+
+
+@pytest.mark.parametrize("number", [0, 2, 4])
+def test_rates_are_one_per_stage(number: int) -> None:
+    with pytest.raises(ValueError, match=f"rates must be one per stage: found {number} for 3 stages"):
+        with_rates(*[(0.1, 1.0)] * number)
+
+
+def test_rates_are_checked_as_those_of_the_training() -> None:
+    with pytest.raises(ValueError, match="eta_theta must be a finite number greater than 0, found 0"):
+        with_rates((0.0, 1.0), (0.1, 1.0), (0.1, 1.0)).stage_keys()

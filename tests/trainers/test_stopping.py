@@ -78,3 +78,9 @@ def test_restart_waits_anew() -> None:
     assert ended_after(patience, [1.0, 1.0]) == 2
     patience.restart()
     assert ended_after(patience, [1.0, 0.9, 0.9, 0.9]) == 4  # the best so far is still to be improved upon
+
+
+def test_without_patience_a_stage_never_ends() -> None:
+    patience = Patience(None, 0.0)
+    assert ended_after(patience, [1.0] * 1000) is None
+    assert ended_after(patience, [math.inf, math.nan] * 100) is None
