@@ -19,11 +19,11 @@ class PLE(nn.Module):
     """Progressive layered extraction (Tang et al. 2020, section 4.2): features → layers → one tower per task.
 
     Each layer (:class:`~trainers.models.extraction.Extraction`) leaves one state per task and one shared state. In the
-    last layer, task t depends on its own specific experts and the shared ones alone, so a task has no gradient with
-    respect to another's specific experts, gates and tower. With several layers it does have one with respect to
-    the specific experts of others in earlier layers, by way of the shared state; never with respect to their gates.
+    last layer a task reads its own specific experts and the shared ones alone, so it has no gradient with respect to
+    another's specific experts and gate there. With respect to another's specific experts in earlier layers it does
+    have one, by way of the shared state, and to another's gates more than one layer before the last.
 
-    Without specific experts and with one layer it is MMoE; without shared experts, tasks share the embeddings only. The
+    With one layer and no specific experts it is MMoE; without shared experts, tasks share the embeddings only. The
     defaults are the paper's sizes. It does not tell the number of layers; 1 (then also called CGC) is that of Su et al.
     2024, whose set-up it follows.
 
