@@ -55,8 +55,8 @@ def samples_text(row: MethodRow) -> str:
 
 
 def reused_text(row: MethodRow) -> str:
-    """``270,000 saved by reuse``, or nothing."""
-    return f"{count_text(row.cost.samples_reused)} saved by reuse" if row.cost.samples_reused else ""
+    """``270,000 reused``, or nothing."""
+    return f"{count_text(row.cost.samples_reused)} reused" if row.cost.samples_reused else ""
 
 
 def trials_text(row: MethodRow) -> str:

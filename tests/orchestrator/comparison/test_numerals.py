@@ -76,7 +76,7 @@ def test_ratios(more: int, less: int, text: str) -> None:
 
 def test_what_was_trained_in_full_is_counted_and_says_what_was_reused() -> None:
     assert (trials_text(WHOLE), stages_text(WHOLE), samples_text(WHOLE)) == ("9", "21 + 6 reused", "2,700")
-    assert (amount_text(WHOLE), extrapolation_text(WHOLE), reused_text(WHOLE)) == ("2,700", "", "600 saved by reuse")
+    assert (amount_text(WHOLE), extrapolation_text(WHOLE), reused_text(WHOLE)) == ("2,700", "", "600 reused")
     assert seconds_text(WHOLE) == "1,234"
 
 

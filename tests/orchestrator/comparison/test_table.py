@@ -73,7 +73,7 @@ class TestTerminal:
     def test_what_is_extrapolated_and_what_is_reused_is_said(self) -> None:
         for width in (80, 120):
             column = " ".join(line[49:66].strip() for line in printed(comparison(), width).splitlines())
-            assert "600,000 saved by reuse" in words(column)
+            assert "600,000 reused" in words(column)
             assert f"≈ 12,500,000 {LABEL}" in words(column)
             assert "20 of 125" in printed(comparison(), width)
         assert "extrapolated" not in printed(comparison(limit=None), 120)
@@ -168,7 +168,7 @@ class TestMarkdown:
         text = comparison_markdown(comparison())
         assert text.startswith(escaped(headline(comparison()).text))
         assert f"| ≈ 12,500,000 ({LABEL}) |" in text
-        assert "| 2,700,000; 600,000 saved by reuse |" in text
+        assert "| 2,700,000; 600,000 reused |" in text
         assert re.findall(r"\*\*(.+?)\*\*", text) == ["0.8041", "0.7413", "0.8041", "0.7392"]
         assert f"The first {MOST_COLUMNS} of 64 tasks" in comparison_markdown(comparison(MANY))
 
