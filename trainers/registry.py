@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MODELS: Mapping[str, str] = {
+    "mmoe": "trainers.models.mmoe:MMoE",
+    "omoe": "trainers.models.omoe:OMoE",
+    "ple": "trainers.models.ple:PLE",
     "scorer": "trainers.models.scorer:Scorer",
     "shared_bottom": "trainers.models.shared_bottom:SharedBottom",
 }

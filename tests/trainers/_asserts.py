@@ -29,7 +29,7 @@ def assert_convex(weights: Tensor) -> None:
 
 def assert_close(actual: Tensor, expected: object, tolerance: float) -> None:
     """Equal within an absolute tolerance; NaN is equal to nothing."""
-    reference = torch.as_tensor(expected, dtype=torch.float64)
+    reference = torch.as_tensor(expected, dtype=torch.float64).detach()
     assert actual.shape == reference.shape, (actual, reference)
     difference = (actual.detach().double() - reference).abs().max() if reference.numel() else torch.zeros(())
     assert float(difference) <= tolerance, f"{actual} is not {reference}: off by {float(difference)}"

@@ -107,7 +107,7 @@ def test_statistics_are_no_part_of_the_checkpoint() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(ValueError, match="embedding_dim must be at least 1, found 0"):
+    with pytest.raises(ValueError, match="embedding_dim must be a whole number of at least 1, found 0"):
         Features(Schema(categorical={"a": 3}), 0)
     with pytest.raises(ValueError, match="the data set has no feature column"):
         Features(Schema(), 4)

@@ -62,7 +62,7 @@ class TestBuild:
     @pytest.mark.parametrize(
         ("name", "options", "message"),
         [
-            ("scorrer", {}, r"unknown model 'scorrer' \(did you mean 'scorer'\?\); allowed: scorer, "),
+            ("scorrer", {}, r"unknown model 'scorrer' \(did you mean 'scorer'\?\); allowed: .*scorer, "),
             ("scorer", {"unit": [3]}, r"unknown key 'unit' of model 'scorer' \(did you mean 'units'\?\); allowed: emb"),
             ("scorer", {"schema": 1}, "unknown key 'schema'"),
             ("no.such.package:Model", {}, "cannot be imported: .*; is it on the Python path"),

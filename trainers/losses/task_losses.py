@@ -40,8 +40,8 @@ class TaskLosses:
             tasks: Which tasks to evaluate, a part of the chain's.
 
         Raises:
-            ValueError: The model has no output for a task, or one of a shape that the loss cannot use; or the loss
-                does not return samples.
+            ValueError: The model returns no mapping, has no output for a task, or one of a shape that the loss cannot
+                use; or the loss does not return samples.
         """
         groups: dict[tuple[str, torch.Size], list[int]] = {}
         for place, task in enumerate(tasks):
@@ -108,7 +108,7 @@ def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch
         classes where the outputs have one.
 
     Raises:
-        ValueError: The model has no output for a task, or one of the wrong length.
+        ValueError: The model returns no mapping, has no output for a task, or one of the wrong length.
     """
     found = [_output(outputs, task, batch) for task in tasks]
     shared = all(output is found[0] for output in found)
@@ -116,10 +116,12 @@ def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch
     return output.float() if output.dtype in (torch.float16, torch.bfloat16) else output
 
 
-def _output(outputs: Mapping[str, Tensor], task: Task, batch: Batch) -> Tensor:
+def _output(outputs: object, task: Task, batch: Batch) -> Tensor:
+    if not isinstance(outputs, Mapping):  # a user's own model
+        raise ValueError(f"the model returns a {type(outputs).__name__}, expected a mapping from task to output")
     if task.name not in outputs:
         raise ValueError(f"the model has no output for task {task.name!r}; its outputs are {list(outputs)}")
-    output = outputs[task.name]
+    output: Tensor = outputs[task.name]
     if output.shape[:1] != (batch.rows,) or output.shape[1:] == (1,):
         raise ValueError(
             f"the model's output for task {task.name!r} has shape {tuple(output.shape)}, "

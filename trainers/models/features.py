@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
+from trainers.models.sizes import check_size
 
 
 class Features(nn.Module):
@@ -18,6 +19,9 @@ class Features(nn.Module):
     Args:
         schema: Columns of the data set.
         embedding_dim: Width of an embedding.
+
+    Raises:
+        ValueError: A width out of range, or no feature column.
     """
 
     mean: Tensor
@@ -27,8 +31,7 @@ class Features(nn.Module):
 
     def __init__(self, schema: Schema, embedding_dim: int) -> None:
         super().__init__()
-        if embedding_dim < 1:
-            raise ValueError(f"embedding_dim must be at least 1, found {embedding_dim}")
+        check_size("embedding_dim", embedding_dim)
         sizes = list(schema.categorical.values())
         numeric = schema.numeric.values()
         self.embedding = nn.Embedding(max(1, sum(sizes)), embedding_dim)

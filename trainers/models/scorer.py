@@ -10,6 +10,7 @@ from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.models.features import Features
 from trainers.models.perceptron import perceptron
+from trainers.models.sizes import check_units
 from trainers.task import Task
 
 
@@ -23,12 +24,16 @@ class Scorer(nn.Module):
         tasks: The chain's tasks.
         embedding_dim: Width of an embedding.
         units: Widths of the hidden layers.
+
+    Raises:
+        ValueError: A size out of range.
     """
 
     def __init__(
         self, schema: Schema, tasks: Sequence[Task], embedding_dim: int = 16, units: Sequence[int] = (128, 64)
     ) -> None:
         super().__init__()
+        check_units("units", units)
         self._tasks = tuple(task.name for task in tasks)
         self.features = Features(schema, embedding_dim)
         self.layers = perceptron(self.features.width, units)

@@ -10,6 +10,7 @@ from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.models.features import Features
 from trainers.models.perceptron import perceptron
+from trainers.models.sizes import check_units
 from trainers.models.towers import Towers
 from trainers.task import Task
 
@@ -23,6 +24,9 @@ class SharedBottom(nn.Module):
         embedding_dim: Width of an embedding.
         bottom_units: Widths of the trunk.
         tower_units: Widths of a tower's hidden layers.
+
+    Raises:
+        ValueError: A size out of range.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class SharedBottom(nn.Module):
         tower_units: Sequence[int] = (128, 64),
     ) -> None:
         super().__init__()
+        check_units("bottom_units", bottom_units)
+        check_units("tower_units", tower_units)
         self._tasks = tuple(task.name for task in tasks)
         self.features = Features(schema, embedding_dim)
         self.bottom = perceptron(self.features.width, bottom_units)

@@ -1,0 +1,53 @@
+"""Several multilayer perceptrons side by side, in one batched matrix product per layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Perceptrons(nn.Module):
+    r"""Perceptrons of the same widths, without a Python loop over them.
+
+    Perceptron c computes :math:`h_{l+1} = \mathrm{ReLU}(h_l W_{l,c} + b_{l,c})`, and at its end, where ``outputs`` is
+    given, :math:`h_L W_{L,c} + b_{L,c}` without ReLU.
+
+    Args:
+        count: Number of perceptrons.
+        inputs: Width of the input.
+        units: Widths of the layers with ReLU.
+        outputs: Width of a last layer without ReLU; ``None`` for no such layer.
+
+    Attributes:
+        weights: W of each layer, shape ``(count, inputs, outputs)`` of that layer.
+        biases: b of each layer, shape ``(count, 1, outputs)``.
+    """
+
+    def __init__(self, count: int, inputs: int, units: Sequence[int], outputs: int | None = None) -> None:
+        super().__init__()
+        widths = [inputs, *units] if outputs is None else [inputs, *units, outputs]
+        self._hidden = len(units)
+        self.weights = nn.ParameterList(torch.empty(count, a, b) for a, b in pairwise(widths))
+        self.biases = nn.ParameterList(torch.empty(count, 1, b) for b in widths[1:])
+        for weight, bias in zip(self.weights, self.biases, strict=True):
+            bound = 1 / math.sqrt(weight.shape[1])  # as nn.Linear draws them
+            nn.init.uniform_(weight, -bound, bound)
+            nn.init.uniform_(bias, -bound, bound)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs, shape ``(count, rows, width of the last layer)``.
+
+        Args:
+            inputs: One input for all perceptrons, shape ``(rows, inputs)``, or one each, ``(count, rows, inputs)``.
+        """
+        hidden = inputs.expand(self.weights[0].shape[0], -1, -1)
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            hidden = torch.baddbmm(bias, hidden, weight)
+            if layer < self._hidden:
+                hidden = functional.relu(hidden)
+        return hidden
