@@ -6,12 +6,13 @@ import threading
 from collections.abc import Callable
 from queue import Empty
 from types import TracebackType
+from typing import Any
 
 import ray
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trainers.reporter import Event
+from trainers.reporter import Event, StageFinished
 
 
 class MailboxReporter:
@@ -22,12 +23,20 @@ class MailboxReporter:
 
     def __init__(self, queue: Queue, chain: int) -> None:
         self._queue = queue
+        self._actor: Any = queue.actor
         self._chain = chain
 
     def report(self, event: Event) -> None:
-        """Send an event; a driver that is gone must not hurt the training."""
+        """Send an event; a driver that is busy or gone must not hurt the training.
+
+        Events arrive in order. Only the end of a stage, after which this process may end, is waited for.
+        """
+        item = (self._chain, event)
         try:
-            self._queue.put((self._chain, event), timeout=10)
+            if isinstance(event, StageFinished):
+                self._queue.put(item, timeout=10)
+            else:
+                self._actor.put_nowait.remote(item)
         except Exception:
             return
 

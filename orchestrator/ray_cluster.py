@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
@@ -28,6 +29,17 @@ _ENVIRONMENT = {
 def address_in_use(address: str | None) -> str | None:
     """The cluster that a command would join: the given address, else ``RAY_ADDRESS``, else none."""
     return address or os.environ.get("RAY_ADDRESS") or None
+
+
+def _knock(address: str) -> None:
+    """See whether anybody listens at ``HOST:PORT``; Ray itself goes on trying for many minutes.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 @contextlib.contextmanager
@@ -55,6 +67,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address:
+                _knock(address)
                 ray.init(address=address, log_to_driver=verbose, logging_level=level)
             else:
                 # Nothing of a cluster started here listens beyond this machine.
@@ -65,7 +78,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
                     log_to_driver=verbose,
                     logging_level=level,
                 )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started"
         raise RunError(f"{where}: {error}") from error
     try:

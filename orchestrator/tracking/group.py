@@ -50,6 +50,7 @@ class GroupRun:
             manifest.run_uuid, manifest.name, tags, manifest.params, None, milliseconds(manifest.started)
         )
         self.run_id = self._run.run_id
+        self._written: set[int] = set()
 
     @property
     def finished(self) -> bool:
@@ -58,9 +59,11 @@ class GroupRun:
 
     def write(self, snapshot: Snapshot, at: int) -> None:
         """Write how the group stands after a trial: one more point of its cumulative curves."""
-        if not self.finished:
-            points = [Point(name, value, snapshot.trials, at) for name, value in snapshot.metrics().items()]
-            self._store.log(self.run_id, points)
+        if self.finished or snapshot.trials in self._written:
+            return
+        points = [Point(name, value, snapshot.trials, at) for name, value in snapshot.metrics().items()]
+        self._store.log(self.run_id, points)
+        self._written.add(snapshot.trials)
 
     def finish(
         self,
@@ -76,7 +79,8 @@ class GroupRun:
         at = milliseconds(manifest.seen)
         # As tags: a metric without a card in the saved view would get one of its own.
         tags = {f"nmt.planned_{name}": str(value) for name, value in manifest.planned.items()}
-        if (whole := extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results)) is not None:
+        limited = manifest.tags.get("nmt.extrapolated") == "true"  # and not merely cut off so far
+        if limited and (whole := extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results)) is not None:
             tags |= {"nmt.extrapolated_trials": str(whole.trials), "nmt.extrapolated_samples": str(whole.samples)}
         tags["nmt.trials_failed"] = str(sum(result.status in ("diverged", "failed") for result in results))
         if winner is not None:
@@ -87,7 +91,7 @@ class GroupRun:
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
         self._store.tag(self.run_id, tags)
-        if not results:  # a comparison without methods of its own
+        if not manifest.chains:  # a comparison without methods of its own
             nothing = Cost(wall_seconds=manifest.wall_seconds).metrics()
             self._store.log(self.run_id, [Point(name, value, 0, at) for name, value in nothing.items()])
         self._store.document(self.run_id, {"trials": [trial_summary(result) for result in results]}, "trials.json")

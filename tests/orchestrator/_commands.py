@@ -106,7 +106,7 @@ class Project:
     @property
     def trained(self) -> Counter[str]:
         """Stage key → runs in MLflow that say they have trained it to its end."""
-        finished = (run for run in self.runs("stage") if run.info.status == "FINISHED")
+        finished = (run for run in [*self.runs("stage"), *self.runs("weights")] if run.info.status == "FINISHED")
         return Counter(run.data.tags["nmt.stage_key"] for run in finished if not reused(run))
 
     @property

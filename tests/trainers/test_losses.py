@@ -397,6 +397,10 @@ class TestTaskLosses:
         with pytest.raises(ValueError, match=r"no output for task 'a'; its outputs are \['b'\]"):
             TaskLosses([binary("a")])({"b": torch.zeros(1)}, rows_batch(torch.ones(1, 1)), [binary("a")])
 
+    def test_no_mapping(self) -> None:
+        with pytest.raises(ValueError, match="the model returns a Tensor, expected a mapping from task to output"):
+            TaskLosses([binary("a")])(torch.zeros(1), rows_batch(torch.ones(1, 1)), [binary("a")])  # type: ignore[arg-type]
+
     def test_output_of_the_wrong_length(self) -> None:
         with pytest.raises(ValueError, match=r"output for task 'a' has shape \(3,\), expected .* each of 2 rows"):
             TaskLosses([binary("a")])({"a": torch.zeros(3)}, rows_batch(torch.ones(2, 1)), [binary("a")])

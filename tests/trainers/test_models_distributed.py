@@ -42,7 +42,7 @@ def run_all(rank: int, workers: int, folder: str) -> Found:
     found: Found = {}
     data = Path(folder) / "rows"
     training = paper(
-        max_epochs=1, evaluations_per_epoch=1, eta_theta=0.05, eta_lambda=1.0, retreats=0, certificate_examples=0
+        max_epochs=2, evaluations_per_epoch=1, eta_theta=0.01, eta_lambda=1.0, retreats=0, certificate_examples=0
     )
     levels = [[binary("first", 0.01)], [binary("second")], [binary("third")]]
     for name, options in MODELS.items():
@@ -93,7 +93,7 @@ def test_workers_agree(together: list[Found], name: str) -> None:
 def test_trajectory_of_one_worker(alone: Found, together: list[Found], name: str) -> None:
     for one, two in zip(records_of(alone, name), records_of(together[0], name), strict=True):
         assert (one.workers, two.workers) == (1, 2)
-        assert len(one.rows) == one.steps == two.steps == 6
+        assert len(one.rows) == one.steps == two.steps == 12
         for a, b in zip(one.rows, two.rows, strict=True):
             assert b.losses == pytest.approx(a.losses, abs=1e-6, rel=0)
             assert b.multipliers == pytest.approx(a.multipliers, abs=1e-6, rel=0)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -27,8 +27,8 @@ SMALL: dict[str, Any] = {"embedding_dim": 1, "expert_units": (8, 6), "gate_units
 
 class TestOMoE(MultiTaskModel):
     name = "omoe"
-    options = {"experts": 3, "expert_units": [8, 6], "gate_units": [4], "tower_units": [5]}  # noqa: RUF012
-    variants = [{}, {"gate_units": []}, {"experts": 1}]  # noqa: RUF012
+    options: ClassVar[dict[str, Any]] = {"experts": 3, "expert_units": [8, 6], "gate_units": [4], "tower_units": [5]}
+    variants: ClassVar[list[dict[str, Any]]] = [{}, {"gate_units": []}, {"experts": 1}]
     more = ({"experts": 2}, {"experts": 9})
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -23,12 +23,14 @@ from trainers.models.ple import PLE
 from trainers.models.shared_bottom import SharedBottom
 
 SMALL: dict[str, Any] = {"embedding_dim": 1, "expert_units": (8, 6), "gate_units": (4,), "tower_units": (5,)}
+WIDE: dict[str, Any] = {"embedding_dim": 1, "expert_units": (24, 24), "gate_units": (24,), "tower_units": (24,)}
+"""So wide that no ReLU is off for all rows."""
 
 
 class TestPLE(MultiTaskModel):
     name = "ple"
-    options = {"expert_units": [8, 6], "gate_units": [4], "tower_units": [5]}  # noqa: RUF012
-    variants = [  # noqa: RUF012
+    options: ClassVar[dict[str, Any]] = {"expert_units": [8, 6], "gate_units": [4], "tower_units": [5]}
+    variants: ClassVar[list[dict[str, Any]]] = [
         {},
         {"layers": 3, "specific_experts": 2, "shared_experts": 3},
         {"layers": 2, "specific_experts": 0},
@@ -86,7 +88,7 @@ class TestGradients:
     @pytest.mark.parametrize("layers", [1, 2, 3, 4])
     def test_the_end_is_a_tasks_own(self, layers: int) -> None:
         """Specific experts of the last layer; and gates of the last two, as only specific experts read them."""
-        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **SMALL)
+        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(max(0, layers - 2), layers))
         for place in range(3):
             own = [task == place for task in range(3)]
@@ -98,7 +100,7 @@ class TestGradients:
 
     @pytest.mark.parametrize("layers", [2, 3, 4])
     def test_earlier_layers_serve_others_by_way_of_the_shared_state(self, layers: int) -> None:
-        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **SMALL)
+        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(layers - 2))
         for place in range(3):
             for name, reached in self.of_task(model, place).items():
@@ -112,7 +114,7 @@ class TestGradients:
 
     @pytest.mark.parametrize("layers", [1, 3])
     def test_without_shared_experts_a_task_keeps_to_itself(self, layers: int) -> None:
-        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, shared_experts=0, **SMALL)
+        model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, shared_experts=0, **WIDE)
         for place in range(3):
             own = [task == place for task in range(3)]
             for name, reached in self.of_task(model, place).items():

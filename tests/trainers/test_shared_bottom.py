@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -10,8 +10,8 @@ from trainers.models.shared_bottom import SharedBottom
 
 class TestSharedBottom(MultiTaskModel):
     name = "shared_bottom"
-    options = {"bottom_units": [8, 6], "tower_units": [5]}  # noqa: RUF012
-    variants = [{}, {"bottom_units": []}, {"tower_units": []}]  # noqa: RUF012
+    options: ClassVar[dict[str, Any]] = {"bottom_units": [8, 6], "tower_units": [5]}
+    variants: ClassVar[list[dict[str, Any]]] = [{}, {"bottom_units": []}, {"tower_units": []}]
 
 
 def test_number_of_parameters_by_hand() -> None:

@@ -24,8 +24,8 @@ class MMoE(nn.Module):
     h_e, multilayer perceptrons with ReLU, and the weights :math:`w_t(x)` of the task's own softmax gate. With one
     expert it is Shared-Bottom.
 
-    The defaults are the paper's sizes. It does not tell the number of experts; 8 is Ma et al.'s, and that of Su
-    et al. 2024, whose set-up it follows.
+    The defaults are the sizes of the No More Tuning paper. It does not tell the number of experts; 8 is Ma et al.'s,
+    and that of Su et al. 2024, whose set-up the paper follows.
 
     Args:
         schema: Columns of the data set.

@@ -23,8 +23,8 @@ class OMoE(nn.Module):
     The logit of task t at features x is :math:`s_t(x) = \mathrm{tower}_t(\sum_e w_e(x)\, h_e(x))`, with experts h_e,
     multilayer perceptrons with ReLU, and the weights w(x) of one softmax gate.
 
-    The defaults are the paper's sizes. It does not tell the number of experts; 8 is Ma et al.'s, and that of Su
-    et al. 2024, whose set-up it follows.
+    The defaults are the sizes of the No More Tuning paper. It does not tell the number of experts; 8 is Ma et al.'s,
+    and that of Su et al. 2024, whose set-up the paper follows.
 
     Args:
         schema: Columns of the data set.

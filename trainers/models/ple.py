@@ -23,9 +23,10 @@ class PLE(nn.Module):
     another's specific experts and gate there. With respect to another's specific experts in earlier layers it does
     have one, by way of the shared state, and to another's gates more than one layer before the last.
 
-    With one layer and no specific experts it is MMoE; without shared experts, tasks share the embeddings only. The
-    defaults are the paper's sizes. It does not tell the number of layers; 1 (then also called CGC) is that of Su et al.
-    2024, whose set-up it follows.
+    With one layer and no specific experts it is MMoE; without shared experts, tasks share the embeddings only.
+
+    The defaults are the sizes of the No More Tuning paper. It does not tell the number of layers; 1 (then also called
+    CGC) is that of Su et al. 2024, whose set-up the paper follows.
 
     Args:
         schema: Columns of the data set.
