@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.summary import NOTHING
 
 AVERAGE = "average"
+HELD = "guarantee held"
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,7 @@ class StudyTable:
         if any(line.printed for line in self.lines):
             for task in self.tasks:
                 found[f"paper: {task}"] = [line.printed.get(task, NOTHING) for line in self.lines]
-        found["guarantee held"] = [
-            NOTHING if line.held is None else f"{line.held} of {line.seeds}" for line in self.lines
-        ]
+        found[HELD] = [NOTHING if line.held is None else f"{line.held} of {line.seeds}" for line in self.lines]
         return found
 
     def markdown(self) -> str:
@@ -112,16 +112,13 @@ class StudyTable:
         lines += [f"| {' | '.join(row)} |" for row in zip(*columns.values(), strict=True)]
         return "\n".join([*lines, "", self._note(), ""])
 
-    def terminal(self) -> Table:
-        """The table for a terminal."""
-        table = Table(title=self.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-        table.caption, table.caption_justify, table.caption_style = Text(self._note()), "left", ""
+    def terminal(self) -> RenderableType:
+        """The table for a terminal: what was reached, then how it differs and what the paper has."""
         columns = self.columns()
-        for place, head in enumerate(columns):
-            table.add_column(head, justify="left" if not place else "right")
-        for row in zip(*columns.values(), strict=True):
-            table.add_row(*row)
-        return table
+        names = columns.pop("")
+        reached = {head: cells for head, cells in columns.items() if head in (*self.tasks, HELD)}
+        beside = {head: cells for head, cells in columns.items() if head not in reached}
+        return Group(_table(self.title, names, reached), _table("", names, beside), Text(), Text(self._note()), Text())
 
     def _note(self) -> str:
         seeds = max((line.seeds for line in self.lines), default=0)
@@ -130,6 +127,17 @@ class StudyTable:
             f"Test {self.metric} over {seeds} seed{'s' * (seeds != 1)}, {spread}; differences are paired by seed. "
             f"The paper: {self.agreement}"
         )
+
+
+def _table(title: str, names: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Table:
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.show_edge = table.pad_edge = False
+    table.add_column("")
+    for head in columns:
+        table.add_column(Text(head), justify="right", no_wrap=False, min_width=min(17, len(head)))
+    for name, *cells in zip(names, *columns.values(), strict=True):
+        table.add_row(Text(name), *map(Text, cells))
+    return table
 
 
 def _name(line: Line) -> str:
