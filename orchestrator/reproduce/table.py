@@ -117,8 +117,13 @@ class StudyTable:
         columns = self.columns()
         names = columns.pop("")
         reached = {head: cells for head, cells in columns.items() if head in (*self.tasks, HELD)}
-        beside = {head: cells for head, cells in columns.items() if head not in reached}
-        return Group(_table(self.title, names, reached), _table("", names, beside), Text(), Text(self._note()), Text())
+        against, printed = f" against {self.reference}", "paper: "
+        differences = {h.removesuffix(against): cells for h, cells in columns.items() if h.endswith(against)}
+        own = {h.removeprefix(printed): cells for h, cells in columns.items() if h.startswith(printed)}
+        parts: list[RenderableType] = [_table(self.title, names, reached), Text()]
+        parts += [_table(f"against {self.reference}, paired by seed", names, differences), Text()]
+        parts += [_table("the paper's own figures", names, own), Text()] if own else []
+        return Group(*parts, Text(self._note()), Text())
 
     def _note(self) -> str:
         seeds = max((line.seeds for line in self.lines), default=0)
@@ -134,7 +139,7 @@ def _table(title: str, names: Sequence[str], columns: Mapping[str, Sequence[str]
     table.show_edge = table.pad_edge = False
     table.add_column("")
     for head in columns:
-        table.add_column(Text(head), justify="right", no_wrap=False, min_width=min(17, len(head)))
+        table.add_column(Text(head), justify="right", no_wrap=True)
     for name, *cells in zip(names, *columns.values(), strict=True):
         table.add_row(Text(name), *map(Text, cells))
     return table
