@@ -67,6 +67,11 @@ _FRAMES = frozenset({"server_width", "server_height"})
 _EARLIER = "log_standard_4_08_to_4_21"
 
 
+def is_official(path: str) -> bool:
+    """Whether a path is a folder with the official files, or one above it."""
+    return any(Path(path).expanduser().rglob("log_standard_*.csv"))
+
+
 def recipe(
     path: str | None,
     *,
@@ -197,7 +202,7 @@ def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = Non
     """
     if path is None:
         raise ValueError(_NO_PATH)
-    if any(Path(path).expanduser().rglob("log_standard_*.csv")):
+    if is_official(path):
         return official.prepare(recipe(path, labels=labels, min_count=min_count), cache)
     there = set(Files(path).names)
     if labels is None:
