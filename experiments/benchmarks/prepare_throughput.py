@@ -5,8 +5,9 @@
     python -m experiments.benchmarks.prepare_throughput --rows 5000000
 
 Makes up rows with the official fields, and prints a Markdown table, all lines measured in one run, one after the other
-and the plain reading twice, before and after: rows a second relative to plain reading, and the largest memory of all
-processes together, sampled ten times a second. Memory is counted twice: *proportional* (PSS, a page shared by k
+and the plain reading twice, before and after: rows a second relative to plain reading with threads, processor time
+relative to plain reading in one thread (which a busy machine disturbs less), and the largest memory of all processes
+together; both sampled ten times a second. Memory is counted twice: *proportional* (PSS, a page shared by k
 processes counts 1/k in each) and *resident* (RSS, a shared page counts in each). Linux only.
 """
 
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -96,16 +98,39 @@ def memory(pid: int) -> tuple[int, int]:
     return sizes.get("Pss:", 0), sizes.get("Rss:", 0)
 
 
-def measure(command: list[str]) -> tuple[float, int, int, str]:
-    """Seconds, largest proportional and resident memory, and output of a command and all that it starts."""
+def processor(pid: int) -> float:
+    """Processor seconds of a process so far."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command and all that it started took: seconds, processor seconds, bytes; and what it printed."""
+
+    seconds: float
+    processor: float
+    proportional: int
+    resident: int
+    output: str
+
+
+def measure(command: list[str]) -> Cost:
+    """Run a command."""
     peaks = [0, 0]
+    spent: dict[int, float] = {}
     started = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     ended = threading.Event()
 
     def watch() -> None:
         while not ended.wait(PERIOD):
-            sizes = [memory(pid) for pid in family(process.pid)]
+            members = family(process.pid)
+            spent.update({pid: max(processor(pid), spent.get(pid, 0.0)) for pid in members})
+            sizes = [memory(pid) for pid in members]
             for place in range(2):
                 peaks[place] = max(peaks[place], sum(size[place] for size in sizes))
 
@@ -117,7 +142,7 @@ def measure(command: list[str]) -> tuple[float, int, int, str]:
     watcher.join()
     if process.returncode:
         raise SystemExit(f"{command} ended with status {process.returncode}")
-    return seconds, peaks[0], peaks[1], output
+    return Cost(seconds, sum(spent.values()), peaks[0], peaks[1], output)
 
 
 def main() -> None:
@@ -139,19 +164,22 @@ def main() -> None:
             "nmt data prepare, Ray Data": [*nmt, f"{place}/ray", "--ray", "--json"],
             "pyarrow.csv, threads, after": [*read, "threads", fields],
         }
-        found = {}
+        found: dict[str, Cost] = {}
         for name, command in commands.items():
             found[name] = measure(command)
-            print(f"{name}: {found[name][0]:.1f} s", file=sys.stderr, flush=True)
-        prints = {json.loads(found[name][3])["fingerprint"] for name in commands if name.startswith("nmt")}
+            print(f"{name}: {found[name].seconds:.1f} s", file=sys.stderr, flush=True)
+        prints = {json.loads(found[name].output)["fingerprint"] for name in commands if name.startswith("nmt")}
         size = file.stat().st_size
-    plain = sum(found[f"pyarrow.csv, threads, {when}"][0] for when in ("before", "after")) / 2
+    plain = sum(found[f"pyarrow.csv, threads, {when}"].seconds for when in ("before", "after")) / 2
+    work = found["pyarrow.csv, one thread"].processor
     print(f"{rows:,} rows, {size / 1e6:,.0f} MB\n")
-    print("| | s | rows/s | relative | memory, GB (proportional) | (resident) |\n|---|---|---|---|---|---|")
-    for name, (seconds, proportional, resident, _) in found.items():
+    print("| | s | rows/s | relative | processor s | relative | memory, GB (proportional) | (resident) |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, cost in found.items():
         print(
-            f"| {name} | {seconds:.1f} | {rows / seconds:,.0f} | {plain / seconds:.3f} | {proportional / 1e9:.2f} | "
-            f"{resident / 1e9:.2f} |"
+            f"| {name} | {cost.seconds:.1f} | {rows / cost.seconds:,.0f} | {plain / cost.seconds:.3f} | "
+            f"{cost.processor:.1f} | {work / cost.processor:.3f} | {cost.proportional / 1e9:.2f} | "
+            f"{cost.resident / 1e9:.2f} |"
         )
     print(f"\nthe same result with and without Ray: {'yes' if len(prints) == 1 else 'no'}")
 

@@ -162,8 +162,7 @@ def _unusual(data: bytes, form: Format) -> bool:
         not _is_text(data)
         or data.startswith((b"\n", b"\r\n"))
         or b"\n\n" in data
-        or b"\n\r\n" in data
-        or data.count(b"\r") != data.count(b"\r\n")
+        or (b"\r" in data and (b"\n\r\n" in data or data.count(b"\r") != data.count(b"\r\n")))
         or bool(comment and (data.startswith(comment) or b"\n" + comment in data))
         or (form.quotes and b'"' in data)
     )

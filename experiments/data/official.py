@@ -378,7 +378,8 @@ def _drop_no_numbers(lines: Lines, names: Sequence[str], optional: Sequence[str]
         if name not in optional:
             bad |= np.isnan(found[name])
         for row in np.flatnonzero(bad & ~wrong)[:FEW].tolist():
-            why[row] = f"{name} is {lines.table[name][row].as_py() or 'empty'!r}, a number is needed"
+            token = lines.table[name][row].as_py()
+            why[row] = f"{name} is {'empty' if token is None else repr(token)}, a number is needed"
         wrong |= bad
     if wrong.any():
         lines.drop(wrong, [why.get(row, "") for row in np.flatnonzero(wrong)[:FEW].tolist()])
