@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -306,6 +308,18 @@ def test_options_and_paths(source: Any, tmp_path: Path) -> None:
         source.prepare("x", tmp_path, min_count=0)
     with pytest.raises(ValueError, match="max_damaged is 1"):
         source.prepare("x", tmp_path, max_damaged=1)
+
+
+def test_processes_that_work_on_blocks_load_no_torch() -> None:
+    """It would take two thirds of their memory."""
+    program = (
+        "import sys\n"
+        "from experiments.data import adult, kuairand, official, qk_video, tiktok\n"
+        "print(*[name for name in ('torch', 'ray', 'pandas') if name in sys.modules])\n"
+    )
+    root = Path(__file__).parents[2]
+    run = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout.split()) == (0, []), run.stderr
 
 
 def test_statistics_of_blocks_add_up() -> None:
