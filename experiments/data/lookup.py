@@ -1,7 +1,7 @@
 """Features of an id, looked up in files larger than memory.
 
 The rows of a :class:`~experiments.data.recipe.Join` wait on disk in blocks, mapped into memory when they are read;
-held are their ids alone, sorted, 16 bytes each while they are sorted.
+held are their ids alone, 40 bytes each while they are sorted, and mapped ones afterwards.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ Two numbers for each pair of labels, over the training rows, exact, in one pass 
 * φ, the correlation of the labels over the rows that have both: −1 when one always excludes the other.
 * The cosine of the gradients of the two losses, in a linear model over all features (a weight for each token, numeric
   column and bit), at the constant prediction, which is where training begins: with residuals
-  ``r_t = (y_t − ȳ_t) / n_t`` over the rows that have the label, the gradient of task t is ``g_t = −Xᵀ r_t``, and the
+  ``r_t = y_t − ȳ_t`` over the rows that have the label, the gradient of task t is ``g_t = −Xᵀ r_t / n_t``, and the
   cosine ``⟨g_t, g_u⟩ / (‖g_t‖ ‖g_u‖)``. Below zero, the step that helps one task most harms the other. This is the
   gradient of cross-entropy and, up to a factor, that of squared error. Tokens that are rarely seen contribute the
   correlation of the labels themselves.
@@ -65,8 +65,7 @@ def conflicts(folder: str, schema: Schema) -> list[Conflict]:
             for name, gradient in gradients.items():
                 _add(gradient, batch.column(name), residual, schema, name)
         for gradient in gradients.values():
-            scaled = gradient / np.maximum(np.diag(both), 1)[:, None]
-            inner += scaled @ scaled.T
+            inner += gradient @ gradient.T
     length = np.sqrt(np.diag(inner))
     found = [
         Conflict(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
@@ -164,6 +165,26 @@ def test_the_order_of_work_changes_nothing(tmp_path: Path, monkeypatch: pytest.M
     official.build(recipe, tmp_path / "other", backwards)
     one, other = (read_schema(str(tmp_path / name)) for name in ("one", "other"))
     assert one.fingerprint == other.fingerprint
+
+
+def test_memory_holds_no_more_than_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between blocks nothing of them is left, and the rows of 16 times as many take no more."""
+    monkeypatch.setattr(blocks_module, "BYTES", 16_000)
+    held: dict[int, int] = {}
+    for times in (1, 16):
+        before, most = pa.total_allocated_bytes(), [0]
+
+        def watched(step: str, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+            for item in items:
+                result = function(item)
+                most[0] = max(most[0], pa.total_allocated_bytes() - before)  # noqa: B023
+                yield result
+
+        folder = tmp_path / str(times)
+        folder.mkdir()
+        official.build(tiktok.recipe(str(write(folder, text(videos()) * times))), folder / "out", watched)
+        held[times] = most[0]
+    assert held[16] <= held[1] + 100_000
 
 
 def test_damaged_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
