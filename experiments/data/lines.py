@@ -19,8 +19,6 @@ FEW = 5
 SHOWN = 80
 """Characters of a damaged line that are shown."""
 
-TOKENS = pa.dictionary(pa.int32(), pa.string())
-
 
 @dataclass(frozen=True)
 class Damage:
@@ -102,7 +100,7 @@ def parse(data: bytes, form: Format, names: Sequence[str], wanted: Sequence[str]
                 ignore_empty_lines=False,
             ),
             csv.ConvertOptions(
-                column_types=dict.fromkeys(wanted, TOKENS),
+                column_types=dict.fromkeys(wanted, pa.string()),
                 include_columns=list(wanted),
                 null_values=[""],
                 strings_can_be_null=True,
@@ -110,7 +108,7 @@ def parse(data: bytes, form: Format, names: Sequence[str], wanted: Sequence[str]
             ),
         )
     else:
-        table = pa.schema([(name, TOKENS) for name in wanted]).empty_table()
+        table = pa.schema([(name, pa.string()) for name in wanted]).empty_table()
     if numbers is None:
         numbers = np.arange(1, total + 1)
     places = [place for place, _ in bad]
@@ -118,15 +116,16 @@ def parse(data: bytes, form: Format, names: Sequence[str], wanted: Sequence[str]
     kept = np.delete(numbers, places)
     if len(kept) != table.num_rows:
         raise AssertionError(f"{table.num_rows} rows of {len(kept)} lines")
-    if form.trim:
-        table = pa.table({name: trimmed(table[name]) for name in table.column_names})
+    # The reader can encode as well, in a quarter more time.
+    encode = trimmed if form.trim else pc.dictionary_encode
+    table = pa.table({name: encode(table[name]) for name in table.column_names})
     first = sorted(damages, key=lambda damage: damage.line)[:FEW]
     return Lines(table, kept, total, len(damages), first)
 
 
 def trimmed(column: pa.ChunkedArray) -> pa.Array:
     """Tokens without the spaces around them; a token of spaces alone is missing."""
-    text = pc.utf8_trim_whitespace(pc.cast(column, pa.string()).combine_chunks())
+    text = pc.utf8_trim_whitespace(column.combine_chunks())
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     return pc.dictionary_encode(text)
 
