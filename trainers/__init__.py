@@ -1,8 +1,22 @@
 """What happens inside a worker: the algorithm, models, losses, data feed, stage loop, checkpoints.
 
-``from trainers import Multipliers`` needs torch only, and serves in anybody's training loop.
+``from trainers import Multipliers`` needs torch only, and serves in anybody's training loop. torch is loaded by that
+line, not before: processes that prepare data come through here too, and it would take two thirds of their memory.
 """
 
-from trainers.multipliers import Multipliers
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trainers.multipliers import Multipliers
 
 __all__ = ["Multipliers"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Multipliers":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from trainers.multipliers import Multipliers
+
+    return Multipliers

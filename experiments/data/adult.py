@@ -1,10 +1,20 @@
-"""Adult: persons of the 1994 census of the United States, with four questions about each."""
+"""Adult: persons of the 1994 census of the United States, with four questions about each.
+
+Two inputs: a Parquet table with a ``split`` column, or the official files ``adult.data`` and ``adult.test``. Of these
+``adult.test`` is the test split, and a tenth of ``adult.data``, drawn as scikit-learn draws it, the validation split.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.data import table
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.data import official, table
+from experiments.data.held_out import TEST, TRAIN, HeldOut
+from experiments.data.recipe import SPLIT, Format, Recipe
 
 CATEGORICAL = ("workclass", "occupation", "race", "gender", "native_country")
 NUMERIC = ("age", "fnlwgt", "capital_loss", "hours_per_week")
@@ -14,12 +24,86 @@ LABELS = ("y_income50k", "y_never_married", "y_college", "y_capital_gain")
 OUTCOMES = frozenset({"income", "marital_status", "relationship", "education", "educational_num", "capital_gain"})
 """What the labels are made from, and ``relationship``, which tells husbands and wives: no features."""
 
+FILES = ("adult.data", "adult.test")
+"""The official files."""
+
+FIELDS = (
+    *("age", "workclass", "fnlwgt", "education", "educational_num", "marital_status", "occupation", "relationship"),
+    *("race", "gender", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),
+)
+"""The fields of the official files, in order, under the names that they have here."""
+
+COLLEGE = ("Bachelors", "Masters", "Prof-school", "Doctorate")
+
+
+def is_official(path: str) -> bool:
+    """Whether a path is a folder with the official files, or one of these."""
+    place = Path(path).expanduser()
+    return place.name in FILES or (place.is_dir() and any((place / name).is_file() for name in FILES))
+
+
+def recipe(path: str | None, *, min_count: int = 5, seed: int = 42, max_damaged: float = 0.001) -> Recipe:
+    """What becomes of the official files.
+
+    Args:
+        path: The folder with both files, or one of the files.
+        min_count: Tokens seen in fewer training rows than this share the id OOV.
+        seed: Seed of the draw of the validation split.
+        max_damaged: Largest share of damaged lines.
+
+    Raises:
+        ValueError: ``path`` does not name the official files, or an option cannot be used.
+    """
+    if path is None or not is_official(path):
+        raise ValueError(f"{path} is no folder with {' and '.join(FILES)}; {_WHERE}")
+    place = Path(path).expanduser()
+    folder = place if place.is_dir() else place.parent
+    return Recipe(
+        name="adult",
+        source="Adult, official files",
+        files=tuple(folder / name for name in FILES),
+        form=Format(",", FIELDS, comment="|", trim=True),
+        tokens=(*CATEGORICAL, "income", "marital_status", "education"),
+        numbers=(*NUMERIC, "capital_gain"),
+        categorical=CATEGORICAL,
+        numeric=NUMERIC,
+        log1p=frozenset({"fnlwgt", "capital_loss"}),
+        labels=dict.fromkeys(LABELS, 2),
+        min_count=min_count,
+        held_out=HeldOut(test=0.0, seed=seed),
+        derive=_derive,
+        splits=True,
+        max_damaged=max_damaged,
+    )
+
+
+def _derive(rows: pa.Table, path: str) -> pa.Table:
+    """Labels and split of official rows; an income that is neither is NaN, and so is damaged."""
+    income = pc.utf8_rtrim(pc.cast(rows["income"], pa.string()), ".")
+    rich = pc.equal(income, ">50K").to_numpy()
+    known = pc.is_in(income, value_set=pa.array(["<=50K", ">50K"])).to_numpy()
+    single = pc.equal(pc.cast(rows["marital_status"], pa.string()), "Never-married")
+    college = pc.is_in(pc.cast(rows["education"], pa.string()), value_set=pa.array(COLLEGE))
+    found = {
+        "y_income50k": np.where(known, rich == True, np.nan),  # noqa: E712 - nulls
+        "y_never_married": pc.cast(single, pa.float64()).to_numpy(),
+        "y_college": pc.cast(college, pa.float64()).to_numpy(),
+        "y_capital_gain": (rows["capital_gain"].to_numpy() > 0).astype(np.float64),
+        SPLIT: np.full(rows.num_rows, TEST if Path(path).name == FILES[1] else TRAIN, np.int8),
+    }
+    for name, values in found.items():
+        rows = rows.append_column(name, pa.array(values))
+    return rows
+
+
+_WHERE = "get them from https://archive.ics.uci.edu/dataset/2/adult"
+
 
 def prepare(path: str | None, cache: Path, *, min_count: int = 5) -> Path:
     """Prepare the census persons.
 
     Args:
-        path: The Parquet file, or a folder of them.
+        path: The folder with the official files; or a Parquet file, or a folder of them.
         cache: Where the prepared folder goes.
         min_count: Tokens seen in fewer training rows than this share the id OOV.
 
@@ -27,15 +111,17 @@ def prepare(path: str | None, cache: Path, *, min_count: int = 5) -> Path:
         The prepared folder.
 
     Raises:
-        FileNotFoundError: There is no Parquet file at ``path``.
-        ValueError: ``path`` is ``None``, or the table cannot be used.
+        FileNotFoundError: There is no such file.
+        ValueError: ``path`` is ``None``, or what is there cannot be used.
     """
     if path is None:
         raise ValueError(
-            "data.path is null, and Adult comes with no package. Get it from https://archive.ics.uci.edu/dataset/2/adult,"
-            f" name the columns {[*CATEGORICAL, *NUMERIC]}, add the labels {list(LABELS)} (0 or 1) and split "
-            "(train, valid, test), write one Parquet file, and set data.path to it"
+            "data.path is null, and Adult comes with no package. Get it from https://archive.ics.uci.edu/dataset/2/adult"
+            f" and set data.path to the folder with {' and '.join(FILES)}; or to a Parquet file with the columns "
+            f"{[*CATEGORICAL, *NUMERIC]}, the labels {list(LABELS)} (0 or 1) and split (train, valid, test)"
         )
+    if is_official(path):
+        return official.prepare(recipe(path, min_count=min_count), cache)
     return table.prepare(
         path,
         cache,

@@ -18,7 +18,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,25 @@ GROUP_BYTES = 32 << 20
 
 LISTS = b"lists"
 """Key in a file's metadata of the number of lists in each of its row groups, a JSON list."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A Parquet file of a split, as written.
+
+    Attributes:
+        split: Its split.
+        name: Its file name in the folder of the split.
+        rows: Number of rows.
+        examples: Number of examples.
+        digest: Hash of its content.
+    """
+
+    split: str
+    name: str
+    rows: int
+    examples: int
+    digest: bytes
 
 
 def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]) -> Schema:
@@ -60,34 +79,74 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
     if missing:
         raise ValueError(f"splits {missing} are missing; a prepared data set needs {list(SPLITS)}")
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    digest = hashlib.sha256()
-    rows: dict[str, int] = {}
-    examples: dict[str, int] = {}
-    arrow_schema = _arrow_schema(schema)
     try:
-        for split in SPLITS:
-            (temporary / split).mkdir(parents=True)
-            rows[split] = examples[split] = 0
-            for number, table in enumerate(splits[split]):
-                table = table.select(arrow_schema.names).cast(arrow_schema)
-                path = temporary / split / f"part-{number:05d}.parquet"
-                examples[split] += _write(table, path, schema.query)
-                digest.update(f"{split}/{path.name}".encode())
-                with path.open("rb") as file:
-                    digest.update(hashlib.file_digest(file, "sha256").digest())
-                rows[split] += table.num_rows
-        if empty := [split for split in SPLITS if not rows[split]]:
-            raise ValueError(f"splits {empty} hold no row; found {rows} rows, and every split needs some")
-        head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
-        digest.update(head.encode())
-        written = replace(schema, rows=rows, examples=examples, fingerprint=digest.hexdigest()[:32])
-        (temporary / "schema.json").write_text(written.to_json())
-        if (folder / "schema.json").exists():
-            return read_schema(str(folder))
-        temporary.rename(folder)
-        return written
+        temporary.mkdir(parents=True)
+        shards = [
+            write_shard(temporary, split, number, table, schema)
+            for split in SPLITS
+            for number, table in enumerate(splits[split])
+        ]
+        return seal(temporary, folder, schema, shards)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_shard(folder: Path, split: str, number: int, table: pa.Table, schema: Schema) -> Shard:
+    """Write one shard into a folder that is not sealed yet; shards may come in any order, from several processes.
+
+    Args:
+        folder: The temporary folder.
+        split: The split.
+        number: Place of the shard in its split.
+        table: Whole lists.
+        schema: Feature and label columns.
+
+    Returns:
+        What :func:`seal` wants to know.
+    """
+    arrow_schema = _arrow_schema(schema)
+    table = table.select(arrow_schema.names).cast(arrow_schema)
+    path = folder / split / f"part-{number:05d}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    examples = _write(table, path, schema.query)
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").digest()
+    return Shard(split, path.name, table.num_rows, examples, digest)
+
+
+def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard]) -> Schema:
+    """Add ``schema.json`` to written shards, and rename the folder into place.
+
+    Args:
+        temporary: A sibling of ``folder`` with the shards.
+        folder: Where to; an earlier result there stays.
+        schema: Feature and label columns.
+        shards: Every shard, in the order of splits and numbers.
+
+    Returns:
+        The schema as written.
+
+    Raises:
+        ValueError: A split is empty.
+    """
+    digest = hashlib.sha256()
+    rows = dict.fromkeys(SPLITS, 0)
+    examples = dict.fromkeys(SPLITS, 0)
+    for shard in shards:
+        digest.update(f"{shard.split}/{shard.name}".encode())
+        digest.update(shard.digest)
+        rows[shard.split] += shard.rows
+        examples[shard.split] += shard.examples
+    if empty := [split for split in SPLITS if not rows[split]]:
+        raise ValueError(f"splits {empty} hold no row; found {rows} rows, and every split needs some")
+    head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
+    digest.update(head.encode())
+    written = replace(schema, rows=rows, examples=examples, fingerprint=digest.hexdigest()[:32])
+    (temporary / "schema.json").write_text(written.to_json())
+    if (folder / "schema.json").exists():
+        return read_schema(str(folder))
+    temporary.rename(folder)
+    return written
 
 
 def read_schema(folder: str) -> Schema:

@@ -1,0 +1,126 @@
+"""The commands ``nmt data …``."""
+
+from __future__ import annotations
+
+import json as json_
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.errors import RequestError
+
+WRONG_REQUEST, INTERRUPTED = 2, 130
+
+app = typer.Typer(name="data", help="Data sets: list, prepare, describe.", no_args_is_help=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+
+console = Console(stderr=True)
+"""Progress and messages; standard output is for results."""
+
+
+@app.command("list")
+def list_sources(json: Json = False) -> None:
+    """List the data sources that come with the project."""
+    from orchestrator.data.sources import SOURCES, find
+
+    found = [{"name": name, "input": takes, "about": find(name).about} for name, takes in SOURCES.items()]
+
+    def show(out: Console) -> None:
+        table = Table("source", "input", "what")
+        for source in found:
+            table.add_row(*(escape(cell) for cell in source.values()))
+        out.print(table)
+
+    _print({"sources": found}, json, show)
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A name of nmt data list, or package.module.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="File or folder; - for a source that needs none.")],
+    output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder to write; must not exist.")],
+    option: Annotated[
+        list[str], typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the source.")
+    ] = [],  # noqa: B006
+    ray: Annotated[
+        bool | None, typer.Option("--ray/--no-ray", help="Use Ray; by default from 256 MB of input on.")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Ray cluster to join; every node must see INPUT and OUTPUT.")
+    ] = None,
+    json: Json = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")] = False,
+) -> None:
+    """Turn official files into a prepared folder: sharded Parquet and a vocabulary, whole or not at all."""
+    from orchestrator.data.prepare import prepare as prepare_
+    from orchestrator.data.sources import find
+
+    try:
+        prepared = prepare_(
+            find(source),
+            None if input == "-" else input,
+            output,
+            dict(_option(text) for text in option),
+            console,
+            parallel=ray,
+            address=address,
+            verbose=verbose,
+        )
+    except KeyboardInterrupt:
+        console.print("interrupted; nothing was written")
+        raise typer.Exit(INTERRUPTED) from None
+    report = prepared.report
+    for damage in report.first if report is not None else []:
+        console.print(escape(f"damaged: {damage.path}, line {damage.line}: {damage.reason}"), soft_wrap=True)
+
+    def show(out: Console) -> None:
+        rows = ", ".join(f"{count:,} {split}" for split, count in prepared.schema.rows.items())
+        out.print(f"{escape(prepared.folder)}: {rows}", soft_wrap=True, highlight=False)
+        if report is not None:
+            out.print(
+                f"{report.lines:,} lines in {prepared.seconds:.1f} s, {report.damaged:,} damaged, "
+                f"{report.left_out:,} rows left out",
+                highlight=False,
+            )
+
+    _print(prepared.to_dict(), json, show)
+
+
+@app.command()
+def describe(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A prepared folder, or its URI.")], json: Json = False
+) -> None:
+    """Tell rows, features, label rates and conflicts between tasks; exit status 2 when it cannot be trained on."""
+    from orchestrator.data.describe import describe as describe_
+    from orchestrator.data.describe import show
+
+    found = describe_(folder)
+    _print(found.to_dict(), json, lambda out: show(found, out))
+    for problem in found.problems:
+        console.print(f"[red]cannot be trained on:[/] {escape(problem)}", soft_wrap=True, highlight=False)
+    if found.problems:
+        raise typer.Exit(WRONG_REQUEST)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    """``key=value``, the value as YAML."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise RequestError(f"--option {text!r} is no KEY=VALUE")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RequestError(f"--option {text!r}: the value is no YAML ({error})") from error
+
+
+def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    if as_json:
+        print(json_.dumps(document, indent=1, allow_nan=False))
+    else:
+        show(Console())

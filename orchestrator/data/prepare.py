@@ -1,0 +1,162 @@
+"""``nmt data prepare``: official files in, a prepared folder out."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+
+from experiments.data.official import Map, Report, build, in_turn
+from experiments.data.recipe import Recipe
+from orchestrator.data.block_progress import BlockProgress
+from orchestrator.data.ray_blocks import on_ray
+from orchestrator.data.sources import Source
+from orchestrator.errors import RequestError, RunError
+from orchestrator.ray_cluster import address_in_use, cluster
+from trainers.data.prepared import read_schema
+from trainers.data.schema import Schema
+from trainers.registry import check_options
+
+RAY_BYTES = 256 << 20
+"""Bytes of input from which on Ray is worth its start of some seconds."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was prepared.
+
+    Attributes:
+        folder: Where it is.
+        schema: Its columns.
+        report: What the files held; ``None`` for a source that prepares in one process.
+        on_ray: Whether Ray was used.
+        seconds: Wall time.
+    """
+
+    folder: str
+    schema: Schema
+    report: Report | None
+    on_ray: bool
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "folder": self.folder,
+            "rows": dict(self.schema.rows),
+            "examples": dict(self.schema.examples),
+            "categorical": dict(self.schema.categorical),
+            "numeric": list(self.schema.numeric),
+            "labels": dict(self.schema.labels),
+            "fingerprint": self.schema.fingerprint,
+            "report": None if self.report is None else asdict(self.report),
+            "on_ray": self.on_ray,
+            "seconds": self.seconds,
+        }
+
+
+def prepare(
+    source: Source,
+    path: str | None,
+    output: str,
+    options: Mapping[str, Any],
+    console: Console,
+    *,
+    parallel: bool | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+) -> Prepared:
+    """Prepare a data set, whole or not at all.
+
+    Args:
+        source: What prepares it.
+        path: The input; ``None`` for a source that needs none.
+        output: The folder to write; must not exist.
+        options: Options of the source.
+        console: For progress.
+        parallel: Whether to use Ray; ``None`` does for :data:`RAY_BYTES` of input or more, or with an address.
+        address: Ray cluster to join.
+        verbose: Whether Ray's log goes to the terminal.
+
+    Raises:
+        RequestError: The input, an option or the output cannot be used.
+        RunError: Ray, or the disk, failed.
+    """
+    folder = Path(output).expanduser().absolute()
+    if folder.exists():
+        raise RequestError(f"{output} exists already; name a folder that does not, or remove it")
+    started = time.monotonic()
+    try:
+        recipe = _recipe(source, path, options)
+        if recipe is None:
+            if parallel:
+                raise RequestError(f"{source.name} prepares this input in one process; leave out --ray")
+            _in_one_process(source, path, folder, options)
+            report, on = None, False
+        else:
+            files = [*recipe.files, *(file for join in recipe.joins for file in join.files)]
+            size = sum(file.stat().st_size for file in files if file.exists())
+            on = parallel if parallel is not None else size >= RAY_BYTES or bool(address)
+            report = _in_blocks(recipe, folder, console, on, address, verbose)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        raise RequestError(f"data: {error}") from error
+    except OSError as error:
+        raise RunError(f"{error}; nothing was written to {output}") from error
+    return Prepared(str(folder), read_schema(str(folder)), report, on, time.monotonic() - started)
+
+
+def _recipe(source: Source, path: str | None, options: Mapping[str, Any]) -> Recipe | None:
+    """What the source declares for this input; ``None`` when it prepares the input itself."""
+    if source.recipe is not None:
+        official = getattr(inspect.getmodule(source.recipe), "is_official", None)
+        if official is None or path is None or official(path):
+            check_options(f"options of {source.name}", source.recipe, options, ("path",))
+            recipe = source.recipe(path, **options)
+            assert isinstance(recipe, Recipe)
+            return recipe
+    check_options(f"options of {source.name}", source.prepare, options, ("path", "cache"))
+    return None
+
+
+def _in_blocks(
+    recipe: Recipe, folder: Path, console: Console, parallel: bool, address: str | None, verbose: bool
+) -> Report:
+    with ExitStack() as stack:
+        if parallel:
+            stack.enter_context(cluster(address_in_use(address), verbose))
+        progress = stack.enter_context(BlockProgress(console))
+        chosen: Map = partial(on_ray, verbose=verbose) if parallel else in_turn
+
+        def mapped(step: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+            return progress.follow(step, chosen(step, function, items), len(items))
+
+        return build(recipe, folder, mapped)
+
+
+def _in_one_process(source: Source, path: str | None, folder: Path, options: Mapping[str, Any]) -> None:
+    required = [
+        p.name
+        for p in inspect.signature(source.prepare).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in options
+    ]
+    if required:
+        raise RequestError(f"options of {source.name} lack {', '.join(required)}; give --option {required[0]}=…")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    cache = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
+    cache.mkdir()
+    try:
+        Path(source.prepare(path, cache, **options)).rename(folder)
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)

@@ -1,0 +1,72 @@
+"""Data sources by short name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from orchestrator.errors import RequestError
+from trainers.registry import closest
+
+PACKAGE = "experiments.data"
+
+SOURCES: Mapping[str, str] = {
+    "tiktok": "final_track1_train.txt (TSV), or its folder",
+    "qk_video": "ctr_data_1M.csv, or its folder",
+    "kuairand": "folder with the CSV files of Pure, 1K or 27K; or Parquet",
+    "adult": "folder with adult.data and adult.test; or Parquet",
+    "toxcast": "Parquet",
+    "complete_journey": "- (the installed wheel); or a folder with its tables",
+    "digits": "- (scikit-learn's images)",
+    "conflict": "- (made up)",
+    "table": "your own Parquet file or folder, with a split column",
+}
+"""Short name of a module of :data:`PACKAGE` → what it takes."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data source.
+
+    Attributes:
+        name: As asked for.
+        recipe: Declares what becomes of official files, for preparing in parallel; or ``None``.
+        prepare: Prepares in one process.
+    """
+
+    name: str
+    recipe: Callable[..., Any] | None
+    prepare: Callable[..., Any]
+
+    @property
+    def about(self) -> str:
+        """The first line of its module's documentation."""
+        return (inspect.getdoc(import_module(self.prepare.__module__)) or "").partition("\n")[0]
+
+
+def find(name: str) -> Source:
+    """A source by its short name, or as ``package.module`` or ``package.module:callable``.
+
+    Raises:
+        RequestError: There is none.
+    """
+    path, _, attribute = name.partition(":")
+    if name in SOURCES:
+        path = f"{PACKAGE}.{name}"
+    elif "." not in path:
+        raise RequestError(
+            f"there is no data source {name!r}{closest(name, SOURCES)}; there are {', '.join(SOURCES)}, and your own "
+            "as package.module or package.module:callable"
+        )
+    try:
+        module: ModuleType = import_module(path)
+    except ImportError as error:
+        raise RequestError(f"data source {name!r} cannot be imported: {error}") from error
+    prepare = getattr(module, attribute or "prepare", None)
+    if not callable(prepare):
+        raise RequestError(f"data source {name!r}: module {path} has no function {attribute or 'prepare'!r}")
+    return Source(name, None if attribute else getattr(module, "recipe", None), prepare)
