@@ -22,6 +22,10 @@ ALL = "all"
 """Stands for every line in a preset."""
 
 
+def _one_row() -> dict[str, Content]:
+    return {"": {}}
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +83,7 @@ class Study(_Part):
     figure: str | None = None
     data_sets: dict[str, DataSet]
     default: str
-    rows: dict[str, Content] = Field(default_factory=lambda: {"": {}})
+    rows: dict[str, Content] = Field(default_factory=_one_row)
     arms: dict[str, Arm]
     reference: str
     average: bool = False
