@@ -49,7 +49,7 @@ def prepare(
         list[str], typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the source.")
     ] = [],  # noqa: B006
     ray: Annotated[
-        bool | None, typer.Option("--ray/--no-ray", help="Use Ray; by default from 256 MB of input on.")
+        bool | None, typer.Option("--ray/--no-ray", help="Use Ray; by default from 1 GB of input on.")
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="Ray cluster to join; every node must see INPUT and OUTPUT.")

@@ -26,8 +26,8 @@ from trainers.data.prepared import read_schema
 from trainers.data.schema import Schema
 from trainers.registry import check_options
 
-RAY_BYTES = 256 << 20
-"""Bytes of input from which on Ray is worth its start of some seconds."""
+RAY_BYTES = 1 << 30
+"""Bytes of input from which on Ray is worth its start, which takes as long as about half of that in one process."""
 
 T = TypeVar("T")
 R = TypeVar("R")
