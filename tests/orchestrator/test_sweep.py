@@ -155,15 +155,18 @@ class TestFaults:
     @pytest.fixture(scope="class")
     @classmethod
     def disturbed(cls, start: Start) -> tuple[Project, dict[str, Any]]:
-        one = start("faults", sweep=NINE, training={"checkpoint_every": 4, "max_epochs": 4})
+        one = start("faults", sweep=NINE, training={"checkpoint_every": 4, "max_epochs": 8})
         first = one.start("sweep")
 
-        def far_enough() -> tuple[str, int] | None:
-            training = one.in_training
-            return next(((key, pid) for key, pid in training.items() if one.checkpoint(key) >= 8), None)
+        def killed_in_the_middle() -> bool:
+            """At once: a moment later the stage may be finished."""
+            for key, pid in one.in_training.items():
+                if one.checkpoint(key) >= 8:
+                    end(pid)
+                    return True
+            return False
 
-        _, pid = one.wait_for("a checkpoint", far_enough)
-        end(pid)
+        one.wait_for("a checkpoint", killed_in_the_middle)
         one.wait_for("a stage that goes on", lambda: "goes on from step" in first.said)
         one.wait_for("five stages", lambda: len(one.stages) >= 5)
         kill_group(first)
@@ -188,7 +191,7 @@ class TestFaults:
     def test_every_stage_is_trained_once(self, disturbed: tuple[Project, dict[str, Any]]) -> None:
         one, document = disturbed
         assert (document["cost"]["stages"], document["cost"]["stages_reused"]) == (21, 6)
-        assert document["cost"]["samples"] == 2 * 21 * STAGE
+        assert document["cost"]["samples"] == 4 * 21 * STAGE
         assert len(one.stages) == 21
         assert one.trained == dict.fromkeys(one.stages, 1)
 
