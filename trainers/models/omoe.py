@@ -2,66 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from torch import Tensor, nn
-
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.features import Features
-from trainers.models.gates import Gates
-from trainers.models.mixture import mixture
-from trainers.models.perceptrons import Perceptrons
-from trainers.models.sizes import check_size, check_units
-from trainers.models.towers import Towers
-from trainers.task import Task
+from trainers.models.mixture_of_experts import MixtureOfExperts
 
 
-class OMoE(nn.Module):
+class OMoE(MixtureOfExperts):
     r"""One-gate mixture-of-experts (Ma et al. 2018, equation 5): MMoE whose tasks share one gate.
 
     The logit of task t at features x is :math:`s_t(x) = \mathrm{tower}_t(\sum_e w_e(x)\, h_e(x))`, with experts h_e,
     multilayer perceptrons with ReLU, and the weights w(x) of one softmax gate.
-
-    The defaults are the sizes of the No More Tuning paper. It does not tell the number of experts; 8 is Ma et al.'s,
-    and that of Su et al. 2024, whose set-up the paper follows.
-
-    Args:
-        schema: Columns of the data set.
-        tasks: The chain's tasks.
-        embedding_dim: Width of an embedding.
-        experts: Number of experts.
-        expert_units: Widths of an expert's layers.
-        gate_units: Widths of the gate's hidden layers; none make it linear.
-        tower_units: Widths of a tower's hidden layers.
-
-    Raises:
-        ValueError: A size out of range.
     """
 
-    def __init__(
-        self,
-        schema: Schema,
-        tasks: Sequence[Task],
-        embedding_dim: int = 16,
-        experts: int = 8,
-        expert_units: Sequence[int] = (512, 512, 512),
-        gate_units: Sequence[int] = (128, 64),
-        tower_units: Sequence[int] = (128, 64),
-    ) -> None:
-        super().__init__()
-        check_size("experts", experts)
-        check_units("expert_units", expert_units, layers=1)
-        check_units("gate_units", gate_units)
-        check_units("tower_units", tower_units)
-        self._tasks = tuple(task.name for task in tasks)
-        self.features = Features(schema, embedding_dim)
-        self.experts = Perceptrons(experts, self.features.width, expert_units)
-        self.gate = Gates(1, self.features.width, gate_units, experts)
-        self.towers = Towers(len(tasks), expert_units[-1], tower_units)
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → logit, shape ``(rows,)``."""
-        features = self.features(batch)
-        logits = self.towers(mixture(self.gate(features), self.experts(features)).squeeze(0))
-        return dict(zip(self._tasks, logits.unbind(0), strict=True))
+    one_gate = True
