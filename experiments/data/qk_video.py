@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data import official
-from experiments.data.held_out import HeldOut
+from experiments.data.random_log import random_log
 from experiments.data.recipe import Format, Recipe
 
 FILE = "ctr_data_1M.csv"
@@ -36,23 +36,17 @@ def recipe(path: str | None, *, min_count: int = 10, seed: int = 42, max_damaged
     Raises:
         ValueError: ``path`` is ``None``, or an option cannot be used.
     """
-    if path is None:
-        raise ValueError(
-            "no file is given, and QK-Video comes with no package. Sign Tenrec's licence at "
-            f"https://github.com/yuangh-x/2022-NIPS-Tenrec, get {FILE}, and give its path"
-        )
-    place = Path(path).expanduser()
-    return Recipe(
-        name="qk_video",
-        source="QK-Video (Tenrec), ctr_data_1M",
-        files=(place / FILE if place.is_dir() else place,),
-        form=Format(","),
-        tokens=CATEGORICAL,
-        numbers=LABELS,
-        categorical=CATEGORICAL,
-        labels=dict.fromkeys(LABELS, 2),
+    return random_log(
+        "qk_video",
+        "QK-Video (Tenrec), ctr_data_1M",
+        path,
+        FILE,
+        Format(","),
+        CATEGORICAL,
+        LABELS,
+        "QK-Video comes with no package. Sign Tenrec's licence at https://github.com/yuangh-x/2022-NIPS-Tenrec",
         min_count=min_count,
-        held_out=HeldOut(seed=seed),
+        seed=seed,
         max_damaged=max_damaged,
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data import official
-from experiments.data.held_out import HeldOut
+from experiments.data.random_log import random_log
 from experiments.data.recipe import Format, Recipe
 
 FILE = "final_track1_train.txt"
@@ -35,23 +35,18 @@ def recipe(path: str | None, *, min_count: int = 10, seed: int = 42, max_damaged
     Raises:
         ValueError: ``path`` is ``None``, or an option cannot be used.
     """
-    if path is None:
-        raise ValueError(
-            "no file is given, and TikTok comes with no package. Register for track 1 of the ICME 2019 short-video "
-            f"challenge (https://www.biendata.xyz/competition/icmechallenge2019/), get {FILE}, and give its path"
-        )
-    place = Path(path).expanduser()
-    return Recipe(
-        name="tiktok",
-        source="TikTok, ICME 2019 short-video challenge, track 1",
-        files=(place / FILE if place.is_dir() else place,),
-        form=Format("\t", FIELDS),
-        tokens=CATEGORICAL,
-        numbers=LABELS,
-        categorical=CATEGORICAL,
-        labels=dict.fromkeys(LABELS, 2),
+    return random_log(
+        "tiktok",
+        "TikTok, ICME 2019 short-video challenge, track 1",
+        path,
+        FILE,
+        Format("\t", FIELDS),
+        CATEGORICAL,
+        LABELS,
+        "TikTok comes with no package. Register for track 1 of the ICME 2019 short-video challenge "
+        "(https://www.biendata.xyz/competition/icmechallenge2019/)",
         min_count=min_count,
-        held_out=HeldOut(seed=seed),
+        seed=seed,
         max_damaged=max_damaged,
     )
 
