@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.comparison.results import Source
+from orchestrator.manifests.content import of_text, to_text
 from orchestrator.trial import Status, short_label
 from trainers.chain_spec import ChainSpec, ModelSpec, Rates
 from trainers.task import Task
@@ -96,7 +96,7 @@ class ChainManifest:
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` reads."""
-        return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=1)
+        return to_text(dataclasses.asdict(self), VERSION)
 
     @classmethod
     def from_json(cls, text: str) -> ChainManifest:
@@ -105,14 +105,8 @@ class ChainManifest:
         Raises:
             ValueError: The text is damaged, or was written by a program that this one does not understand.
         """
-        try:
-            raw: dict[str, Any] = json.loads(text)
-            version = raw.pop("version")
-            if version != VERSION:
-                raise ValueError(f"manifest version {version}, and this program reads version {VERSION}")
+        with of_text(text, VERSION, "chain") as raw:
             return cls(**{**raw, "spec": _spec(raw["spec"]), "stage_keys": tuple(raw["stage_keys"])})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a chain's manifest ({type(error).__name__}: {error})") from error
 
 
 def _spec(raw: Mapping[str, Any]) -> ChainSpec:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.manifests.chain import RUNNING
+from orchestrator.manifests.content import of_text, to_text
 from trainers.task import Task
 
 VERSION = 1
@@ -68,7 +68,7 @@ class GroupManifest:
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` reads."""
-        return json.dumps({"version": VERSION, **dataclasses.asdict(self)}, indent=1)
+        return to_text(dataclasses.asdict(self), VERSION)
 
     @classmethod
     def from_json(cls, text: str) -> GroupManifest:
@@ -77,12 +77,6 @@ class GroupManifest:
         Raises:
             ValueError: The text is damaged, or was written by a program that this one does not understand.
         """
-        try:
-            raw: dict[str, Any] = json.loads(text)
-            version = raw.pop("version")
-            if version != VERSION:
-                raise ValueError(f"manifest version {version}, and this program reads version {VERSION}")
+        with of_text(text, VERSION, "group") as raw:
             raw["levels"] = tuple(tuple(Task(**task) for task in level) for level in raw["levels"])
             return cls(**{**raw, "chains": tuple(raw["chains"])})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not a group's manifest ({type(error).__name__}: {error})") from error
