@@ -13,10 +13,8 @@ from orchestrator.held_out import HeldOut
 from orchestrator.manifests.chain import ChainManifest
 from orchestrator.manifests.group import GroupManifest
 from orchestrator.manifests.store import GroupStore
-from orchestrator.tracking.address import without_credentials
-from orchestrator.tracking.failures import passes, told
+from orchestrator.tracking.background import BackgroundTracking
 from orchestrator.tracking.live import AWAY_SECONDS
-from orchestrator.tracking.writer import Writer
 from orchestrator.trial import TrialResult
 from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.stage_store import StageStore
@@ -55,7 +53,7 @@ class _Ending:
     winner: TrialResult | None
 
 
-class GroupTracking:
+class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Ending]):
     """Writes the stages of a group's trials to MLflow as they are finished, and the group's curves trial by trial.
 
     All of it is in the storage first: what the tracking store lacks when the group is over, anybody can log later.
@@ -67,37 +65,15 @@ class GroupTracking:
     """
 
     def __init__(self, uri: str, group: GroupManifest, storage: str) -> None:
-        self._uri = uri
         self._group = group
         self._stages = StageStore(storage)
         self._groups = GroupStore(storage)
         self._store: TrackingStore | None = None
         self._run: GroupRun | None = None
         self._chains: dict[str, ChainRun] = {}
-        self.link: str | None = None
-        """Address of the run's page, once it is open and when the tracking store is a server."""
         self.view: str | None = None
         """Address of the saved view, or the part of it behind the server's."""
-        self.complete = False
-        """Whether the tracking store has it all; known when it is closed."""
-        self._writer: Writer[_Opening | _Arrived | _TrialEnded | _Ending] = Writer(self._write, passes)
-        self._writer.submit(_Opening())
-
-    @property
-    def run_id(self) -> str | None:
-        """The group's run, once it is open."""
-        return self._run.run_id if self._run else None
-
-    @property
-    def failure(self) -> str | None:
-        """What stands or stood last in the way of tracking, or ``None``."""
-        error = self._writer.failure
-        return f"{without_credentials(self._uri)}: {told(error)}" if error is not None else None
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the tracking store cannot be reached at present, as far as known."""
-        return self._writer.is_trying
+        super().__init__(uri, _Opening())
 
     def write(self, trial: ChainManifest, event: Event) -> None:
         """Write an event of a trial, later; never waits. Only starts and ends of stages are written."""

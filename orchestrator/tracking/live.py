@@ -13,8 +13,7 @@ from orchestrator.manifests.chain import ChainManifest
 from orchestrator.manifests.keeper import ManifestKeeper
 from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking.address import without_credentials
-from orchestrator.tracking.failures import passes, told
-from orchestrator.tracking.writer import Writer
+from orchestrator.tracking.background import BackgroundTracking
 from trainers.chain_spec import ChainSpec
 from trainers.reporter import Evaluated, Event, Progress, StageStarted
 from trainers.stage_store import StageStore
@@ -52,7 +51,7 @@ class _Ending:
     manifest: ChainManifest
 
 
-class LiveTracking:
+class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
     """Writes a chain's events to MLflow from a background thread; opening the store overlaps with the start of Ray.
 
     What is to be logged is in the storage first: the chain's manifest is written here, the records of its stages by the
@@ -70,7 +69,7 @@ class LiveTracking:
     """
 
     def __init__(self, uri: str, name: str, spec: ChainSpec, params: Mapping[str, str], storage: str) -> None:
-        self._uri, self._name, self._storage = uri, name, storage
+        self._name, self._storage = name, storage
         self._manifests = ManifestStore(storage)
         public = {key: without_credentials(value) for key, value in params.items()}
         manifest, self._lease = self._manifests.begin(name, without_credentials(uri), public, spec)
@@ -79,35 +78,14 @@ class LiveTracking:
         self._store: TrackingStore | None = None
         self._run: ChainRun | None = None
         self._rows = 0
-        self.link: str | None = None
-        """Address of the run's page, once it is open and when the tracking store is a server."""
-        self.complete = False
-        """Whether the tracking store has it all; known when it is closed."""
         self.waiting = 0
         """Earlier chains of this storage that the same tracking store still lacks; known when it is closed."""
-        self._writer: Writer[_Opening | _Arrived | _Ending] = Writer(self._write, passes)
-        self._writer.submit(_Opening())
-
-    @property
-    def run_id(self) -> str | None:
-        """The chain's run, once it is open."""
-        return self._run.run_id if self._run else None
-
-    @property
-    def failure(self) -> str | None:
-        """What stands or stood last in the way of tracking, or ``None``."""
-        error = self._writer.failure
-        return f"{without_credentials(self._uri)}: {told(error)}" if error is not None else None
+        super().__init__(uri, _Opening())
 
     @property
     def unkept(self) -> str | None:
         """Why the storage lacks the chain's manifest, which is what is logged later; ``None`` when it is there."""
         return str(self._keeper.failure) if self._keeper.failure is not None else None
-
-    @property
-    def is_away(self) -> bool:
-        """Whether the tracking store cannot be reached at present, as far as known."""
-        return self._writer.is_trying
 
     def write(self, event: Event) -> None:
         """Write an event, later; never waits."""
