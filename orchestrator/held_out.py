@@ -29,6 +29,7 @@ class HeldOut:
         self._split = split
         self._kept: OrderedDict[str, dict[str, Samples]] = OrderedDict()
         self._bytes = 0
+        self._differences: dict[tuple[str, str, tuple[str, ...]], tuple[float, float]] = {}
 
     def of(self, key: str, task: str) -> Samples:
         """A task's samples at the accepted θ* of a stage, shape ``(examples,)``.
@@ -57,7 +58,14 @@ class HeldOut:
 
         With :math:`z_e = \sum_i (d_{ei} - D_i n_{ei}) / N_i` over the level's tasks i and E examples,
         :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task it is :class:`~trainers.paired.PairedDifference`.
+        Computed once for the same two stages: a grid asks again after each of its trials.
         """
+        pair = candidate, reference, tuple(tasks)
+        if pair not in self._differences:
+            self._differences[pair] = self._level_difference(*pair)
+        return self._differences[pair]
+
+    def _level_difference(self, candidate: str, reference: str, tasks: Sequence[str]) -> tuple[float, float]:
         total = 0.0
         residuals: Tensor | None = None
         labelled: Tensor | None = None

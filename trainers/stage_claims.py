@@ -100,8 +100,7 @@ class _WrittenClaim:
     def holds_after(self, seconds: float) -> bool:
         """Whether nobody else has written a claim since."""
         time.sleep(seconds)
-        content = _content(self._storage, self._path)
-        return content is not None and content.startswith(self._owner.encode())
+        return self._is_ours()
 
     def start(self) -> None:
         """Begin to give signs of life."""
@@ -112,7 +111,12 @@ class _WrittenClaim:
         self._released.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            self._storage.delete(self._path)
+            if self._is_ours():  # one that had expired may be somebody else's by now
+                self._storage.delete(self._path)
+
+    def _is_ours(self) -> bool:
+        content = _content(self._storage, self._path)
+        return content is not None and content.startswith(self._owner.encode())
 
     def _beat(self) -> None:
         beats = 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.comparison.costs import cost_points
 from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow, Source
 from orchestrator.cost import Cost
+from orchestrator.extrapolation import extrapolate
 from orchestrator.grid import GridPlan
 from orchestrator.group import GroupOutcome
 from orchestrator.group_ledger import higher_is_better, shown_value
@@ -61,6 +62,7 @@ def build_comparison(prepared: PreparedExperiment, parts: Parts) -> Comparison:
         _row(_grid_name(parts.grid_plan), "grid", grid, models, parts.grid_plan.grid.trials),
         *(_row(result.trial.label, result.trial.source, (result,), models) for result in (*baselines, *parts.methods)),
     ]
+    whole = all(result.finished for result in parts.sweep.results)
     return Comparison(
         name=experiment.name,
         data=experiment.data.source or str(experiment.data.path),
@@ -71,7 +73,7 @@ def build_comparison(prepared: PreparedExperiment, parts: Parts) -> Comparison:
         ),
         models=tuple(models),
         rows=tuple(rows),
-        costs=cost_points(prepared, parts.sweep_plan, rows),
+        costs=cost_points(prepared, parts.sweep_plan, rows, whole=whole),
         chain=winner.records if winner is not None else (),
         exact_samples=experiment.training.patience is None,
     )
@@ -155,18 +157,14 @@ def _row(
 ) -> MethodRow:
     labels = {result.trial.label for result in results}
     chosen = [model for model in models if model.source == source and model.winner and model.label in labels]
-    samples = samples_from_nothing(results)
-    finished = sum(result.finished for result in results)
-    trials = len(results) if whole is None else whole
-    if finished and finished < trials and whole is not None:
-        samples = round(samples / finished * trials)
+    partly = extrapolate(whole or 0, results)
     return MethodRow(
         name=name,
         source=source,
         cost=sum((result.cost for result in results), Cost()),
         chosen=chosen[0] if chosen else None,
-        planned_trials=trials,
-        planned_samples=samples,
+        planned_trials=len(results) if whole is None else whole,
+        planned_samples=samples_from_nothing(results) if partly is None else partly.samples,
         planned_worker_seconds=sum(
             {r.key: r.wall_seconds * r.workers for result in results for r in result.records}.values()
         ),

@@ -17,7 +17,9 @@ POINTS = (5, 10)
 """Weights a task of the grids that are always predicted, beside the experiment's own."""
 
 
-def cost_points(prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[MethodRow]) -> tuple[CostPoint, ...]:
+def cost_points(
+    prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[MethodRow], *, whole: bool
+) -> tuple[CostPoint, ...]:
     """Points of the cost curve; NMT first, then the experiment's grid, then others.
 
     Where stages have no fixed length, predictions take as many samples a stage as those that were trained.
@@ -26,6 +28,7 @@ def cost_points(prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[Me
         prepared: The experiment.
         plan: The sweep.
         rows: What was trained.
+        whole: Whether every trial of the sweep is finished, so that its cost is all measured.
     """
     tasks, levels = len(prepared.spec.tasks), len(prepared.spec.levels)
     most = max(LEAST_MOST, tasks)
@@ -35,12 +38,12 @@ def cost_points(prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[Me
     budget = stage_samples(prepared.spec.training, prepared.schema)
     per_stage, per_training = float(budget), float(budget)
     if sweep is not None and sweep.planned_samples:
-        per_stage = sweep.planned_samples / sweep_stages(plan, levels)
+        per_stage = sweep.planned_samples / sweep_stages(plan, levels) if whole else per_stage
     if grid is not None and grid.planned_samples:
         per_training = grid.planned_samples / grid.planned_trials
     points = []
     for number in range(FEWEST, most + 1):
-        if number == tasks and sweep is not None and sweep.planned_samples:
+        if whole and number == tasks and sweep is not None and sweep.planned_samples:
             points.append(CostPoint("NMT", tasks, sweep.planned_trials, sweep.planned_samples, measured=True))
         else:
             trials = len(plan.eta_theta) * len(plan.eta_lambda)
