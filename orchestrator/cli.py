@@ -40,6 +40,11 @@ Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Over
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; by default Ray is started on this machine.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")]
+Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
+Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
+Limit = Annotated[
+    int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
+]
 
 console = Console(stderr=True)
 """Progress and messages; standard output is for results."""
@@ -69,13 +74,10 @@ def run(
     from orchestrator.summary import chain_table
 
     prepared = prepare(file, set, _say)
-    try:
+    with _interruptible():
         outcome = run_chain(
             prepared, console, address=address, verbose=verbose, sync_command=_command("sync", file, set)
         )
-    except KeyboardInterrupt:
-        _say("interrupted; finished stages are kept, and the same command goes on from them")
-        raise typer.Exit(INTERRUPTED) from None
 
     def show(out: Console) -> None:
         out.print(chain_table(outcome.records))
@@ -120,13 +122,9 @@ def sweep(
 def grid(
     file: File,
     set: Set = [],  # noqa: B006
-    points: Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")] = None,
-    normalised: Annotated[
-        bool, typer.Option("--normalised", help="Train weights of the same proportions once.")
-    ] = False,
-    limit: Annotated[
-        int | None, typer.Option(help="Train so many of them, drawn with the seed; the rest is extrapolated.")
-    ] = None,
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -146,13 +144,9 @@ def grid(
 def compare(
     file: File,
     set: Set = [],  # noqa: B006
-    points: Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")] = None,
-    normalised: Annotated[
-        bool, typer.Option("--normalised", help="Train weights of the same proportions once.")
-    ] = False,
-    limit: Annotated[
-        int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
-    ] = None,
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
     methods: Annotated[str | None, typer.Option(help="Further methods, such as famo,nmt+famo,torchjd:UPGrad.")] = None,
     json: Json = False,
     address: Address = None,
@@ -243,7 +237,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow's user interface on this project's tracking store."""
-    from orchestrator.experiment import load
+    from orchestrator.experiment_file import load
     from orchestrator.ui import serve
 
     uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from orchestrator import data_source, preflight
-from orchestrator.experiment import Experiment, load
+from orchestrator.experiment import Experiment
+from orchestrator.experiment_file import load
 from orchestrator.ingest import SHARE, bytes_in_memory, choose_ingest
 from trainers.chain_spec import ChainSpec
 from trainers.data.schema import Schema

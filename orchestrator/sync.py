@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment, load
+from orchestrator.experiment import Experiment
+from orchestrator.experiment_file import load
 from orchestrator.summary import NOTHING
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.backlog import Backlog, LoggedChain

@@ -12,7 +12,7 @@ import pytest
 from experiments.data import toxcast
 from orchestrator import data_source
 from orchestrator.errors import RequestError
-from orchestrator.experiment import load
+from orchestrator.experiment_file import load
 from orchestrator.prepared_experiment import prepare
 
 FOLDER = Path(__file__).parents[2] / "experiments"

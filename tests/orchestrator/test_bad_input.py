@@ -15,7 +15,7 @@ import yaml
 
 from orchestrator import cli, preflight
 from orchestrator.errors import RequestError
-from orchestrator.experiment import load
+from orchestrator.experiment_file import load
 from orchestrator.prepared_experiment import prepare
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
