@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import shutil
 import uuid
 
 import pyarrow.fs as pafs
@@ -48,6 +49,20 @@ def check_local_resources(scaling: Scaling, key: str = "scaling.workers") -> Non
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine", key)
+
+
+def check_local_compiler(experiment: Experiment) -> None:
+    """Refuse compiled training steps where this machine cannot compile them.
+
+    Raises:
+        RequestError: With what is missing.
+    """
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]  # where torch looks
+    if experiment.training.compile and not experiment.scaling.use_gpu and not any(map(shutil.which, names)):
+        raise RequestError(
+            "training.compile: on CPUs torch.compile writes C++, and this machine has no compiler (looked for $CXX, "
+            "g++ and clang++); install one, or leave training.compile out"
+        )
 
 
 def check_resources(scaling: Scaling, free: dict[str, float], where: str, key: str = "scaling.workers") -> None:

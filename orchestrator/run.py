@@ -10,7 +10,7 @@ from rich.console import Console
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
-from orchestrator.preflight import check_local_resources, check_resources
+from orchestrator.preflight import check_local_compiler, check_local_resources, check_resources
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.progress import ProgressDisplay
 from orchestrator.ray_cluster import address_in_use, cluster
@@ -78,6 +78,7 @@ def run_chain(
     experiment, spec = prepared.experiment, prepared.spec
     if address_in_use(address) is None:
         check_local_resources(experiment.scaling)
+        check_local_compiler(experiment)
     ledger = ChainLedger()
     display = ProgressDisplay([[task.name for task in level] for level in spec.levels], console)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)

@@ -255,6 +255,7 @@ def _stage(record: StageRecord) -> dict[str, Any]:
         "samples": record.samples,
         "ended_by": record.ended_by,
         "wall_seconds": _finite(record.wall_seconds),
+        "seconds": {name: _finite(value) for name, value in record.seconds.items()},
         "certificate": None if record.certificate is None else _certificate(record.certificate),
     }
 

@@ -13,6 +13,7 @@ from trainers.checkpoint_store import CheckpointStore
 from trainers.data.feed import Feed
 from trainers.faults import KeepingError, SuspicionError, TrainingError
 from trainers.losses.task_losses import TaskLosses
+from trainers.precision import computing_in
 from trainers.process_group import done_by_first_worker, from_first_worker, rank, world_size
 from trainers.protection import Protection
 from trainers.random_state import seed_everything
@@ -58,7 +59,9 @@ def run_chain(
     Returns:
         The records of these stages, on every worker.
     """
-    return _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims).run(stages)
+    chain = _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims)
+    with computing_in(spec.training.precision, model):
+        return chain.run(stages)
 
 
 class _Chain:
@@ -131,13 +134,11 @@ class _Chain:
     def _train(self, stage: int) -> StageRecord:
         """Train a stage and keep it."""
         name = f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
-        started = time.monotonic()
         try:
             result = self._result(stage)
         except TrainingError as error:
             raise type(error)(f"{name}, {error}") from error
-        seconds = result.seconds_before + time.monotonic() - started
-        record = from_first_worker(self._record(stage, result, seconds))
+        record = from_first_worker(self._record(stage, result))
         references = gathered_references(
             result.evaluations, self._spec.levels[stage], self._spec.protected(stage), self._feed
         )
@@ -209,7 +210,7 @@ class _Chain:
             resumed_step=resumed_step,
         )
 
-    def _record(self, stage: int, result: StageResult, seconds: float) -> StageRecord:
+    def _record(self, stage: int, result: StageResult) -> StageRecord:
         train, valid = result.evaluations["train"], result.evaluations["valid"]
         names = [task.name for task in self._spec.levels[stage]]
         return StageRecord(
@@ -232,11 +233,12 @@ class _Chain:
             samples=result.samples,
             steps_per_epoch=self._feed.steps_per_epoch(),
             ended_by=result.ended_by,
-            wall_seconds=seconds,
+            wall_seconds=sum(result.seconds.values()),
             workers=world_size(),
             candidates=result.candidates,
             rows=tuple(result.history.rows),
             certificate=result.certificate,
+            seconds=result.seconds,
         )
 
 

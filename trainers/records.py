@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from trainers.acceptance import Verdict
@@ -114,6 +114,8 @@ class StageRecord:
         candidates: Evaluations, in order.
         rows: History of losses, violations and multipliers.
         certificate: How θ* stands to the optimality conditions; ``None`` in the record of a program that had none yet.
+        seconds: What ``wall_seconds`` went to on the first worker: ``start``, ``steps``, ``evaluation``,
+            ``checkpoints``, ``certificate``; empty in the record of a program that did not tell.
     """
 
     key: str
@@ -137,6 +139,7 @@ class StageRecord:
     candidates: tuple[Candidate, ...]
     rows: tuple[Row, ...]
     certificate: Certificate | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:

@@ -17,6 +17,7 @@ from trainers.certificate import Certificate
 from trainers.data.batch import Batch
 from trainers.data.feed import Feed
 from trainers.evaluation import Evaluation, evaluate
+from trainers.evaluation_pace import evaluation_steps, evaluations_per_epoch
 from trainers.faults import NumericalError
 from trainers.history import History
 from trainers.losses.task_losses import TaskLosses
@@ -32,6 +33,7 @@ from trainers.stage_certificate import certify
 from trainers.stage_checkpoints import StageCheckpoints
 from trainers.stepper import Stepper
 from trainers.stopping import Patience
+from trainers.stopwatch import Stopwatch
 from trainers.task import Task
 from trainers.training import Training
 from trainers.violations import build_violations
@@ -60,7 +62,9 @@ class StageResult:
         steps: Optimisation steps.
         samples: Examples that they saw, over all workers.
         ended_by: ``plateau`` or ``max_epochs``.
-        seconds_before: Time that led to the checkpoint from which the stage went on; 0 without one.
+        seconds: Seconds of this worker by what they went to: ``start``, ``steps`` (waiting for data included),
+            ``evaluation``, ``checkpoints`` and ``certificate``; those that led to the checkpoint from which the stage
+            went on are included.
         certificate: How θ* stands to the optimality conditions.
     """
 
@@ -73,7 +77,7 @@ class StageResult:
     steps: int
     samples: int
     ended_by: str
-    seconds_before: float
+    seconds: Mapping[str, float]
     certificate: Certificate
 
 
@@ -160,8 +164,7 @@ class _StageRun:
         self._candidates = Candidates(model, feed, level, protection, losses, training)
         self._patience = Patience(training.patience, training.min_delta)
         self._step = 0
-        self._seconds_before = 0.0
-        self._started = time.monotonic()
+        self._watch = Stopwatch("start")
         self._backtracks = 0
         self._reported = time.monotonic()
 
@@ -197,16 +200,17 @@ class _StageRun:
                 self._checked,
             )
             if checkpoint is None:
-                self._evaluate(stepper, [self._candidates.evaluate(0)])
+                with self._watch.part("evaluation"):
+                    self._evaluate(stepper, [self._candidates.evaluate(0)])
             else:
                 self._go_on_from(checkpoint, stepper)
-            ended_by = self._train(stepper)
+            with self._watch.part("steps"):
+                ended_by = self._train(stepper)
         return self._result(ended_by, method)
 
     def _train(self, stepper: Stepper) -> str:
         per_epoch = self._feed.steps_per_epoch()
-        evaluations = self._training.evaluations_per_epoch
-        due = {math.ceil(per_epoch * (n + 1) / evaluations) for n in range(evaluations)}
+        due = evaluation_steps(evaluations_per_epoch(self._training.evaluations_per_epoch, self._feed), per_epoch)
         every = self._training.checkpoint_every if self._checkpoints else 0
         for batch, following in _with_following(self._batches()):
             losses, violations = stepper.step(batch, following)
@@ -220,10 +224,14 @@ class _StageRun:
             if evaluation_due or time.monotonic() - self._reported > REPORT_SECONDS:
                 self._reporter.report(Progress(self._stage, self._step, self._history.flush()))
                 self._reported = time.monotonic()
-            if evaluation_due and self._evaluate(stepper, self._candidates.try_out(self._step)):
-                return "plateau"
+            if evaluation_due:
+                with self._watch.part("evaluation"):
+                    over = self._evaluate(stepper, self._candidates.try_out(self._step))
+                if over:
+                    return "plateau"
             if checkpoint_due:
-                self._write_checkpoint(stepper)
+                with self._watch.part("checkpoints"):
+                    self._write_checkpoint(stepper)
         return "max_epochs"
 
     def _batches(self) -> Iterator[Batch]:
@@ -252,7 +260,7 @@ class _StageRun:
         assert self._checkpoints is not None
         state = {
             "step": self._step,
-            "seconds": self._seconds_before + time.monotonic() - self._started,
+            "seconds": self._watch.seconds(),
             "backtracks": self._backtracks,
             "model": self._model.state_dict(),
             "stepper": stepper.state_dict(),
@@ -266,7 +274,7 @@ class _StageRun:
 
     def _go_on_from(self, state: Mapping[str, Any], stepper: Stepper) -> None:
         self._step = state["step"]
-        self._seconds_before = state["seconds"]
+        self._watch.go_on_from(state["seconds"])
         self._backtracks = state["backtracks"]
         self._model.load_state_dict(state["model"])
         stepper.load_state_dict(state["stepper"])
@@ -285,18 +293,19 @@ class _StageRun:
     def _result(self, ended_by: str, method: Method) -> StageResult:
         self._history.flush()
         accepted_step = self._candidates.restore()
-        evaluations = {
-            split: evaluate(
-                self._model,
-                self._feed,
-                split,
-                self._losses.tasks,
-                self._losses,
-                mode="train" if split == "train" else "eval",
-                keep_samples=split != "train" or self._feed.keeps_train,
-            )
-            for split in ("train", "valid", "test")
-        }
+        with self._watch.part("evaluation"):
+            evaluations = {
+                split: evaluate(
+                    self._model,
+                    self._feed,
+                    split,
+                    self._losses.tasks,
+                    self._losses,
+                    mode="train" if split == "train" else "eval",
+                    keep_samples=split != "train" or self._feed.keeps_train,
+                )
+                for split in ("train", "valid", "test")
+            }
         self._check_optima(evaluations)
         verdicts = [
             verdict
@@ -311,18 +320,19 @@ class _StageRun:
         names, values = self._multipliers.names, self._multipliers.values
         train = values.new_tensor([evaluations["train"].losses[task.name] for task in self._tasks])
         prices = method.shadow_prices(values, train)
-        certificate = certify(
-            self._model,
-            self._feed,
-            self._level,
-            self._protection.tasks,
-            self._protection.optima,
-            dict(zip(names, prices.tolist(), strict=True)),
-            self._losses,
-            evaluations["train"],
-            self._history.rows,
-            self._training,
-        )
+        with self._watch.part("certificate"):
+            certificate = certify(
+                self._model,
+                self._feed,
+                self._level,
+                self._protection.tasks,
+                self._protection.optima,
+                dict(zip(names, prices.tolist(), strict=True)),
+                self._losses,
+                evaluations["train"],
+                self._history.rows,
+                self._training,
+            )
         return StageResult(
             evaluations=evaluations,
             verdicts=tuple(verdicts),
@@ -333,7 +343,7 @@ class _StageRun:
             steps=self._step,
             samples=self._feed.examples_in(self._step),
             ended_by=ended_by,
-            seconds_before=self._seconds_before,
+            seconds=self._watch.seconds(),
             certificate=certificate,
         )
 

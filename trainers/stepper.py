@@ -62,6 +62,8 @@ class Stepper:
         averaged = world_size() > 1 and not method.reduces_gradients
         self._bare = model
         self._model: nn.Module = _averaging(model) if averaged else model
+        if training.compile:
+            self._model = _compiled(self._model)
         self._method = method
         self._tasks = tuple(tasks)
         self._losses = losses
@@ -181,6 +183,13 @@ class Stepper:
                 (self._losses(self._model(probe), probe, self._tasks).sums.sum() * 0.0).backward()
         for parameter in self._parameters:
             parameter.grad = None
+
+
+def _compiled(model: nn.Module) -> nn.Module:
+    # Which parameters take part differs from stage to stage, and each such set is a program of its own: those of the
+    # stages before would use up the number that the compiler keeps before it gives up.
+    torch.compiler.reset()
+    return torch.compile(model, dynamic=True)  # type: ignore[return-value]
 
 
 def _averaging(model: nn.Module) -> DistributedDataParallel:

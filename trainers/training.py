@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
 from trainers.methods.names import TORCHJD, WEIGHTED_SUM, check_method
+from trainers.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,16 @@ class Training:
             half of the way, a quarter, …, until one is feasible. Near θ* the loss of a protected task grows with the
             square of the way and the objective falls with the way itself.
         min_delta: Smallest decrease of the validation loss that counts as improvement, in units of the loss.
-        evaluations_per_epoch: Evaluations, each yielding a candidate, per pass over the training split.
+        evaluations_per_epoch: Evaluations, each yielding a candidate, per pass over the training split. ``None`` takes
+            as many, from 1 to 6, as cost about a tenth of the time of the steps
+            (:func:`~trainers.evaluation_pace.evaluations_per_epoch`). More are worth their time on data that over-fit
+            within an epoch.
         accept_standard_errors: s ≥ 0 of the acceptance rule: a protected task may exceed its validation optimum by
             its tolerance plus s standard errors of the paired difference. 0 is strict.
+        precision: Arithmetic of the model's forward and backward passes: ``fp32``, or ``bf16`` for automatic mixed
+            precision. Losses and multipliers are computed from single precision either way.
+        compile: Whether training steps run through ``torch.compile``. Evaluations do not. Compiling takes up to a
+            minute at the start of a stage, less where the compiler's cache on disk knows the model.
         clip_norm: Largest norm of the gradient; ``None`` does not clip.
         l2_embedding: Weight of the squared norm of the embeddings, outside the re-scaled combination. The paper's is
             1e-6; on logs with many rare ids 1e-3 puts off over-fitting, which leaves later stages room to gain.
@@ -81,8 +89,10 @@ class Training:
     decay: float = 0.2
     retreats: int = 2
     min_delta: float = 0.0
-    evaluations_per_epoch: int = 6
+    evaluations_per_epoch: int | None = None
     accept_standard_errors: float = 1.0
+    precision: Precision = "fp32"
+    compile: bool = False
     clip_norm: float | None = None
     l2_embedding: float = 1e-3
     record_every: int = 1
@@ -116,6 +126,11 @@ class Training:
             raise ValueError(f"weights belong to method weighted_sum, found method {self.method!r}")
         if self.weights is not None and not (all(w >= 0 for w in self.weights) and 0 < sum(self.weights) < math.inf):
             raise ValueError(f"weights must be at least 0 and not all 0, found {list(self.weights)}")
+        if self.compile and TORCHJD in self.method:
+            raise ValueError(
+                f"compile: a compiled model gives one gradient a step, and method {self.method!r} needs one for each "
+                "task; leave compile out"
+            )
         if self.method_options and TORCHJD not in self.method:
             raise ValueError(f"method_options belong to an aggregator of torchjd, found method {self.method!r}")
 
@@ -134,7 +149,7 @@ MULTIPLIER_FIELDS = (
 )
 """Fields that a stage without protected tasks does not depend on; they stay out of its key."""
 
-YOUNGER_FIELDS = ("proportional", "smoothing")
+YOUNGER_FIELDS = ("proportional", "smoothing", "precision", "compile")
 """Fields that are younger than stages which were stored: at their defaults they stay out of the keys."""
 
 RECORDING_FIELDS = ("record_every", "checkpoint_every", "certificate_examples")

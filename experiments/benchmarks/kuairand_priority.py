@@ -82,7 +82,7 @@ def main() -> None:
     cache = Path(storage) / "data"
     cache.mkdir(parents=True, exist_ok=True)
     folder = str(prepare(arguments.path, cache))
-    default = Training()
+    default = Training(evaluations_per_epoch=6)
     variants = {"NMT, default settings": default}
     if arguments.variants:
         paper = replace(default, violation="absolute", measured_on="train", eta_lambda=0.1, retreats=0, backtracks=0)

@@ -294,7 +294,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", default="experiments/pictures/paired_violations.png")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    training = Training(violation="relative", measured_on="valid", eta_lambda=10.0, backtracks=1, seed=given.seed)
+    training = Training(
+        violation="relative",
+        measured_on="valid",
+        eta_lambda=10.0,
+        backtracks=1,
+        evaluations_per_epoch=6,
+        seed=given.seed,
+    )
     spreads = measure(given.path, str(Path(given.storage).absolute()), training, given.steps * given.runs * SIZES[0])
     drifts = watch(spreads, given.rate, given.runs)
     print(f"{variance_table(spreads)}\n\n{drift_table(drifts)}")

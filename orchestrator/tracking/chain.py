@@ -286,6 +286,7 @@ class ChainRun:
             values += self._metrics("test", record.metrics["test"], record.steps)
             values += self._certificate(record.certificate, record.steps)
             values.append(("accepted_step", float(record.accepted_step), record.steps))
+            values += [(f"seconds/{name}", value, record.steps) for name, value in record.seconds.items()]
             self._store.log(run_id, _at(values, at))
             guarantee = "held" if record.held else "broken"
             self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": guarantee})

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from orchestrator.experiment import Experiment, Scaling
-from orchestrator.preflight import check_local_resources
+from orchestrator.preflight import check_local_compiler, check_local_resources
 from orchestrator.ray_cluster import address_in_use
 
 
@@ -24,6 +24,7 @@ def check_trial(experiment: Experiment, address: str | None) -> None:
     """
     if address_in_use(address) is None:
         check_local_resources(trial_scaling(experiment), "tune.workers_per_trial")
+        check_local_compiler(experiment)
 
 
 def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:

@@ -264,6 +264,17 @@ def test_no_gpu_says_so() -> None:
         preflight.check_resources(scaling, {"CPU": 4.0}, "this machine")
 
 
+def test_compiled_steps_need_a_compiler(experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load(str(experiment_file))
+    compiled = load(str(experiment_file), ["training.compile=true"])
+    preflight.check_local_compiler(compiled)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    preflight.check_local_compiler(plain)
+    with pytest.raises(RequestError, match=r"training\.compile: .* no compiler \(looked for \$CXX, g\+\+ and clang"):
+        preflight.check_local_compiler(compiled)
+
+
 def load_scaling(workers: int, cpus: float, use_gpu: bool = False) -> preflight.Scaling:
     return preflight.Scaling(workers=workers, cpus_per_worker=cpus, use_gpu=use_gpu)
 

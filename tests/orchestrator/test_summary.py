@@ -259,6 +259,7 @@ class TestJson:
             "samples": 1000,
             "ended_by": "plateau",
             "wall_seconds": 1.5,
+            "seconds": {},
             "certificate": None,
         }
 

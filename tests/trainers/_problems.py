@@ -175,6 +175,7 @@ def paper(**options: Any) -> Training:
         "violation": "absolute",
         "measured_on": "train",
         "eta_lambda": 0.05,
+        "evaluations_per_epoch": 6,
         "backtracks": 2,
         "l2_embedding": 0.0,
     }
