@@ -19,7 +19,9 @@ from typing import Any
 import yaml
 from mlflow import MlflowClient
 
-from experiments.benchmarks.fault_drill import ROOT, Command, psutil
+from experiments.benchmarks.fault_drill.command import Command
+from experiments.benchmarks.fault_drill.family import psutil
+from experiments.benchmarks.fault_drill.site import ROOT
 from trainers.stage_store import StageStore
 
 TASKS = ("pay", "amount", "relevance")
