@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data import official, table
+from experiments.data import table
 from experiments.data.held_out import TEST, TRAIN, HeldOut
+from experiments.data.official import preparation
 from experiments.data.recipe import SPLIT, Format, Recipe
 
 CATEGORICAL = ("workclass", "occupation", "race", "gender", "native_country")
@@ -121,7 +122,7 @@ def prepare(path: str | None, cache: Path, *, min_count: int = 5) -> Path:
             f"{[*CATEGORICAL, *NUMERIC]}, the labels {list(LABELS)} (0 or 1) and split (train, valid, test)"
         )
     if is_official(path):
-        return official.prepare(recipe(path, min_count=min_count), cache)
+        return preparation.prepare(recipe(path, min_count=min_count), cache)
     return table.prepare(
         path,
         cache,

@@ -39,6 +39,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.data import table
+from experiments.data.cache import cached
+from experiments.data.roles import Roles
 from experiments.data.rows import Memory
 
 RECIPE = 1
@@ -82,10 +84,10 @@ def prepare(
         raise ValueError(f"data.path is {path!r}; these data are drawn, set data.path to null")
     _check(tasks, examples, features, conflict, seed)
     options = {"tasks": tasks, "examples": examples, "features": features, "conflict": float(conflict), "seed": seed}
-    target = table.cached(cache, "conflict", {"recipe": (RECIPE, table.RECIPE), **options})
+    target = cached(cache, "conflict", {"recipe": (RECIPE, table.RECIPE), **options})
     if not (target / "schema.json").exists():
         drawn = draw(tasks, examples, features, conflict, seed)
-        roles = table.Roles(
+        roles = Roles(
             numeric=[f"x_{j + 1}" for j in range(features)],
             labels={f"task_{i + 1}": 2 for i in range(tasks)},
         )

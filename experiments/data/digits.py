@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.data import table
+from experiments.data.cache import cached
+from experiments.data.roles import Roles
 from experiments.data.rows import Memory
 
 RECIPE = 1
@@ -52,11 +54,11 @@ def prepare(
     sizes = {"train": train, "valid": valid, "test": test}
     if wrong := {name: size for name, size in sizes.items() if size < 10}:
         raise ValueError(f"sizes {wrong} are too small; give each of {list(sizes)} 10 pictures or more")
-    target = table.cached(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed})
+    target = cached(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed})
     if not (target / "schema.json").exists():
         rows = Memory(pictures(sizes, seed))
         pixels = [name for name in rows.names if name.startswith("pixel_")]
-        roles = table.Roles(numeric=pixels, labels=LABELS)
+        roles = Roles(numeric=pixels, labels=LABELS)
         table.build(rows, roles, target, source=f"MultiDigits, seed {seed}")
     return target
 

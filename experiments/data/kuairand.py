@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from experiments.data import official, table
+from experiments.data import table
 from experiments.data.blocks import header
 from experiments.data.held_out import TEST, TRAIN, VALID
+from experiments.data.official import preparation
 from experiments.data.recipe import SPLIT, Format, Join, Recipe
 from experiments.data.rows import Files
 
@@ -203,7 +204,7 @@ def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = Non
     if path is None:
         raise ValueError(_NO_PATH)
     if is_official(path):
-        return official.prepare(recipe(path, labels=labels, min_count=min_count), cache)
+        return preparation.prepare(recipe(path, labels=labels, min_count=min_count), cache)
     there = set(Files(path).names)
     if labels is None:
         labels = (*LABELS, *(name for name in MORE_LABELS if name in there))

@@ -106,6 +106,11 @@ class Recipe:
     max_damaged: float = 0.001
     version: int = 1
 
+    @property
+    def inputs(self) -> list[Path]:
+        """All files, those of the joins too."""
+        return [*self.files, *(path for join in self.joins for path in join.files)]
+
     def __post_init__(self) -> None:
         if not isinstance(self.min_count, int) or self.min_count < 1:
             raise ValueError(f"min_count is {self.min_count!r}; give 1 (every token has an id) or more")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.data import official
+from experiments.data.official import preparation
 from experiments.data.random_log import random_log
 from experiments.data.recipe import Format, Recipe
 
@@ -68,4 +68,4 @@ def prepare(path: str | None, cache: Path, *, min_count: int = 10, seed: int = 4
         FileNotFoundError: There is no such file.
         ValueError: ``path`` is ``None``, an option or the file cannot be used.
     """
-    return official.prepare(recipe(path, min_count=min_count, seed=seed, max_damaged=max_damaged), cache)
+    return preparation.prepare(recipe(path, min_count=min_count, seed=seed, max_damaged=max_damaged), cache)

@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from experiments.data.official import Map, Report, build, in_turn
+from experiments.data.official.block_map import Map, in_turn
+from experiments.data.official.preparation import build
+from experiments.data.official.report import Report
 from experiments.data.recipe import Recipe
 from orchestrator.data.block_progress import BlockProgress
 from orchestrator.data.ray_blocks import on_ray
@@ -106,8 +108,7 @@ def prepare(
             _in_one_process(source, path, folder, options)
             report, on = None, False
         else:
-            files = [*recipe.files, *(file for join in recipe.joins for file in join.files)]
-            size = sum(file.stat().st_size for file in files if file.exists())
+            size = sum(file.stat().st_size for file in recipe.inputs if file.exists())
             on = parallel if parallel is not None else size >= RAY_BYTES or bool(address)
             report = _in_blocks(recipe, folder, console, on, address, verbose)
     except (ValueError, FileNotFoundError, ImportError) as error:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
 
-from experiments.data import adult, official
+from experiments.data import adult
+from experiments.data.official import preparation
 from trainers.data.prepared import read_schema
 
 EDUCATIONS = ("HS-grad", "Bachelors", "Doctorate", "11th")
@@ -60,7 +61,7 @@ def test_an_income_that_is_neither_is_damage(tmp_path: Path) -> None:
     write(tmp_path)
     file = tmp_path / "adult.test"
     file.write_text(file.read_text().replace(">50K.", "rich.", 1))
-    report = official.build(adult.recipe(str(tmp_path), max_damaged=0.01), tmp_path / "out")
+    report = preparation.build(adult.recipe(str(tmp_path), max_damaged=0.01), tmp_path / "out")
     assert [(damage.line, damage.reason) for damage in report.first] == [
         (2, "label y_income50k is nan, allowed are 0 to 1")
     ]

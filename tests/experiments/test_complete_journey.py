@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import complete_journey
+from experiments.data.journey.documents import SHARES
 from trainers.data.prepared import read_schema
 
 VISITS = 400
@@ -225,9 +226,9 @@ def test_second_call_builds_nothing(folder: Path, prepared_folder: Path, monkeyp
 def test_the_installed_wheel(tmp_path: Path) -> None:
     schema = read_schema(str(complete_journey.prepare(None, tmp_path, visits=VISITS)))
     # A visit gives about three lists; valid and test have three tenths and half of the visits.
-    for split, share in complete_journey.SHARES.items():
+    for split, share in SHARES.items():
         assert 2 < schema.examples[split] / (VISITS * share) < 4
-    assert math.isclose(sum(complete_journey.SHARES.values()), 1.8)
+    assert math.isclose(sum(SHARES.values()), 1.8)
 
 
 def test_missing_wheel_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

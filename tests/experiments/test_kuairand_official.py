@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import blocks as blocks_module
-from experiments.data import kuairand, official
+from experiments.data import kuairand
+from experiments.data.official import preparation
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS
 
@@ -158,11 +159,11 @@ def test_the_official_files(tmp_path: Path, version: str, monkeypatch: pytest.Mo
 def test_the_whole_log_and_rare_labels(tmp_path: Path) -> None:
     unpacked(tmp_path, "pure")
     recipe = kuairand.recipe(str(tmp_path), first_day=20220408, labels=["is_follow"])
-    report = official.build(recipe, tmp_path / "out")
+    report = preparation.build(recipe, tmp_path / "out")
     assert report.left_out == 0
     assert sum(read_schema(str(tmp_path / "out")).rows.values()) == 950
     assert list(read_schema(str(tmp_path / "out")).labels) == ["is_follow"]
-    official.build(kuairand.recipe(str(tmp_path)), tmp_path / "fewer")
+    preparation.build(kuairand.recipe(str(tmp_path)), tmp_path / "fewer")
     assert sum(read_schema(str(tmp_path / "fewer")).rows.values()) < 900
 
 
@@ -181,7 +182,7 @@ def test_a_damaged_line_of_features(tmp_path: Path) -> None:
     lines = file.read_text().splitlines()
     lines[3] = lines[3].replace('"', "", 1) if '"' in lines[3] else lines[3] + ',"'
     file.write_text("\n".join(lines) + "\n")
-    report = official.build(kuairand.recipe(str(tmp_path), max_damaged=0.05), tmp_path / "out")
+    report = preparation.build(kuairand.recipe(str(tmp_path), max_damaged=0.05), tmp_path / "out")
     assert [(Path(damage.path).name, damage.line) for damage in report.first] == [(file.name, 4)]
 
 

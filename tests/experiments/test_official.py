@@ -18,7 +18,9 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from experiments.data import blocks as blocks_module
-from experiments.data import official, qk_video, tiktok, vocabulary
+from experiments.data import qk_video, tiktok, vocabulary
+from experiments.data.official import preparation
+from experiments.data.official.statistics import merged_statistics
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS
 
@@ -161,8 +163,8 @@ def test_the_order_of_work_changes_nothing(tmp_path: Path, monkeypatch: pytest.M
     def backwards(step: str, function: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
         return reversed([function(item) for item in reversed(items)])
 
-    official.build(recipe, tmp_path / "one")
-    official.build(recipe, tmp_path / "other", backwards)
+    preparation.build(recipe, tmp_path / "one")
+    preparation.build(recipe, tmp_path / "other", backwards)
     one, other = (read_schema(str(tmp_path / name)) for name in ("one", "other"))
     assert one.fingerprint == other.fingerprint
 
@@ -182,7 +184,7 @@ def test_memory_holds_no_more_than_blocks(tmp_path: Path, monkeypatch: pytest.Mo
 
         folder = tmp_path / str(times)
         folder.mkdir()
-        official.build(tiktok.recipe(str(write(folder, text(videos()) * times))), folder / "out", watched)
+        preparation.build(tiktok.recipe(str(write(folder, text(videos()) * times))), folder / "out", watched)
         held[times] = most[0]
     assert held[16] <= held[1] + 100_000
 
@@ -195,7 +197,7 @@ def test_damaged_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.
     fields = lines[900].split(b"\t")
     lines[900] = b"\t".join([*fields[:6], b"often", *fields[7:]])
     recipe = tiktok.recipe(str(write(tmp_path, b"".join(lines))), max_damaged=0.01)
-    report = official.build(recipe, tmp_path / "out")
+    report = preparation.build(recipe, tmp_path / "out")
     assert (report.lines, report.damaged) == (1003, 3)
     assert [(damage.line, damage.reason[:20]) for damage in report.first] == [
         (5, "3 fields instead of "),
@@ -212,15 +214,15 @@ def test_a_label_that_is_no_class_is_damage(tmp_path: Path, label: str) -> None:
     rows = videos()
     rows[10]["like"] = label
     with pytest.raises(ValueError, match=r"(?s)1 of 1,000 lines are damaged.*allowed are 0\.000%.*line 11: .*like is"):
-        official.build(tiktok.recipe(str(write(tmp_path, text(rows))), max_damaged=0), tmp_path / "out")
+        preparation.build(tiktok.recipe(str(write(tmp_path, text(rows))), max_damaged=0), tmp_path / "out")
 
 
 def test_too_much_damage_leaves_nothing_behind(tmp_path: Path) -> None:
     file = write(tmp_path, text(videos()) + "broken\n" * 2)
     with pytest.raises(ValueError, match=r"2 of 1,002 lines are damaged, allowed are 0\.100%.*\n.*line 1001: 1 fields"):
-        official.build(tiktok.recipe(str(file)), tmp_path / "out")
+        preparation.build(tiktok.recipe(str(file)), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [tiktok.FILE]
-    assert official.build(tiktok.recipe(str(file), max_damaged=0.01), tmp_path / "out").damaged == 2
+    assert preparation.build(tiktok.recipe(str(file), max_damaged=0.01), tmp_path / "out").damaged == 2
 
 
 def test_a_hopeless_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +236,7 @@ def test_a_hopeless_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pyt
             yield function(item)
 
     with pytest.raises(ValueError, match="are damaged"):
-        official.build(recipe, tmp_path / "out", counted)
+        preparation.build(recipe, tmp_path / "out", counted)
     assert len(worked) < 3
 
 
@@ -247,14 +249,14 @@ def test_a_hopeless_file_is_not_read_to_its_end(tmp_path: Path, monkeypatch: pyt
 )
 def test_what_cannot_be_trained_on_is_refused(tmp_path: Path, content: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        official.build(tiktok.recipe(str(write(tmp_path, content))), tmp_path / "out")
+        preparation.build(tiktok.recipe(str(write(tmp_path, content))), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [tiktok.FILE]
 
 
 def test_the_same_file_is_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path, text(videos()))
     first = tiktok.prepare(str(file), tmp_path / "cache")
-    monkeypatch.setattr(official, "build", lambda *_: pytest.fail("prepared again"))
+    monkeypatch.setattr(preparation, "build", lambda *_: pytest.fail("prepared again"))
     assert tiktok.prepare(str(file), tmp_path / "cache") == first
     monkeypatch.undo()
     assert tiktok.prepare(str(file), tmp_path / "cache", min_count=9) != first
@@ -303,7 +305,7 @@ def test_qk_video(tmp_path: Path) -> None:
 
 def test_damage_after_a_header_has_the_line_of_the_file(tmp_path: Path) -> None:
     (tmp_path / qk_video.FILE).write_text(qk_rows() + "1,2\n")
-    report = official.build(qk_video.recipe(str(tmp_path), max_damaged=0.01), tmp_path / "out")
+    report = preparation.build(qk_video.recipe(str(tmp_path), max_damaged=0.01), tmp_path / "out")
     assert [damage.line for damage in report.first] == [1002]
     assert report.lines == 1001
 
@@ -311,7 +313,7 @@ def test_damage_after_a_header_has_the_line_of_the_file(tmp_path: Path) -> None:
 def test_a_file_without_its_header(tmp_path: Path) -> None:
     (tmp_path / qk_video.FILE).write_text(qk_rows().partition("\n")[2])
     with pytest.raises(ValueError, match=r"names no column \['user_id'.*with its header"):
-        official.build(qk_video.recipe(str(tmp_path)), tmp_path / "out")
+        preparation.build(qk_video.recipe(str(tmp_path)), tmp_path / "out")
 
 
 def test_qk_video_follows_the_recipe_of_tiktok(tmp_path: Path) -> None:
@@ -335,7 +337,7 @@ def test_processes_that_work_on_blocks_load_no_torch() -> None:
     """It would take two thirds of their memory."""
     program = (
         "import sys\n"
-        "from experiments.data import adult, kuairand, official, qk_video, tiktok\n"
+        "from experiments.data import adult, kuairand, qk_video, tiktok\n"
         "print(*[name for name in ('torch', 'ray', 'pandas') if name in sys.modules])\n"
     )
     root = Path(__file__).parents[2]
@@ -353,7 +355,7 @@ def test_statistics_of_blocks_add_up() -> None:
         else (0, 0.0, 0.0)
         for part in parts
     ]
-    joined = official._statistics("x", found)
+    joined = merged_statistics("x", found)
     assert math.isclose(joined.mean, values.mean(), rel_tol=1e-14)
     assert math.isclose(joined.std, values.std(), rel_tol=1e-10)
-    assert official._statistics("x", [(3, 5.0, 0.0)]).std == 1.0
+    assert merged_statistics("x", [(3, 5.0, 0.0)]).std == 1.0

@@ -14,18 +14,23 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 from mlflow import MlflowClient
 
-from experiments.benchmarks.fault_drill import ROOT, Command, psutil
+from experiments.benchmarks.fault_drill.command import Command
+from experiments.benchmarks.fault_drill.family import psutil
+from experiments.benchmarks.fault_drill.site import ROOT
 from trainers.stage_store import StageStore
 
 TASKS = ("pay", "amount", "relevance")
 
 NOWHERE = "127.0.0.1:1"
 """An address without a cluster: who asks for Ray fails."""
+
+STAGE = 1500 * 2
+"""Samples of a stage: lists to train on, times epochs."""
 
 LEFT_WITHIN = 90.0
 """Seconds within which all of a command's processes have to be gone."""
@@ -132,6 +137,12 @@ class Project:
         for command in self.commands:
             if command.process.poll() is None:
                 command.kill()
+
+
+class Start(Protocol):
+    """Makes a project."""
+
+    def __call__(self, name: str, **sections: Any) -> Project: ...
 
 
 def project(folder: Path, data: Path, database: Path, environment: Mapping[str, str], **sections: Any) -> Project:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,11 @@ from mlflow.entities import Run
 from rich.console import Console
 
 from orchestrator.experiment import Experiment
+from orchestrator.grid import plan_grid, run_grid
+from orchestrator.group import GroupOutcome
+from orchestrator.manifests.store import GroupStore
 from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.sweep import plan_sweep, run_sweep
 from orchestrator.trial import Trial
 from orchestrator.tuning.runner import Ending, TrialRunner
 from trainers.data.schema import Schema
@@ -27,6 +32,7 @@ from ._tracked import OF_THE_MOMENT, Project
 
 EXAMPLES = 40
 TASKS = ("pay", "amount", "like")
+COSTS = ("trials", "stages", "stages_reused", "steps", "samples", "samples_reused", "worker_seconds")
 
 
 def prepared(project: Project, **sections: Any) -> PreparedExperiment:
@@ -142,6 +148,34 @@ def silent() -> Console:
     return Console(file=io.StringIO(), width=200)
 
 
+def sweep(project: Project, runner: Runner | None = None, **sections: Any) -> GroupOutcome:
+    experiment = prepared(project, **sections)
+    runner = runner or Runner(project.storage)
+    return run_sweep(experiment, plan_sweep(experiment), runner.as_runner, silent())
+
+
+def grid(project: Project, runner: Runner | None = None, **sections: Any) -> GroupOutcome:
+    experiment = prepared(project, **sections)
+    runner = runner or Runner(project.storage)
+    return run_grid(experiment, plan_grid(experiment), runner.as_runner, silent())
+
+
+class CutError(Exception):
+    """Something that nobody expected."""
+
+
+def cut_at(number: int, error: type[BaseException]) -> Any:
+    """Raise at the so many-th time that a stage starts or ends."""
+    calls: list[tuple[int, int]] = []
+
+    def cut(trial: int, stage: int) -> None:
+        calls.append((trial, stage))
+        if len(calls) == number:
+            raise error
+
+    return cut
+
+
 # --- MLflow -----------------------------------------------------------------------------------------------------------
 
 
@@ -202,8 +236,6 @@ def content(project: Project, node: Node) -> dict[str, Any]:
 
 
 def document(project: Project, run: Run, name: str) -> Any:
-    import json
-
     folder = MlflowClient(project.uri).download_artifacts(run.info.run_id, name)
     with open(folder) as file:
         found = json.load(file)
@@ -216,3 +248,18 @@ def walk(nodes: Sequence[Node]) -> Iterator[Node]:
     for node in nodes:
         yield node
         yield from walk(node.children)
+
+
+def assert_costs_add_up(group: Node) -> None:
+    """Group, trials, stages: each is the sum of what is below it."""
+    for name in COSTS:
+        assert group.cost(name) == sum(child.cost(name) for child in group.children), name
+        for chain in group.children:
+            if chain.kind == "chain" and name != "trials":
+                assert chain.cost(name) == sum(stage.cost(name) for stage in chain.children), name
+
+
+def manifests(project: Project) -> list[Any]:
+    """Manifests of the groups."""
+    kept = GroupStore(project.storage)
+    return [kept.read(name) for name in kept.names()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,12 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from orchestrator.group import GroupOutcome
 from orchestrator.tracking import backlog, writer
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 
+from . import _commands, _group
 from ._server import Server
 from ._tracked import Project, in_folder
 
@@ -96,6 +100,34 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, database: Path) -> lis
     return project.content()
 
 
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory, database: Path) -> tuple[Project, GroupOutcome]:
+    """A sweep during which nothing happened."""
+    project = in_folder(tmp_path_factory.mktemp("swept"), database)
+    return project, _group.sweep(project)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_sweep(swept: tuple[Project, GroupOutcome]) -> dict[str, Any]:
+    project, _ = swept
+    (tree,) = _group.trees(project)
+    return _group.content(project, tree)
+
+
+@pytest.fixture(scope="session")
+def gridded(tmp_path_factory: pytest.TempPathFactory, database: Path) -> tuple[Project, GroupOutcome]:
+    """A grid with baselines during which nothing happened."""
+    project = in_folder(tmp_path_factory.mktemp("gridded"), database)
+    return project, _group.grid(project)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_grid(gridded: tuple[Project, GroupOutcome]) -> dict[str, Any]:
+    project, _ = gridded
+    (tree,) = _group.trees(project)
+    return _group.content(project, tree)
+
+
 @pytest.fixture
 def project(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """An empty storage and an empty tracking store, tried again without delay."""
@@ -129,3 +161,23 @@ def nmt(tmp_path: Path) -> Command:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, database: Path) -> Iterator[_commands.Start]:
+    """Makes projects whose commands start a Ray of their own, or join one, and know nothing of others."""
+    # Paths of sockets are short: Ray's folder cannot be below just any folder.
+    ray_folder = Path(tempfile.mkdtemp(prefix="nmt-sweep-", dir="/tmp"))
+    made = []
+
+    def make(name: str, **sections: Any) -> _commands.Project:
+        folder = tmp_path_factory.mktemp(name)
+        made.append(_commands.project(folder, ranking_folder, database, _commands.environment(ray_folder), **sections))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.close()
+        shutil.rmtree(ray_folder, ignore_errors=True)

@@ -10,23 +10,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from experiments.benchmarks.fault_drill import (
-    Content,
-    Fault,
-    Outcome,
-    Site,
-    Size,
-    Trial,
-    Undisturbed,
-    cut_off,
-    differences,
-    examine,
-    log_differences,
-    send,
-    site,
-    table,
-    undisturbed,
-)
+from experiments.benchmarks.fault_drill.content import Content, differences, log_differences
+from experiments.benchmarks.fault_drill.faults.fault import Fault
+from experiments.benchmarks.fault_drill.faults.signals import cut_off, send
+from experiments.benchmarks.fault_drill.outcome import Outcome, examine
+from experiments.benchmarks.fault_drill.site import Site, Size, site
+from experiments.benchmarks.fault_drill.table import table
+from experiments.benchmarks.fault_drill.trial import Trial, fresh_trial
+from experiments.benchmarks.fault_drill.undisturbed import Undisturbed, undisturbed
 
 SIZE = Size(train_rows=6_000, vocabulary=200, batch_size=100, epochs=3, checkpoint_every=30, pace=0.01)
 
@@ -57,22 +48,16 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def expected(ground: Site) -> Undisturbed:
-    trial = ground.trial("undisturbed")
-    try:
+    with fresh_trial(ground, "undisturbed") as trial:
         return undisturbed(trial)
-    finally:
-        trial.close()
 
 
 @pytest.fixture(scope="module")
 def outcome(ground: Site, expected: Undisturbed) -> Outcome:
     """What the two faults cost."""
-    trial = ground.trial("disturbed")
-    try:
+    with fresh_trial(ground, "disturbed") as trial:
         at = both(trial, expected.content.keys)
         return examine(trial, Fault("both", both), at, expected)
-    finally:
-        trial.close()
 
 
 @pytest.mark.ray

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,15 +18,11 @@ from orchestrator.manifests import keeper
 from orchestrator.manifests.chain import ChainManifest
 from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking import live
-from orchestrator.tracking.address import without_credentials, without_user
 from orchestrator.tracking.live import LiveTracking
-from orchestrator.tracking.writer import Writer
 from trainers.reporter import Progress, StageFinished
 
 from ._server import Server, free_port
-from ._tracked import NAME, PARAMS, Project, by_chance, events, in_folder, records, unreliable, use
-
-ROOT = Path(__file__).parents[2]
+from ._tracked import NAME, Project, by_chance, events, in_folder, records, unreliable, use
 
 
 def wait_until(tracking: LiveTracking, holds: Callable[[], bool]) -> None:
@@ -212,18 +204,6 @@ def test_a_tracking_store_that_is_away_is_told(project: Project, monkeypatch: py
     assert set(manifest.trained) == set(manifest.stage_keys)
 
 
-def test_credentials_are_written_nowhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "AWAY_SECONDS", 0.1)
-    secret = "s3cr3t/with/slashes"
-    params = {**PARAMS, "data.path": "s3://key:s3cr3t@bucket/visits"}
-    tracking = project.run(uri=f"postgresql://me:{secret}@nowhere/mlflow?sslpassword={secret}", params=params)
-    assert not tracking.complete
-    text = "".join(file.read_text() for file in (project.folder / "runs" / "chains").iterdir())
-    assert "postgresql://***@nowhere/mlflow?sslpassword=***" in text
-    assert "s3://***@bucket/visits" in text
-    assert "s3cr3t" not in text + str(tracking.failure)
-
-
 def test_a_manifest_that_cannot_be_written_costs_no_run(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,112 +226,6 @@ def test_a_driver_shows_that_it_is_alive(project: Project, monkeypatch: pytest.M
     assert later.wall_seconds > first.wall_seconds
     assert (later.host, later.pid) == (socket.gethostname(), os.getpid())
     tracking.close("KILLED")
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("http://host:5000", "http://host:5000"),
-        ("http://host:8080/path@x", "http://host:8080/path@x"),
-        ("https://token@host/x", "https://***@host/x"),
-        ("sqlite:////home/me@work/mlflow.db", "sqlite:////home/me@work/mlflow.db"),
-        ("mysql+pymysql://me:a/b@host/d?ssl_ca=x", "mysql+pymysql://***@host/d?ssl_ca=x"),
-        ("API request to http://u:p@host/api failed", "API request to http://***@host/api failed"),
-    ],
-)
-def test_addresses_are_shown_without_credentials(address: str, shown: str) -> None:
-    assert without_credentials(address) == shown
-
-
-def test_a_page_is_linked_without_credentials() -> None:
-    assert without_user("https://me:pw@host:5000/x") == "https://host:5000/x"
-
-
-def test_a_finished_chain_run_again_is_a_new_run_of_reused_stages(project: Project) -> None:
-    first = project.run()
-    second = project.run()
-    assert first.run_id != second.run_id
-    runs = project.runs()
-    stages = [run for run in runs if run.data.tags["nmt.kind"] == "stage"]
-    trained = {
-        run.data.tags["nmt.stage_key"]: run.info.run_id for run in stages if "nmt.reused_from" not in run.data.tags
-    }
-    again = {
-        run.data.tags["nmt.stage_key"]: run.data.tags["nmt.reused_from"]
-        for run in stages
-        if "nmt.reused_from" in run.data.tags
-    }
-    assert len(trained) == 3
-    assert again == trained
-    assert MlflowClient(project.uri).get_run(second.run_id).data.metrics["cost/stages_reused"] == 3
-
-
-def test_an_interrupted_chain_goes_on_in_its_run(project: Project, undisturbed: list[dict[str, Any]]) -> None:
-    interrupted = project.track()
-    first, second, _ = records()
-    project.train(interrupted, [first])
-    for event in events(second, upto=10):
-        interrupted.write(event)
-    interrupted.close("KILLED")
-    assert interrupted.complete
-    assert [run["status"] for run in project.content()] == ["KILLED", "FINISHED", "KILLED"]
-    resumed = project.run()
-    assert resumed.run_id == interrupted.run_id
-    assert project.content() == undisturbed
-
-
-def test_another_experiment_does_not_go_on_in_a_run_of_other_params(project: Project) -> None:
-    interrupted = project.track()
-    project.train(interrupted, records()[:1])
-    interrupted.close("FAILED")
-    other = project.run(params={**PARAMS, "scaling.workers": "2"})
-    assert other.complete, other.failure
-    assert other.run_id != interrupted.run_id
-    assert MlflowClient(project.uri).get_run(other.run_id).data.metrics["cost/stages_reused"] == 1
-
-
-def test_two_drivers_of_the_same_chain_have_a_run_each(project: Project) -> None:
-    one, two = project.track(), project.track()
-    for tracking in (one, two):
-        tracking.close("KILLED")
-    assert one.complete
-    assert two.complete
-    assert one.run_id != two.run_id
-
-
-KILLED = """
-import os, signal, sys
-from orchestrator.manifests.store import ManifestStore
-from tests.orchestrator._tracked import Project, events, records
-project = Project(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])
-tracking = project.track()
-first, second, _ = records()
-project.train(tracking, [first])
-for event in events(second, upto=10):
-    tracking.write(event)
-project.keep(second) if sys.argv[3] == "stored" else None
-with tracking._writer._changed:
-    tracking._writer._changed.wait_for(lambda: not tracking._writer.waiting)
-while second.key not in ManifestStore(project.storage).read(ManifestStore(project.storage).names()[0]).trained:
-    pass
-os.kill(os.getpid(), signal.SIGKILL)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("second_stage", ["stored", "lost"])
-def test_after_a_killed_driver_the_same_command_goes_on_in_its_run(
-    project: Project, undisturbed: list[dict[str, Any]], second_stage: str
-) -> None:
-    command = [sys.executable, "-c", KILLED, str(project.folder), project.uri, second_stage]
-    killed = subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    (chain,) = [run for run in project.runs() if run.data.tags["nmt.kind"] == "chain"]
-    assert chain.info.status == "RUNNING"
-    resumed = project.run()
-    assert resumed.complete, resumed.failure
-    assert resumed.run_id == chain.info.run_id
-    assert project.content() == undisturbed
 
 
 @pytest.mark.slow
@@ -381,52 +255,3 @@ def test_a_server_that_is_stopped_and_started_again_has_every_record_once(
     assert tracking.complete, tracking.failure
     assert project.content() == undisturbed
     assert tracking.link == f"{project.uri}/#/experiments/1/runs/{tracking.run_id}"
-
-
-def test_a_writer_does_not_wait(project: Project) -> None:
-    go_on, written = threading.Event(), []
-
-    def write(items: Any) -> None:
-        assert go_on.wait(60)
-        written.extend(items)
-
-    writing: Writer[int] = Writer(write, lambda error: True)
-    for number in range(1000):
-        writing.submit(number)
-    assert written == []
-    go_on.set()
-    assert writing.close(60, 60)
-    assert written == list(range(1000))
-
-
-def test_a_writer_that_is_closed_in_vain_says_so() -> None:
-    def write(items: Any) -> None:
-        raise ConnectionRefusedError("nobody there")
-
-    writing: Writer[int] = Writer(write, lambda error: True)
-    writing.submit(1)
-    assert not writing.close(60, 0.05)
-    assert isinstance(writing.failure, ConnectionRefusedError)
-
-
-def test_a_writer_that_is_closed_while_it_catches_up_is_waited_for() -> None:
-    """The store is back, and takes longer for what has gathered than anybody would wait for one that is away."""
-    tries: list[int] = []
-    failed = threading.Event()
-
-    def write(items: Any) -> None:
-        tries.append(len(items))
-        if len(tries) == 1:
-            raise ConnectionRefusedError("nobody there yet")
-        time.sleep(0.5)
-
-    def passes(error: Exception) -> bool:
-        failed.set()
-        return True
-
-    writing: Writer[int] = Writer(write, passes)
-    writing.submit(1)
-    assert failed.wait(60)
-    assert writing.close(60, 0.05)
-    assert tries == [1, 1]
-    assert writing.failure is None
