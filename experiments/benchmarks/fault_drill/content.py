@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from experiments.benchmarks.fault_drill.trial import NAME, Trial
 from trainers.stage_store import StageStore
 
-OF_A_CLOCK = ("cost/wall_seconds", "cost/worker_seconds")
+OF_A_CLOCK = ("cost/wall_seconds", "cost/worker_seconds", "seconds/")
 """Metrics that differ between two runs of the same."""
 
 OF_THE_MOMENT = ("mlflow.", "nmt.run_uuid")
@@ -54,7 +54,7 @@ def content_of(trial: Trial) -> Content:
     found = {}
     for path in trial.storage.glob("stages/*/record.json"):
         record = json.loads(path.read_text())
-        del record["wall_seconds"]
+        del record["wall_seconds"], record["seconds"]
         found[record["stage"]] = record
     records = tuple(found[stage] for stage in sorted(found))
     keys = tuple(record["key"] for record in records)
@@ -68,7 +68,7 @@ def _logged(database: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
     for run in sorted(runs, key=lambda run: run.info.run_name):
         points = [
-            (name, point.step, None if name in OF_A_CLOCK else point.value)
+            (name, point.step, None if name.startswith(OF_A_CLOCK) else point.value)
             for name in run.data.metrics
             for point in client.get_metric_history(run.info.run_id, name)
         ]
