@@ -222,7 +222,7 @@ class _StageRun:
                 stepper.verify()
                 check_agreement(self._multipliers, self._model, self._step)
             if evaluation_due or time.monotonic() - self._reported > REPORT_SECONDS:
-                self._reporter.report(Progress(self._stage, self._step, self._history.flush()))
+                self._reporter.report(Progress(self._stage, self._step, self._history.flush(wait=evaluation_due)))
                 self._reported = time.monotonic()
             if evaluation_due:
                 with self._watch.part("evaluation"):

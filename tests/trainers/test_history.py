@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -98,3 +99,39 @@ def test_adding_does_not_synchronise() -> None:
         history, losses, violations, multipliers = copies
         for step in range(1, 9):
             history.add(step, losses, violations, multipliers)
+
+
+class LateCopy:
+    """A copy that arrives when it is told to, or is waited for."""
+
+    made: ClassVar[list[LateCopy]] = []
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values, self.there, self.waited = values.clone(), False, False
+        self.made.append(self)
+
+    def arrived(self) -> bool:
+        return self.there
+
+    def wait(self) -> torch.Tensor:
+        self.waited = not self.there
+        return self.values
+
+
+def test_rows_are_copied_out_in_order_and_nobody_waits_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LateCopy, "made", [])
+    monkeypatch.setattr("trainers.history.HostCopy", LateCopy)
+    history = History(["first", "second"], 1, 1, CPU)
+    for step in range(1, CAPACITY + 3):
+        add(history, step)
+    assert history.flush(wait=False) == ()
+    first, second = LateCopy.made  # of the full buffer, and of the rest
+    second.there = True
+    assert history.flush(wait=False) == ()
+    first.there = True
+    assert [row.step for row in history.flush(wait=False)] == list(range(1, CAPACITY + 3))
+    add(history, CAPACITY + 3)
+    assert history.flush(wait=False) == ()
+    assert [row.step for row in history.flush()] == [CAPACITY + 3]
+    assert [copy.waited for copy in LateCopy.made] == [False, False, True]
+    assert len(history.rows) == CAPACITY + 3
