@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import statistics
 import struct
 import time
 from collections.abc import Mapping, Sequence
@@ -69,6 +70,11 @@ class Calls:
     niceness: int
     times: tuple[float, ...]
     training: tuple[bool, ...]
+
+    def median_step(self) -> float:
+        """Median seconds from one training pass to the next, where no other call lies between."""
+        calls = pairwise(zip(self.times, self.training, strict=True))
+        return statistics.median(after - before for (before, one), (after, other) in calls if one and other)
 
     def last_steps(self, steps: int) -> list[float]:
         """Seconds from one training pass to the next, of the last ``steps`` of them.
