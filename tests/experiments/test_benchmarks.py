@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ from experiments.benchmarks.options import Options
 from experiments.benchmarks.page import HEAD, markdown
 from experiments.benchmarks.pairing import Paired, Timing, measure
 from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
+from experiments.benchmarks.run_times import itemised
 from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, make_up
 from experiments.benchmarks.steps.stage_steps import StageSteps
@@ -139,7 +143,7 @@ class TestRivals:
         for _ in range(STEPS):
             ours.step()
             cooper.step()
-        assert float((cooper.multiplier.weight - 1).abs().max()) > 0.01
+        assert float((cooper.multiplier.weight.detach() - 1).abs().max()) > 0.01
         torch.testing.assert_close(
             ours.multipliers.values.float(), cooper.multiplier.weight.detach(), rtol=1e-3, atol=1e-4
         )
@@ -186,6 +190,19 @@ class TestArithmetic:
         assert (line.slope, line.intercept, line.determination) == pytest.approx((3.0, 1.0, 1.0))
         assert line.residual == pytest.approx(0, abs=1e-9)
         assert Line.through((2, 4, 8), (4.0, 16.0, 64.0)).residual > 0.2
+
+    def test_the_parts_of_a_run_add_up_to_it(self) -> None:
+        """Two stages of a run that was started at 100 and ended at 130; times to the second."""
+        kinds = ({"start": 1.0, "steps": 4.0}, {"start": 1.0, "steps": 3.0, "evaluation": 2.0})
+        records: Any = [
+            SimpleNamespace(key=str(place), seconds=seconds, wall_seconds=sum(seconds.values()))
+            for place, seconds in enumerate(kinds)
+        ]
+        manifest: Any = SimpleNamespace(started=102.0, wall_seconds=26.0, trained={"0": 110.0, "1": 116.5})
+        parts = itemised(manifest, records, 100.0, 130.0)
+        assert list(parts.values()) == pytest.approx([2.0, 8.0, 2.0, 7.0, 2.0, 1.5, 5.5, 2.0])
+        assert sum(parts.values()) == pytest.approx(30.0)
+        assert parts[STEPS_OF_A_RUN] == 7.0
 
     def test_steps_are_the_time_between_training_passes(self) -> None:
         calls = Calls(0, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
