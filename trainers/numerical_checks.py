@@ -28,11 +28,16 @@ ADVICE = (
 def are_finite(losses: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
     """Whether global losses, and the gradients in ``parameters``, are finite: a scalar on their device.
 
-    Gradients are looked at by their largest magnitude, which neither overflows nor hides a NaN.
+    Gradients are looked at by their extremes, or their largest magnitude, which neither overflow nor hide a NaN.
     """
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    largest = torch._foreach_norm(gradients, float("inf")) if gradients else []
-    return torch.stack([losses.isfinite().all(), *(norm.isfinite() for norm in largest)]).all()
+    gradients = [p.grad for p in parameters if p.grad is not None and p.grad.numel()]
+    if not gradients:
+        return losses.isfinite().all()
+    if gradients[0].is_cuda:  # one kernel for all of them; on a CPU it takes eight times as long as the extremes
+        largest = torch._foreach_norm(gradients, float("inf"))
+    else:
+        largest = [extreme for gradient in gradients for extreme in gradient.aminmax()]
+    return losses.isfinite().all() & torch.stack(largest).isfinite().all()
 
 
 def check_step(

@@ -79,17 +79,17 @@ def shard(rng: np.random.Generator, rows: int) -> pa.Table:
     return pa.table(content)
 
 
-def generate(folder: Path, gigabytes: float, distinct: float) -> None:
+def generate(folder: Path, gigabytes: float, distinct: float, shard_rows: int = SHARD_ROWS) -> None:
     """Write the prepared data set."""
     rng = np.random.default_rng(0)
 
     def train() -> Iterator[pa.Table]:
         written = 0
         while written < distinct * 1e9:
-            yield shard(rng, SHARD_ROWS)
+            yield shard(rng, shard_rows)
             written = sum(file.stat().st_size for file in folder.parent.glob(f".{folder.name}.*/train/*.parquet"))
 
-    held_out = [shard(rng, HELD_OUT_ROWS)]
+    held_out = [shard(rng, min(HELD_OUT_ROWS, shard_rows))]
     schema = write(folder, SCHEMA, {"train": train(), "valid": held_out, "test": held_out})
     files = sorted((folder / "train").iterdir())
     size = sum(file.stat().st_size for file in files)
@@ -99,7 +99,7 @@ def generate(folder: Path, gigabytes: float, distinct: float) -> None:
         os.link(original, folder / "train" / f"part-{number:05d}.parquet")
         size += original.stat().st_size
         number += 1
-    rows = {**schema.rows, "train": number * SHARD_ROWS}
+    rows = {**schema.rows, "train": number * shard_rows}
     (folder / "schema.json").write_text(replace(schema, rows=rows, examples=rows).to_json())
     print(
         f"{rows['train']:,} training rows in {number} files of {size / 1e9:.1f} GB, {len(files)} of them distinct; "

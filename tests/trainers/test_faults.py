@@ -24,6 +24,7 @@ from trainers.data.schema import Schema
 from trainers.faults import DisagreementError, NumericalError, SuspicionError
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
+from trainers.numerical_checks import are_finite
 from trainers.protection import Protection
 from trainers.reporter import Progress
 from trainers.stage import run_stage
@@ -186,3 +187,18 @@ def test_agreement(workers: Workers) -> None:
     one, other = workers.run(2, disagree, "parameters")
     assert one == other
     assert "after step 40 the workers hold different parameters" in one
+
+
+@pytest.mark.parametrize(
+    ("value", "finite"), [(0.0, True), (3e38, True), (math.inf, False), (-math.inf, False), (math.nan, False)]
+)
+def test_every_kind_of_gradient_is_looked_at(value: float, finite: bool) -> None:
+    """Sums and squares of 3e38 overflow, the check does not; an infinity of either sign and a NaN are found."""
+    sizes = ((3, 4), (5,), (0,))
+    parameters = [torch.nn.Parameter(torch.zeros(size)) for size in sizes]
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 3e38 if finite else 1.0)
+    assert parameters[0].grad is not None
+    parameters[0].grad[1, 2] = value
+    assert bool(are_finite(torch.zeros(2).double(), parameters)) is finite
+    assert not are_finite(torch.tensor([0.0, math.nan]).double(), [])

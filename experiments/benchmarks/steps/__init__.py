@@ -1,0 +1,1 @@
+"""Time per optimisation step, against bare loops and other libraries."""

@@ -1,0 +1,39 @@
+"""``cooper``: a constrained step against Cooper's on the same problem."""
+
+from __future__ import annotations
+
+from experiments.benchmarks.options import Options
+from experiments.benchmarks.pairing import measure
+from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.steps.cooper_loop import CooperLoop, import_cooper
+from experiments.benchmarks.steps.problem import Problem
+from experiments.benchmarks.steps.stage_steps import StageSteps
+from experiments.benchmarks.steps.step import problem
+from experiments.benchmarks.steps.tasks import many_tasks
+
+
+def run(options: Options) -> Result:
+    """Measure.
+
+    Raises:
+        SystemExit: Cooper is not there; the message says how to have it.
+    """
+    import_cooper()
+    problems: dict[str, Problem] = {"MMoE, TikTok's columns, m = 2": problem(options)}
+    for tasks in (8, 64):
+        problems[f"Shared-Bottom, m = {tasks}"] = many_tasks(options, tasks)
+    rows = []
+    for name, stated in problems.items():
+        found = measure(
+            {"nmt": StageSteps(stated).step, "cooper": CooperLoop(stated).step},
+            options.rounds or 9,
+            blocks=1 if options.quick else 4,
+        )
+        rows.append(Row.of(name, "Cooper 1.0.1, simultaneous", found["nmt"], found["cooper"], 1.0))
+    return Result(
+        "cooper",
+        "a constrained step against Cooper's",
+        rows,
+        conditions={name: stated.conditions for name, stated in problems.items()},
+        notes=("Ours also keeps records of every step and checks that its numbers are finite; Cooper's does neither.",),
+    )

@@ -1,0 +1,94 @@
+"""The same constrained problem in Cooper, a library for constrained optimisation in PyTorch."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import optim
+
+from experiments.benchmarks.steps.bare_loop import BareLoop
+from experiments.benchmarks.steps.problem import Problem, embeddings_apart
+from experiments.benchmarks.steps.stage_steps import OPTIMUM
+from trainers.data.batch import Batch
+
+INSTALL = "pip install --no-deps --target cooper-lib cooper-optim==1.0.1, and put cooper-lib on PYTHONPATH"
+
+
+def import_cooper() -> ModuleType:
+    """Cooper, which is no dependency of this project.
+
+    Raises:
+        SystemExit: It is not there.
+    """
+    try:
+        import cooper  # type: ignore[import-not-found, unused-ignore]
+    except ImportError as error:
+        raise SystemExit(
+            f"the benchmark 'cooper' measures Cooper ({error}), which is no dependency of this project; to have it: "
+            f"{INSTALL}"
+        ) from error
+    module: ModuleType = cooper
+    return module
+
+
+class CooperLoop:
+    """A simultaneous primal-dual step as Cooper's documentation writes it, in the bare loop's place of a weighted sum.
+
+    Minimise the last task's loss subject to ℓ_i − L*_i − ε_i ≤ 0 for the others: one inequality constraint with a
+    vector of multipliers, Adam on θ, projected gradient ascent on λ. Data and losses are the bare loop's.
+
+    Args:
+        problem: What to train.
+
+    Raises:
+        SystemExit: Cooper is not there.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        cooper = import_cooper()
+        loop = BareLoop(problem)
+        training = problem.training
+        protected = len(problem.tasks) - 1
+        self.model = loop.model
+        self._loop = loop
+        self.multiplier = cooper.multipliers.DenseMultiplier(
+            init=torch.full((protected,), training.initial_multiplier), device=problem.device
+        )
+        constraint = cooper.Constraint(
+            constraint_type=cooper.ConstraintType.INEQUALITY,
+            formulation_type=cooper.formulations.Lagrangian,
+            multiplier=self.multiplier,
+        )
+        limits = torch.tensor([OPTIMUM + task.tolerance for task in problem.tasks[:-1]], device=problem.device)
+
+        class Constrained(cooper.ConstrainedMinimizationProblem):  # type: ignore[misc, name-defined, unused-ignore]
+            """The problem as Cooper wants it."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.held = constraint
+
+            def compute_cmp_state(self, batch: Batch) -> Any:
+                """Objective and violations of a minibatch."""
+                losses = loop.losses(batch)
+                return cooper.CMPState(
+                    loss=losses[-1],
+                    observed_constraints={self.held: cooper.ConstraintState(violation=losses[:-1] - limits)},
+                )
+
+        stated = Constrained()
+        others, embeddings = embeddings_apart(self.model)
+        decay = 2 * training.l2_embedding
+        self._optimizer = cooper.optim.SimultaneousOptimizer(
+            cmp=stated,
+            primal_optimizers=optim.Adam(
+                [{"params": others}, {"params": embeddings, "weight_decay": decay}], lr=training.eta_theta
+            ),
+            dual_optimizers=optim.SGD(stated.dual_parameters(), lr=training.eta_lambda, maximize=True),
+        )
+
+    def step(self) -> None:
+        """One step on θ and on λ."""
+        self._optimizer.roll(compute_cmp_state_kwargs={"batch": self._loop.batch()})

@@ -1,0 +1,60 @@
+"""``methods``: a step of No More Tuning against steps of methods that look at each task's gradient, and of FAMO."""
+
+from __future__ import annotations
+
+import statistics
+import warnings
+from dataclasses import replace
+from typing import Any
+
+from experiments.benchmarks.options import Options
+from experiments.benchmarks.pairing import measure
+from experiments.benchmarks.result import Result, Row, Table
+from experiments.benchmarks.steps.problem import PAPER
+from experiments.benchmarks.steps.stage_steps import StageSteps
+from experiments.benchmarks.steps.tasks import many_tasks
+from trainers.chain_spec import ModelSpec
+
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "PCGrad": ("torchjd:PCGrad", {}),
+    "MGDA": ("torchjd:MGDA", {}),
+    "CAGrad": ("torchjd:CAGrad", {"c": 0.5}),
+    "Nash-MTL": ("torchjd:NashMTL", {}),
+    "FAMO": ("famo", {}),
+}
+TASKS = (2, 8, 32)
+TRUNK = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [512, 256], "tower_units": [16]})
+
+
+def run(options: Options) -> Result:
+    """Measure."""
+    rows, lines = [], []
+    for tasks in (2, 4) if options.quick else TASKS:
+        sides = {"nmt": StageSteps(many_tasks(options, tasks, PAPER, TRUNK))}
+        for name, (method, settings) in METHODS.items():
+            training = replace(PAPER, method=method, method_options=settings)
+            sides[name] = StageSteps(many_tasks(options, tasks, training, TRUNK))
+        with warnings.catch_warnings():
+            # Nash-MTL in torchjd restates its problem at every step, and says so.
+            warnings.filterwarnings("ignore", message="You are solving a parameterized problem")
+            found = measure(
+                {name: side.step for name, side in sides.items()},
+                options.rounds or 5,
+                blocks=1 if options.quick else 2,
+                warm_up=2,
+            )
+        rows += [Row.of(f"nmt, m = {tasks}", name, found["nmt"], found[name], 1.0) for name in METHODS]
+        own = found["nmt"].seconds
+        relative = [
+            statistics.median(theirs / ours for theirs, ours in zip(found[name].seconds, own, strict=True))
+            for name in sides
+        ]
+        lines.append((tasks, *(round(value, 2) for value in relative)))
+    return Result(
+        "methods",
+        "a constrained step against other methods, through the same stepper",
+        rows,
+        [Table("Time per step relative to No More Tuning", ("m", "NMT", *METHODS), tuple(lines))],
+        conditions=many_tasks(options, 2, model=TRUNK).conditions,
+        notes=("All but FAMO take one backward pass per task. FAMO takes one, and a second forward pass.",),
+    )

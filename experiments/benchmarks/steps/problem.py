@@ -1,0 +1,136 @@
+"""The problems whose steps are timed: made-up data of a known shape, a model, and what a stage protects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from trainers.chain_spec import ModelSpec
+from trainers.data.memory import MemoryFeed
+from trainers.data.prepared import write
+from trainers.data.schema import Numeric, Schema
+from trainers.models.build import build_model
+from trainers.task import Task
+from trainers.training import Training
+
+TIKTOK = {
+    "uid": 60_000,
+    "item_id": 100_000,
+    "author_id": 40_000,
+    "item_city": 460,
+    "channel": 6,
+    "music_id": 20_000,
+    "device_id": 60_000,
+    "video_duration": 60,
+}
+"""TikTok's columns with the vocabularies of a part of it: ids that come often enough to have an embedding."""
+
+SMALL_MMOE = ModelSpec(
+    "mmoe", {"embedding_dim": 16, "experts": 4, "expert_units": [256, 128], "gate_units": [64], "tower_units": [64]}
+)
+"""MMoE on TikTok's columns, narrow enough that a step of 4,096 rows takes a fraction of a second on one core."""
+
+WIDE_TRUNK = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [1024, 512], "tower_units": [16]})
+"""A trunk that costs more than the heads of 64 tasks."""
+
+PAPER = Training(
+    violation="absolute", measured_on="train", eta_lambda=0.05, patience=None, l2_embedding=1e-6, checkpoint_every=0
+)
+"""The paper's update: multipliers ascend at every step, by the violations of the training minibatch."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained.
+
+    Attributes:
+        folder: Prepared data.
+        tasks: Tasks in order of priority; the last one is the objective, the others are protected.
+        model: The model.
+        batch_size: Rows of a global batch.
+        training: Training options.
+        device: Where to train.
+    """
+
+    folder: str
+    tasks: tuple[Task, ...]
+    model: ModelSpec
+    batch_size: int
+    training: Training = PAPER
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    @property
+    def conditions(self) -> dict[str, Any]:
+        """Model and batch, for whoever repeats a benchmark."""
+        return {"model": self.model.name, **self.model.options, "batch": self.batch_size}
+
+    def feed(self) -> MemoryFeed:
+        """The data, all of it in this process."""
+        labels = [task.label for task in self.tasks]
+        return MemoryFeed(self.folder, labels, self.batch_size, self.training.seed, device=self.device)
+
+    def build(self) -> nn.Module:
+        """The model with its initial parameters, the same at every call."""
+        schema = self.feed().schema
+        return build_model(self.model, schema, self.tasks, self.training.seed).to(self.device).train()
+
+
+def binary_tasks(number: int) -> tuple[Task, ...]:
+    """Tasks with binary labels, and a tolerance that keeps their multipliers near where they start."""
+    return tuple(Task(name=f"task_{place}", loss="binary_cross_entropy", tolerance=0.01) for place in range(number))
+
+
+def make_up(folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] | None = None, numeric: int = 0) -> str:
+    """Write a prepared data set of random rows; every label depends on the features a little.
+
+    Args:
+        folder: Where to; must not exist.
+        tasks: Number of labels.
+        rows: Rows for training; the other splits have an eighth of that each.
+        categorical: Column → vocabulary; small ids are frequent, as in logs.
+        numeric: Number of numeric columns.
+
+    Returns:
+        The folder.
+    """
+    rng = np.random.default_rng(0)
+    categorical = dict(categorical or {})
+    labels = [task.label for task in binary_tasks(tasks)]
+    schema = Schema(
+        categorical=categorical,
+        numeric={f"x_{place}": Numeric() for place in range(numeric)},
+        labels=dict.fromkeys(labels, 2),
+        source="made up",
+    )
+    directions = rng.normal(size=(numeric + len(categorical), tasks))
+
+    def split(number: int) -> Iterator[pa.Table]:
+        ids = {name: (size * rng.random(number) ** 3).astype(np.int32) for name, size in categorical.items()}
+        values = {name: rng.normal(size=number).astype(np.float32) for name in schema.numeric}
+        features = np.stack([*(ids[name] / categorical[name] for name in ids), *values.values()], 1)
+        logits = features @ directions / np.sqrt(features.shape[1]) - 1
+        drawn = (logits + rng.logistic(size=logits.shape) > 0).astype(np.float32)
+        yield pa.table({**ids, **values, **{name: drawn[:, place] for place, name in enumerate(labels)}})
+
+    held_out = max(1, rows // 8)
+    write(folder, schema, {"train": split(rows), "valid": split(held_out), "test": split(held_out)})
+    return str(folder)
+
+
+def embeddings_apart(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters of a model without its embeddings, and the embeddings, which alone have weight decay."""
+    embeddings = [p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]
+    known = {id(parameter) for parameter in embeddings}
+    return [p for p in model.parameters() if id(p) not in known], embeddings
+
+
+def fixed_weights(tasks: int) -> Tensor:
+    """Equal weights that sum to 1: what λ = 1 for every protected task makes of the combination."""
+    return torch.full((tasks,), 1.0 / tasks)

@@ -1,0 +1,109 @@
+"""Our side: the steps of a constrained stage, one at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import count, pairwise
+
+import torch
+
+from experiments.benchmarks.steps.problem import Problem
+from trainers.agreement import check_agreement
+from trainers.data.batch import Batch
+from trainers.data.memory import MemoryFeed
+from trainers.history import History
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses
+from trainers.methods.method import build_method
+from trainers.multipliers import Multipliers
+from trainers.protection import Protection
+from trainers.records import Optimum
+from trainers.stage import REPORT_SECONDS, VERIFY_EVERY
+from trainers.stepper import Stepper
+from trainers.violations import build_violations
+
+OPTIMUM = 0.6
+"""L* of every protected task: near what the losses are, as in a stage that is under way."""
+
+
+class StageSteps:
+    """What :mod:`trainers.stage` does from one evaluation to the next, stopped after each step.
+
+    Batches, their successors, step, history, the checks that a step goes through on this device, and rows copied out
+    twice a second. Evaluations and checkpoints are left out: their price is that of a run, not of a step.
+
+    Args:
+        problem: What to train. With the method ``nmt``, or one inside it, all tasks but the last are protected; with
+            another method all of them are the objective.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        training = problem.training
+        constrained = training.method.startswith("nmt")
+        protected = problem.tasks[:-1] if constrained else ()
+        feed = problem.feed()
+        self.model = problem.build()
+        losses = TaskLosses(problem.tasks)
+        self.multipliers = Multipliers(
+            [OPTIMUM] * len(protected),
+            rate=training.eta_lambda,
+            tolerance=[task.tolerance for task in protected],
+            initial=training.initial_multiplier,
+            names=[task.name for task in protected],
+            violation=training.violation,
+        ).to(problem.device)
+        references = {
+            split: {task.name: _reference(feed.examples(split), problem.device) for task in protected}
+            for split in ("train", "valid")
+        }
+        optima = tuple(Optimum(task.name, OPTIMUM, 1, OPTIMUM, 1) for task in protected)
+        method = build_method(
+            training.method,
+            self.multipliers,
+            self.model,
+            len(problem.tasks),
+            training.weights,
+            training.method_options,
+        )
+        self._stepper = Stepper(
+            self.model,
+            problem.tasks,
+            losses,
+            self.multipliers,
+            build_violations(
+                self.multipliers, Protection(protected, optima, references), self.model, feed, losses, 1, training
+            ),
+            method,
+            training,
+            next(iter(feed.epoch(1, 0))),
+            checked=problem.device.type == "cpu",
+        )
+        self._history = History(
+            [task.name for task in problem.tasks], len(protected), training.record_every, problem.device
+        )
+        self._pairs = pairwise(_batches(feed))
+        self._steps = 0
+        self._reported = time.monotonic()
+
+    def step(self) -> None:
+        """One step of the stage."""
+        batch, following = next(self._pairs)
+        losses, violations = self._stepper.step(batch, following)
+        self._steps += 1
+        self._history.add(self._steps, losses, violations, self.multipliers.values)
+        if self._steps % VERIFY_EVERY == 0:
+            self._stepper.verify()
+            check_agreement(self.multipliers, self.model, self._steps)
+        if time.monotonic() - self._reported > REPORT_SECONDS:
+            self._history.flush()
+            self._reported = time.monotonic()
+
+
+def _batches(feed: MemoryFeed) -> Iterator[Batch]:
+    for epoch in count():
+        yield from feed.epoch(1, epoch)
+
+
+def _reference(examples: int, device: torch.device) -> Samples:
+    return Samples(torch.full((examples,), OPTIMUM, device=device), torch.ones(examples, device=device))

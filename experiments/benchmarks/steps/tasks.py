@@ -1,0 +1,42 @@
+"""``tasks``: the constrained stage against fixed weights, through the same stepper, for many tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from experiments.benchmarks.options import Options
+from experiments.benchmarks.pairing import measure
+from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, make_up
+from experiments.benchmarks.steps.stage_steps import StageSteps
+from trainers.chain_spec import ModelSpec
+from trainers.training import Training
+
+AIM = 1.03
+TASKS = (8, 32, 64)
+
+
+def many_tasks(options: Options, tasks: int, training: Training = PAPER, model: ModelSpec | None = None) -> Problem:
+    """Numeric rows with labels of up to 64 tasks, Shared-Bottom."""
+    folder = options.folder / "many"
+    if not folder.exists():
+        make_up(folder, 64, 300 if options.quick else 60_000, numeric=8 if options.quick else 256)
+    if options.quick:
+        model = ModelSpec("shared_bottom", {"bottom_units": [8], "tower_units": [4]})
+    return Problem(str(folder), binary_tasks(tasks), model or WIDE_TRUNK, 64 if options.quick else 2048, training)
+
+
+def run(options: Options) -> Result:
+    """Measure."""
+    rows = []
+    for tasks in TASKS:
+        ours = StageSteps(many_tasks(options, tasks))
+        theirs = StageSteps(many_tasks(options, tasks, replace(PAPER, method="weighted_sum")))
+        found = measure({"nmt": ours.step, "fixed": theirs.step}, options.rounds or 9, blocks=1 if options.quick else 4)
+        rows.append(Row.of(f"nmt, m = {tasks}", "the same, fixed weights", found["nmt"], found["fixed"], AIM))
+    return Result(
+        "tasks",
+        "the constrained stage against fixed weights through the same stepper",
+        rows,
+        conditions=many_tasks(options, 2).conditions,
+    )

@@ -1,0 +1,101 @@
+"""A model that writes down when it is called: the time of steps inside workers, whoever runs them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.data.batch import Batch
+from trainers.data.schema import Schema
+from trainers.process_group import rank
+from trainers.registry import MODELS, resolve
+from trainers.task import Task
+
+_CALL = struct.Struct("<d?")
+
+
+class TimedModel(nn.Module):
+    """A registered model that appends time and kind of every call to a file of its process below ``calls``.
+
+    Writing takes a few microseconds. A call in training mode and with gradients is a training pass.
+
+    Args:
+        schema: Columns of the data set.
+        tasks: The chain's tasks.
+        base: Name of the model.
+        options: Its options.
+        calls: Folder to write to.
+    """
+
+    def __init__(
+        self, schema: Schema, tasks: Sequence[Task], base: str, calls: str, options: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.model = resolve("model", base, MODELS)(schema, tasks, **(options or {}))
+        self._calls = calls
+        self._file: int | None = None
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """What the model returns."""
+        if self._file is None:
+            path = f"{self._calls}/{time.time_ns()}.{rank()}.{os.nice(0)}"
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.write(self._file, _CALL.pack(time.time(), self.training and torch.is_grad_enabled()))
+        outputs: dict[str, Tensor] = self.model(batch)
+        return outputs
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of one process.
+
+    Attributes:
+        rank: Its rank.
+        niceness: Its niceness.
+        times: When each call began, in seconds since 1970.
+        training: Whether it was a training pass.
+    """
+
+    rank: int
+    niceness: int
+    times: tuple[float, ...]
+    training: tuple[bool, ...]
+
+    def median_step(self) -> float:
+        """Median seconds from one training pass to the next, where no other call lies between."""
+        calls = pairwise(zip(self.times, self.training, strict=True))
+        return statistics.median(after - before for (before, one), (after, other) in calls if one and other)
+
+    def last_steps(self, steps: int) -> list[float]:
+        """Seconds from one training pass to the next, of the last ``steps`` of them.
+
+        Raises:
+            ValueError: There were not so many.
+        """
+        times = [moment for moment, training in zip(self.times, self.training, strict=True) if training]
+        if len(times) < steps + 1:
+            raise ValueError(f"{len(times)} training passes were noted, and {steps} steps need one more than that")
+        times = times[-steps - 1 :]
+        return [after - before for before, after in pairwise(times)]
+
+
+def read_calls(folder: Path) -> list[Calls]:
+    """Calls of all processes, by rank."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        _, its_rank, niceness = path.name.split(".")
+        pairs = list(_CALL.iter_unpack(path.read_bytes()))
+        found.append(
+            Calls(int(its_rank), int(niceness), tuple(time for time, _ in pairs), tuple(kind for _, kind in pairs))
+        )
+    return sorted(found, key=lambda calls: calls.rank)

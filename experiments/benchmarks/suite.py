@@ -1,0 +1,77 @@
+"""The benchmarks by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from experiments.benchmarks.options import Options
+from experiments.benchmarks.result import Result
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One benchmark.
+
+    Attributes:
+        module: Where its ``run`` is.
+        summary: What it compares.
+        minutes: About how long it takes on two cores, at its own number of rounds.
+        ray: Whether it starts Ray.
+    """
+
+    module: str
+    summary: str
+    minutes: float
+    ray: bool = False
+
+    def run(self, options: Options) -> Result:
+        """Measure."""
+        function: Callable[[Options], Result] = importlib.import_module(self.module).run
+        return function(options)
+
+
+_HERE = "experiments.benchmarks"
+
+BENCHMARKS = {
+    "step": Benchmark(f"{_HERE}.steps.step", "a constrained step, against a weighted sum in a bare loop", 2),
+    "workers": Benchmark(f"{_HERE}.steps.workers", "the same on two Ray workers, against torchrun with DDP", 5, True),
+    "tasks": Benchmark(f"{_HERE}.steps.tasks", "the constrained stage, against fixed weights, at m = 8, 32, 64", 2),
+    "many": Benchmark(f"{_HERE}.steps.many", "growth of a step from 2 to 64 tasks, against the bare model's", 2),
+    "methods": Benchmark(
+        f"{_HERE}.steps.methods", "a constrained step, against PCGrad, MGDA, CAGrad, Nash-MTL, FAMO", 3
+    ),
+    "cooper": Benchmark(f"{_HERE}.steps.cooper", "a constrained step, against Cooper 1.0.1's", 2),
+    "run": Benchmark(f"{_HERE}.run_times", "where the time of a whole nmt run goes", 2, True),
+    "ingest": Benchmark(f"{_HERE}.ingest", "memory and stream feed, against a pyarrow scan to tensors", 2),
+    "chain": Benchmark(f"{_HERE}.chain_cost", "cost of a chain against its number of tasks, 2 to 64", 3),
+}
+"""All benchmarks, in the order in which they run."""
+
+SCRIPTS = {
+    "sweep_overhead": "what Ray Tune adds to a sweep",
+    "cost_table": "samples of NMT's sweep against the grid's",
+    "prepare_throughput": "preparing TikTok's format, against reading it",
+    "stream_ingest": "an epoch of files larger than memory, against a scan",
+    "fault_drill": "faults of every kind, and whether the numbers stay the same",
+    "paired_violations": "noise of violations, plain and paired",
+    "kuairand_priority": "what priorities gain on a real feed log",
+}
+"""Benchmarks with a command line of their own."""
+
+
+def chosen(names: list[str]) -> dict[str, Benchmark]:
+    """The benchmarks of these names, all of them for none.
+
+    Raises:
+        ValueError: There is no such benchmark.
+    """
+    for name in names:
+        if name not in BENCHMARKS:
+            near = get_close_matches(name, BENCHMARKS, 1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            own = f"; it is a script: python -m experiments.benchmarks.{name}" if name in SCRIPTS else ""
+            raise ValueError(f"there is no benchmark {name!r}{hint}{own}; allowed are {', '.join(BENCHMARKS)}")
+    return {name: BENCHMARKS[name] for name in names or BENCHMARKS}
