@@ -34,7 +34,7 @@ def are_finite(losses: Tensor, parameters: Sequence[nn.Parameter]) -> Tensor:
     if not gradients:
         return losses.isfinite().all()
     if gradients[0].is_cuda:  # one kernel for all of them; on a CPU it takes eight times as long as the extremes
-        largest = torch._foreach_norm(gradients, float("inf"))
+        largest = list(torch._foreach_norm(gradients, float("inf")))
     else:
         largest = [extreme for gradient in gradients for extreme in gradient.aminmax()]
     return losses.isfinite().all() & torch.stack(largest).isfinite().all()

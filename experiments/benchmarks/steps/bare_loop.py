@@ -10,7 +10,7 @@ from torch import Tensor, nn, optim
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from experiments.benchmarks.steps.problem import Problem, embeddings_apart, fixed_weights
+from experiments.benchmarks.steps.problem import Problem, fixed_weights, parameter_groups
 from trainers.data.batch import Batch
 
 
@@ -40,10 +40,8 @@ class BareLoop:
         self._device = problem.device
         self.model = problem.build()
         self._forward: nn.Module = DistributedDataParallel(self.model) if workers > 1 else self.model
-        others, embeddings = embeddings_apart(self.model)
         self._optimizer = optim.Adam(
-            [{"params": others}, {"params": embeddings, "weight_decay": 2 * problem.training.l2_embedding}],
-            lr=problem.training.eta_theta,
+            parameter_groups(self.model, 2 * problem.training.l2_embedding), lr=problem.training.eta_theta, fused=True
         )
         self._weights = fixed_weights(len(problem.tasks)).to(problem.device)
         self._batches = self._minibatches()

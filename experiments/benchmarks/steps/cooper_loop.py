@@ -9,7 +9,7 @@ import torch
 from torch import optim
 
 from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.problem import Problem, embeddings_apart
+from experiments.benchmarks.steps.problem import Problem, parameter_groups
 from experiments.benchmarks.steps.stage_steps import OPTIMUM
 from trainers.data.batch import Batch
 
@@ -79,12 +79,10 @@ class CooperLoop:
                 )
 
         stated = Constrained()
-        others, embeddings = embeddings_apart(self.model)
-        decay = 2 * training.l2_embedding
         self._optimizer = cooper.optim.SimultaneousOptimizer(
             cmp=stated,
             primal_optimizers=optim.Adam(
-                [{"params": others}, {"params": embeddings, "weight_decay": decay}], lr=training.eta_theta
+                parameter_groups(self.model, 2 * training.l2_embedding), lr=training.eta_theta, fused=True
             ),
             dual_optimizers=optim.SGD(stated.dual_parameters(), lr=training.eta_lambda, maximize=True),
         )

@@ -124,11 +124,12 @@ def make_up(folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] 
     return str(folder)
 
 
-def embeddings_apart(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters of a model without its embeddings, and the embeddings, which alone have weight decay."""
+def parameter_groups(model: nn.Module, embedding_decay: float) -> list[dict[str, Any]]:
+    """Parameters of a model for an optimiser; embeddings alone have weight decay."""
     embeddings = [p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]
     known = {id(parameter) for parameter in embeddings}
-    return [p for p in model.parameters() if id(p) not in known], embeddings
+    others = [parameter for parameter in model.parameters() if id(parameter) not in known]
+    return [{"params": others}, {"params": embeddings, "weight_decay": embedding_decay}]
 
 
 def fixed_weights(tasks: int) -> Tensor:
