@@ -114,7 +114,7 @@ def certified(rank: int, workers: int, folder: str, examples: int) -> dict[str, 
     optima = [Optimum(name, 0.6, 150, 0.6, 100) for name in ("first", "second")]
     certificate = certify(
         model, feed, [THIRD], [FIRST, SECOND], optima, {"first": 0.5, "second": 3.0}, losses, evaluation, [],
-        spec.training,
+        spec.training, 12,
     )  # fmt: skip
     return dataclasses.asdict(certificate)
 
