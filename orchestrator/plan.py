@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
@@ -15,8 +15,15 @@ from orchestrator.forecast import Forecast
 from orchestrator.grid import plan_grid
 from orchestrator.loss_weights import WeightGrid
 from orchestrator.prepared_experiment import PreparedExperiment
+from orchestrator.summary import level_name
 from orchestrator.sweep import plan_sweep
 from trainers.stage_store import StageStore
+
+MOST_STAGES = 12
+"""Stages that the table lists; of more, the first and the last ones. ``--json`` has them all."""
+
+MOST_NAMED = 3
+"""Tasks that a cell names."""
 
 
 @dataclass(frozen=True)
@@ -150,22 +157,45 @@ def _chain_table(plan: Plan) -> Table:
     table = Table(
         title=f"{plan.name}: one chain, {plan.workers} worker{'s' * (plan.workers > 1)}", title_justify="left"
     )
-    table.add_column("stage", justify="right")
-    table.add_column("minimises")
-    table.add_column("holds")
-    table.add_column(f"steps{most}", justify="right")
-    table.add_column(f"samples{most}", justify="right")
-    table.add_column("state")
-    for stage in plan.stages:
-        table.add_row(
-            str(stage.stage),
-            Text(", ".join(stage.level)),
-            Text(", ".join(stage.protected) or "–"),
-            f"{stage.max_steps:,}",
-            f"{stage.max_samples:,}",
-            "finished" if stage.finished else "to train",
-        )
+    table.add_column("stage", justify="right", no_wrap=True)
+    short = len(plan.stages) > MOST_STAGES
+    table.add_column("minimises", overflow="ellipsis")
+    table.add_column("holds", overflow="ellipsis")
+    table.add_column(f"steps{most}", justify="right", no_wrap=True)
+    table.add_column(f"samples{most}", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    first, left_out, last = _ends(plan.stages)
+    for stage in first:
+        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+    if left_out:
+        finished = sum(stage.finished for stage in left_out)
+        steps, samples = sum(stage.max_steps for stage in left_out), sum(stage.max_samples for stage in left_out)
+        state = f"{finished} finished" if finished else "to train"
+        table.add_row("…", f"{len(left_out)} more stages", "", f"{steps:,}", f"{samples:,}", state, style="dim")
+    for stage in last:
+        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
     return table
+
+
+def _ends(stages: Sequence[PlannedStage]) -> tuple[Sequence[PlannedStage], ...]:
+    """The first stages of many, those that are left out, and the last ones."""
+    if len(stages) <= MOST_STAGES:
+        return stages, (), ()
+    half = MOST_STAGES // 2
+    return stages[:half], stages[half:-half], stages[-half:]
+
+
+def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
+    return (
+        str(stage.stage),
+        Text(", ".join(stage.level) if len(stage.level) <= most else level_name(stage.level)),
+        Text(
+            f"all {len(stage.protected)} before" if len(stage.protected) > most else ", ".join(stage.protected) or "–"
+        ),
+        f"{stage.max_steps:,}",
+        f"{stage.max_samples:,}",
+        "finished" if stage.finished else "to train",
+    )
 
 
 def _cost_table(plan: Plan) -> Table:
@@ -185,9 +215,14 @@ def _cost_table(plan: Plan) -> Table:
     whole = sum(stage.max_samples for stage in plan.stages)
     table.caption = (
         f"From nothing, a chain is {whole:,} samples, linear in the number of tasks; {plan.grid_points} weights for "
-        f"each task are {plan.grid_trials:,} trainings and {plan.grid_max_samples:,} samples: "
-        f"{plan.grid_max_samples / whole:,.1f} times as many as the chain."
+        f"each task are {_count(plan.grid_trials)} trainings and {_count(plan.grid_max_samples)} samples: "
+        f"{_count(plan.grid_max_samples / whole, 1)} times as many as the chain."
         + ("" if plan.exact else " Stages end early when nothing improves; training.patience: null makes this exact.")
     )
     table.caption_justify = "left"
     return table
+
+
+def _count(value: float, decimals: int = 0) -> str:
+    """``1,756,928``; beyond a quadrillion ``5.42e+44``, since nobody reads so many digits."""
+    return f"{value:,.{decimals}f}" if value < 1e15 else f"{value:.3g}"

@@ -11,6 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.worst_tasks import what_is_shown, worst_tasks
 from trainers.acceptance import Verdict
 from trainers.certificate import Certificate
 from trainers.records import StageRecord
@@ -127,6 +128,8 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
 def chain_table(records: Sequence[StageRecord]) -> Table:
     """One row per task, by priority: one line where there is room for it (about 100 columns), otherwise two.
 
+    Of more than :data:`~orchestrator.worst_tasks.MOST_TASKS` tasks those are shown that tell most.
+
     Args:
         records: Records of a chain's stages, in order.
 
@@ -134,11 +137,11 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
         ValueError: There is no record.
     """
     summary = chain_summary(records)
-    tasks: list[dict[str, Any]] = summary["tasks"]
+    tasks: Sequence[dict[str, Any]] = summary["tasks"]
     metrics = {task["metric"] for task in tasks if task["metric"]}
     only_shares = all(_is_share(name) for name in metrics)
     metric = metrics.pop() if len(metrics) == 1 else None
-    caption = Text(f"\n{summary['sentence']}")
+    caption = Text("\n" + " ".join(filter(None, (what_is_shown(tasks), summary["sentence"]))))
     folded = _blank_table(Table(), caption)
     folded.add_column("task", overflow="fold")
     folded.add_column("stage", **_FIGURES)
@@ -155,7 +158,7 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
     table.add_column("points" if only_shares else "change", **_FIGURES)
     table.add_column("λ", **_FIGURES)
     table.add_column("guarantee\non valid", no_wrap=True)
-    for task in tasks:
+    for task in worst_tasks(tasks):
         name, stage = Text(task["task"]), str(task["stage"])
         loss, change = unsigned(task["optimum"]["test"], task["test_loss"]), _change(task)
         value, points = _metric(task, with_name=metric is None), _points(task, with_unit=not only_shares)
@@ -293,7 +296,15 @@ def _sentence(records: Sequence[StageRecord]) -> str:
 
 def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
     """What the certificates report as not attainable, a sentence per stage."""
-    for record in records:
+    found = [record for record in records if record.certificate is not None and record.certificate.not_attainable]
+    if len(found) > _MOST_NAMES:
+        stages = named([f"{record.stage + 1} ({level_name(record.level)})" for record in found])
+        yield (
+            f"In stages {stages} tasks cannot be held together with what the stage minimises: λ kept rising while "
+            "their violations did not shrink; allow tolerances."
+        )
+        return
+    for record in found:
         tasks = record.certificate.not_attainable if record.certificate else ()
         if tasks:
             until = "Beyond the accepted model, " if record.gained else ""

@@ -11,7 +11,9 @@ from torch import nn
 from trainers.chain_spec import ChainSpec
 from trainers.checkpoint_store import CheckpointStore
 from trainers.data.feed import Feed
+from trainers.evaluation import evaluate
 from trainers.faults import KeepingError, SuspicionError, TrainingError
+from trainers.followed import condensed
 from trainers.losses.task_losses import TaskLosses
 from trainers.precision import computing_in
 from trainers.process_group import done_by_first_worker, from_first_worker, rank, world_size
@@ -88,14 +90,18 @@ class _Chain:
         self._references = StageReferences(next(model.parameters()).device)
 
     def run(self, stages: int | None) -> tuple[StageRecord, ...]:
-        for stage, key in enumerate(self._keys[:stages]):
+        keys = self._keys[:stages]
+        for stage, key in enumerate(keys):
+            last = stage + 1 == len(keys)
             with self._claimed(stage):
                 record = from_first_worker(self._store.read(key) if rank() == 0 else None)
                 reused = record is not None
                 if record is None:
-                    record = self._train(stage)
+                    record = self._train(stage, last)
             if reused:
                 self._model.load_state_dict(self._store.state(key))
+                if last:
+                    self._complete_references(stage)
             if self._checkpoints is not None and rank() == 0:
                 self._checkpoints.clear(key)  # a stage that has its record needs none
             self._references.add(self._store.references(key), self._spec.levels[stage])
@@ -131,16 +137,20 @@ class _Chain:
             for claim in held:
                 claim.release()
 
-    def _train(self, stage: int) -> StageRecord:
-        """Train a stage and keep it."""
-        name = f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
+    def _train(self, stage: int, last: bool) -> StageRecord:
+        """Train a stage and keep it.
+
+        The last stage of a run also keeps the held-out samples of what it protects: its model is what other chains'
+        are compared with. In every stage they would grow with the square of the number of tasks.
+        """
+        name = self._name(stage)
         try:
             result = self._result(stage)
         except TrainingError as error:
             raise type(error)(f"{name}, {error}") from error
         record = from_first_worker(self._record(stage, result))
         references = gathered_references(
-            result.evaluations, self._spec.levels[stage], self._spec.protected(stage), self._feed
+            result.evaluations, self._spec.levels[stage], self._spec.protected(stage) if last else (), self._feed
         )
         try:
             done_by_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
@@ -150,6 +160,31 @@ class _Chain:
                 "run again: the stage goes on from its last checkpoint"
             ) from error
         return record
+
+    def _complete_references(self, stage: int) -> None:
+        """Add what the last stage of a run keeps to a stage that was on the way of a longer one."""
+        key, protected = self._keys[stage], self._spec.protected(stage)
+
+        def is_missing() -> bool:
+            return not {task.name for task in protected} <= self._store.references(key).sums["valid"].keys()
+
+        if not from_first_worker(is_missing() if rank() == 0 else False):
+            return
+        evaluations = {
+            split: evaluate(self._model, self._feed, split, self._losses.tasks, self._losses, with_metrics=False)
+            for split in ("valid", "test")
+        }
+        found = gathered_references(evaluations, (), protected, self._feed)
+        try:
+            done_by_first_worker(lambda: self._store.add_references(key, found))
+        except OSError as error:
+            raise KeepingError(
+                f"{self._name(stage)} is finished, and what it is compared by cannot be kept: {error}; make room in "
+                "the storage and run again"
+            ) from error
+
+    def _name(self, stage: int) -> str:
+        return f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
 
     def _result(self, stage: int) -> StageResult:
         """Train from the last checkpoint, or from the stage's start.
@@ -213,7 +248,7 @@ class _Chain:
     def _record(self, stage: int, result: StageResult) -> StageRecord:
         train, valid = result.evaluations["train"], result.evaluations["valid"]
         names = [task.name for task in self._spec.levels[stage]]
-        return StageRecord(
+        whole = StageRecord(
             key=self._keys[stage],
             parent=self._keys[stage - 1] if stage else None,
             stage=stage,
@@ -240,6 +275,7 @@ class _Chain:
             certificate=result.certificate,
             seconds=result.seconds,
         )
+        return condensed(whole)
 
 
 def _looks_at_every_step(model: nn.Module) -> bool:

@@ -332,6 +332,7 @@ class _StageRun:
                 evaluations["train"],
                 self._history.rows,
                 self._training,
+                self._step,
             )
         return StageResult(
             evaluations=evaluations,

@@ -17,9 +17,15 @@ from trainers.records import Optimum, Row
 from trainers.task import Task
 from trainers.training import Training
 
-MOST_TERMS = 16
+MOST_TERMS = 8
 """Gradients of protected tasks that are computed and kept at the same time. Backward passes and memory stay bounded
 whatever the number of tasks: at most one row of parameters for each of them, and one for the objective."""
+
+FREE_TERMS = 2
+"""Up to so many of them, the certificate takes as many examples as are asked for, however short the stage was."""
+
+SHARE = 0.25
+"""Of more, its backward passes are at most this share of the stage's steps, which have a backward pass each."""
 
 
 def certify(
@@ -33,12 +39,16 @@ def certify(
     evaluation: Evaluation,
     rows: Sequence[Row],
     training: Training,
+    steps: int,
 ) -> Certificate:
     r"""The certificate at the model's present parameters; every worker calls this.
 
     Feasibility and slackness come from the full pass of ``evaluation``; gradients from as many global batches as hold
     ``training.certificate_examples``, or from the whole training split where it has fewer. A task with λ = 0 has no
-    part in the Lagrangian and costs no backward pass. Where more than :data:`MOST_TERMS` tasks have one, those with the
+    part in the Lagrangian and costs no backward pass. Where more than :data:`FREE_TERMS` tasks have a part, a stage
+    of S steps takes no more global batches than :math:`n (t + 1) \le S / 4` for t gradients beside the objective's (at
+    least one batch): the certificate stays a small share of the training, whatever the number of tasks, and its
+    ``examples`` say what it is made of. Where more than :data:`MOST_TERMS` tasks have one, those with the
     largest λ have a gradient each and the rest have one together, :math:`\sum_i \lambda_i \nabla L_i`: the numerator of
     the stationarity stays exact and its denominator becomes smaller, so that the number never flatters. The L2 penalty
     of embeddings is no part of any loss and is left out. λ here is the shadow price that the method tells: with
@@ -57,12 +67,15 @@ def certify(
         evaluation: Of the training split at θ*.
         rows: The stage's history.
         training: How many examples to measure the gradients on, and the weights of a weighted sum.
+        steps: Optimisation steps S of the stage.
     """
     names = [task.name for task in protected]
     price = torch.tensor([multipliers[name] for name in names], dtype=torch.float64)
     objective = torch.tensor(training.weights or (1.0,) * len(level), dtype=torch.float64)
     coefficients, weights, grouped = _terms(price, objective)
     batches = _batches(feed, training.certificate_examples)
+    if len(weights) > FREE_TERMS:
+        batches = min(batches, max(1, int(SHARE * steps) // len(coefficients)))
     quotient = norm = math.nan
     if batches:
         tasks = (*protected, *level)

@@ -46,9 +46,9 @@ def gathered_references(
 ) -> StoredReferences:
     """All workers' samples, on the first worker; of no task on the others. Every worker calls this.
 
-    Of the level's tasks they are what later stages are measured against; of the protected ones, held-out samples only,
-    they serve to compare this stage's model with another's. A feed that cannot find a training example again has no
-    use for the training split's.
+    Of the level's tasks they are what later stages are measured against; of the protected ones given, held-out samples
+    only, they serve to compare this stage's model with another's. A feed that cannot find a training example again
+    has no use for the training split's.
     """
     sums: dict[str, dict[str, Tensor]] = {}
     counts: dict[str, dict[str, Tensor]] = {}

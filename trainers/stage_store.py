@@ -22,7 +22,8 @@ State = Mapping[str, Tensor]
 class StoredReferences:
     """Samples at a stage's accepted θ*: per split and task, every example's sum and count.
 
-    Of all splits for the tasks that the stage solved, of the held-out splits for those that it protected.
+    Of all splits for the tasks that the stage solved; where it was the last of a run, of the held-out splits for those
+    that it protected too.
 
     Attributes:
         sums: Split → task → sums, float32, shape ``(examples of the split,)``.
@@ -39,7 +40,7 @@ class StageStore:
     ::
 
         STORAGE/stages/KEY/model.pt         parameters and buffers at the accepted θ*
-        STORAGE/stages/KEY/references.pt    per-example losses at θ* of the tasks so far
+        STORAGE/stages/KEY/references.pt    per-example losses at θ* of its tasks
         STORAGE/stages/KEY/record.json      the record; written last
 
     Locally a stage is written under another name and then renamed; on object stores, which have no rename, the record
@@ -76,7 +77,7 @@ class StageStore:
         return state
 
     def references(self, key: str) -> StoredReferences:
-        """Per-example losses at θ* of the tasks so far.
+        """Per-example losses at θ*.
 
         Raises:
             DamagedError: The file is missing or damaged.
@@ -98,6 +99,23 @@ class StageStore:
             "record.json": record.to_json().encode(),
         }
         self._storage.write_folder(f"stages/{record.key}", files)
+
+    def add_references(self, key: str, more: StoredReferences) -> None:
+        """Keep samples of further tasks with a finished stage.
+
+        Raises:
+            DamagedError: The stage's own are missing or damaged.
+            OSError: The storage cannot be written to.
+        """
+        kept = self.references(key)
+        joined = {
+            part: {
+                split: {**content, **getattr(more, part).get(split, {})}
+                for split, content in getattr(kept, part).items()
+            }
+            for part in ("sums", "counts")
+        }
+        self._storage.write(f"stages/{key}/references.pt", to_bytes(joined))
 
     def _load(self, path: str) -> Any:
         try:

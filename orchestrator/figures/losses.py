@@ -282,6 +282,16 @@ def _judged(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
     ]
 
 
+def _judgements(span: Span) -> list[tuple[int, Sequence[Verdict]]]:
+    """Step and verdicts of each candidate after the starting point."""
+    return [(candidate.step, candidate.verdicts) for candidate in span.record.candidates if candidate.step > 0]
+
+
+def _final(span: Span) -> list[Verdict]:
+    """What the validation split says of the accepted model."""
+    return [verdict for verdict in span.record.verdicts if verdict.split == "valid"]
+
+
 def _at(span: Span, candidate: Candidate) -> float:
     return float(span.start + candidate.step)
 
@@ -327,7 +337,12 @@ def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
 
 
 def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
-    """One row per task; a cell is a candidate's excess over the optimum as a share of the allowed one."""
+    """One row per task; a cell is a candidate's excess over the optimum as a share of the allowed one.
+
+    Where a stage has too many tasks for its record to tell of all of them at every candidate, a cell is the accepted
+    model's.
+    """
+    whole = all(len(candidate.verdicts) == len(_final(span)) for span in stages for candidate in span.record.candidates)
     figure = blank_figure(9.0, 1.6 + 0.125 * len(tasks))
     axes = figure.add_subplot()
     dress(axes)
@@ -336,14 +351,12 @@ def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     edges: list[float] = [0.0]
     shares: list[Floats] = []
     for span in stages:
-        for candidate in span.record.candidates:
-            if candidate.step == 0:
-                continue
+        for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final(span))]:
             column = np.full(len(tasks), np.nan)
-            for verdict in candidate.verdicts:
+            for verdict in verdicts:
                 most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it
                 column[place[verdict.task]] = np.clip(share_used(verdict), -9.0, most)
-            edges.append(float(span.start + candidate.step))
+            edges.append(float(span.start + step))
             shares.append(column)
         if edges[-1] < span.end:
             edges.append(float(span.end))

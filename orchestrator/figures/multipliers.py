@@ -46,7 +46,8 @@ _LABEL_GAP = 0.055
 def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
     r"""λ of every protected task over the optimisation steps of the whole chain.
 
-    λ_i starts anew in each stage, so its line has a gap at each border. It is the price of task i: what the stage's
+    λ_i starts anew in each stage, so its line has a gap at each border; of many tasks only its last value in
+    each stage is drawn. It is the price of task i: what the stage's
     objective would fall per unit of tolerance given to it. The tasks with the largest at the end carry colour and name.
 
     Args:
@@ -61,8 +62,11 @@ def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
     dress(axes)
     mark_stages(axes, stages, 0.8 * _WIDTH)
     axes.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
-    axes.set_ylabel("multiplier λ", fontsize=TEXT_SIZE, color=GREY)
-    lines = {task: _line(task, stages) for task in records[-1].protected}
+    # Where a stage has too many tasks for its record to follow them all, what all of them have is λ at its end.
+    whole = all(len(row.multipliers) == len(record.protected) for record in records for row in record.rows)
+    label = "multiplier λ" if whole else "multiplier λ at the end of the stage"
+    axes.set_ylabel(label, fontsize=TEXT_SIZE, color=GREY)
+    lines = {task: (_line if whole else _ends)(task, stages) for task in records[-1].protected}
     if not lines:
         take_title(axes, "Multipliers: none, the chain has one stage and protects nothing", 0.85 * _WIDTH)
         axes.set_yticks([])
@@ -88,6 +92,12 @@ def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
     )
     _names(axes, {task: last[task] for task in coloured if math.isfinite(last[task])}, look, len(lines) - len(coloured))
     return figure
+
+
+def _ends(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
+    """Steps and λ at the end of each stage that holds the task."""
+    held = [span for span in stages if task in span.record.multipliers]
+    return [float(span.end) for span in held], [number(span.record.multipliers[task]) for span in held]
 
 
 def _line(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:

@@ -13,9 +13,11 @@ from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.manifests.chain import ChainManifest
 from orchestrator.summary import chain_summary
+from orchestrator.tracking.stage_table import stage_table
 from orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
 from trainers.certificate import Certificate
 from trainers.chain_spec import ChainSpec
+from trainers.followed import followed, followed_from_the_start, row_of
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
 
@@ -240,6 +242,7 @@ class ChainRun:
         if found is None:  # the event of its start got lost
             level = [task.name for task in self._spec.levels[stage]]
             found = self._open_stage(stage, self._keys[stage], level, None, events[0].at)
+        tasks = self._followed_from_the_start(stage)
         points: list[Point] = []
         step, rows, candidates = found.step, found.rows, set(found.candidates)
         for event, at in events:
@@ -247,13 +250,13 @@ class ChainRun:
                 case Progress():
                     # After the loss of a worker all rows of the stage come again.
                     fresh = [row for row in event.rows if row.step > step]
-                    points += _at(self._rows(fresh), at)
+                    points += _at(self._rows(fresh, tasks), at)
                     rows += len(fresh)
                     step = max([step, *(row.step for row in fresh)])
                 case Evaluated():
                     place = (event.candidate.step, event.candidate.share)
                     if place not in candidates:
-                        points += _at(self._candidate(event.candidate), at)
+                        points += _at(self._candidate(event.candidate, tasks), at)
                         candidates.add(place)
         if found.run.finished:
             return
@@ -270,10 +273,13 @@ class ChainRun:
         cost = Cost.of_stage(record, found.reused)
         if not found.run.finished:
             run_id = found.run.run_id
+            tasks = set(followed(record))
             if not found.complete(record):
                 if found.rows or found.candidates:
                     self._store.doubt(run_id)
-                self._store.log(run_id, self._curves(record, found.reused, at))
+                self._store.log(run_id, self._curves(record, tasks, found.reused, at))
+            elif late := tasks.difference(self._followed_from_the_start(record.stage)):
+                self._store.log(run_id, self._curves(record, late, found.reused, at))
             if self._flat:
                 self._store.tag(run_id, {"nmt.ended_by": record.ended_by})
                 self._finished[record.stage] = record, cost
@@ -281,19 +287,29 @@ class ChainRun:
             values: list[Value] = [(name, value, record.steps) for name, value in cost.metrics().items()]
             values += self._optima(record, record.steps)
             prices = record.certificate.shadow_prices if record.certificate else record.multipliers
-            values += [(f"shadow_price/{task}", value, record.steps) for task, value in prices.items()]
-            values += [(f"test/loss/{task}", value, record.steps) for task, value in record.losses["test"].items()]
-            values += self._metrics("test", record.metrics["test"], record.steps)
-            values += self._certificate(record.certificate, record.steps)
+            values += [(f"shadow_price/{task}", value, record.steps) for task, value in prices.items() if task in tasks]
+            for task, value in record.losses["test"].items():
+                if task in tasks:
+                    values.append((f"test/loss/{task}", value, record.steps))
+            values += self._metrics("test", record.metrics["test"], record.steps, tasks)
+            values += self._certificate(record.certificate, record.steps, tasks)
             values.append(("accepted_step", float(record.accepted_step), record.steps))
             values += [(f"seconds/{name}", value, record.steps) for name, value in record.seconds.items()]
             self._store.log(run_id, _at(values, at))
+            if len(tasks) < len(self._spec.tasks):
+                self._store.table(run_id, stage_table(record), "tasks.json")
             guarantee = "held" if record.held else "broken"
             self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": guarantee})
             self._store.end_run(run_id, "FINISHED", at)
         self._finished[record.stage] = record, cost
 
-    def _curves(self, record: StageRecord, reused: bool, at: int) -> Iterator[Point]:
+    def _followed_from_the_start(self, stage: int) -> Collection[str]:
+        level, protected = self._spec.levels[stage], self._spec.protected(stage)
+        return set(
+            followed_from_the_start(*([task.name for task in some] for some in (self._spec.tasks, level, protected)))
+        )
+
+    def _curves(self, record: StageRecord, tasks: Collection[str], reused: bool, at: int) -> Iterator[Point]:
         """The whole history, so that a page tells the same whether its stage was trained or found, and seen or not."""
         seconds = 0.0 if reused else record.wall_seconds
 
@@ -301,9 +317,9 @@ class ChainRun:
             return at - round(1000 * seconds * (1 - step / max(record.steps, step, 1)))
 
         for row in record.rows:
-            yield from _at(self._rows([row]), then(row.step))
+            yield from _at(self._rows([row], tasks), then(row.step))
         for candidate in record.candidates:
-            yield from _at(self._candidate(candidate), then(candidate.step))
+            yield from _at(self._candidate(candidate, tasks), then(candidate.step))
 
     def _optima(self, record: StageRecord, step: int) -> Iterator[Value]:
         tolerance = {task.name: task.tolerance for task in self._spec.tasks}
@@ -312,18 +328,18 @@ class ChainRun:
             yield f"optimum_valid/{optimum.task}", optimum.valid, step
             yield f"tolerance/{optimum.task}", tolerance[optimum.task], step
 
-    def _certificate(self, certificate: Certificate | None, step: int) -> Iterator[Value]:
+    def _certificate(self, certificate: Certificate | None, step: int, tasks: Collection[str]) -> Iterator[Value]:
         if certificate is None:
             return
         yield "kkt/stationarity", certificate.stationarity, step
         yield "kkt/gradient_norm", certificate.gradient_norm, step
-        for task, value in certificate.feasibility.items():
-            yield f"kkt/feasibility/{task}", value, step
-        for task, value in certificate.slackness.items():
-            yield f"kkt/slackness/{task}", value, step
+        for name, values in (("feasibility", certificate.feasibility), ("slackness", certificate.slackness)):
+            for task, value in values.items():
+                if task in tasks:
+                    yield f"kkt/{name}/{task}", value, step
 
-    def _rows(self, rows: Sequence[Row]) -> Iterator[Value]:
-        for row in rows:
+    def _rows(self, rows: Sequence[Row], tasks: Collection[str]) -> Iterator[Value]:
+        for row in (row_of(whole, tasks) for whole in rows):
             for task, value in row.losses.items():
                 yield f"train/loss/{task}", value, row.step
             for task, value in row.violations.items():
@@ -331,16 +347,20 @@ class ChainRun:
             for task, value in row.multipliers.items():
                 yield f"lambda/{task}", value, row.step
 
-    def _candidate(self, candidate: Candidate) -> Iterator[Value]:
+    def _candidate(self, candidate: Candidate, tasks: Collection[str]) -> Iterator[Value]:
         if candidate.share < 1:
             return  # a retreat: the curve is that of the trained model, one point a step
         for task, value in candidate.losses.items():
-            yield f"valid/loss/{task}", value, candidate.step
-        yield from self._metrics("valid", candidate.metrics, candidate.step)
+            if task in tasks:
+                yield f"valid/loss/{task}", value, candidate.step
+        yield from self._metrics("valid", candidate.metrics, candidate.step, tasks)
 
-    def _metrics(self, split: str, metrics: Mapping[str, float], step: int) -> Iterator[Value]:
+    def _metrics(
+        self, split: str, metrics: Mapping[str, float], step: int, tasks: Collection[str] | None = None
+    ) -> Iterator[Value]:
         for task, value in metrics.items():
-            yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
+            if tasks is None or task in tasks:
+                yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
 
 
 def draw(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:

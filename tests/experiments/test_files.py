@@ -13,6 +13,7 @@ from experiments.data import toxcast
 from orchestrator import data_source
 from orchestrator.errors import RequestError
 from orchestrator.experiment_file import load
+from orchestrator.plan import plan_chain
 from orchestrator.prepared_experiment import prepare
 
 FOLDER = Path(__file__).parents[2] / "experiments"
@@ -42,7 +43,7 @@ def test_it_loads_and_fits_its_data(file: Path, tmp_path: Path) -> None:
     overrides = [f"storage={tmp_path / 'runs'}", f"tracking=sqlite:///{tmp_path / 'mlflow.db'}"]
     if file.stem == "complete_journey":
         overrides.append("data.options.visits=200")
-    if file.stem == "toxcast":
+    if file.stem.startswith("toxcast"):
         labels = [task.label for level in load(str(file)).levels for task in level]
         overrides.append(f"data.path={molecules(labels, tmp_path)}")
     prepared = prepare(str(file), overrides, lambda _: None)  # with the checks that `nmt run` makes before Ray
@@ -64,6 +65,18 @@ def test_toxcast_has_64_stages() -> None:
     experiment = load(str(FOLDER / "toxcast.yaml"))
     assert [len(level) for level in experiment.levels] == [1] * 64
     assert all(task.label == f"y_{task.name}" for level in experiment.levels for task in level)
+
+
+def test_toxcast_in_eight_levels_of_eight_plans_eight_stages(tmp_path: Path) -> None:
+    single = load(str(FOLDER / "toxcast.yaml"))
+    file = FOLDER / "toxcast_levels.yaml"
+    levels = load(str(file)).levels
+    assert [len(level) for level in levels] == [8] * 8
+    assert [task for level in levels for task in level] == [task for level in single.levels for task in level]
+    labels = [task.label for level in levels for task in level]
+    overrides = [f"data.path={molecules(labels, tmp_path)}", f"storage={tmp_path / 'runs'}"]
+    plan = plan_chain(prepare(str(file), overrides, lambda _: None))
+    assert [(len(stage.level), len(stage.protected)) for stage in plan.stages] == [(8, 8 * k) for k in range(8)]
 
 
 def test_toxcast_without_a_path_says_how_to_get_the_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import MOST_NAMED, MOST_POINTS, multiplier_trajectory
 from orchestrator.figures.style import ACCEPTED, KEPT, PALETTE, fitting, literal, spans, spread, strokes
 from tests.orchestrator._records import chain, nulled, record, verdict
+from trainers.followed import condensed
 from trainers.records import StageRecord
 
 Draw = Callable[[Sequence[StageRecord]], Figure]
@@ -143,6 +144,15 @@ class TestMultipliers:
         named = [text.split("  ")[0] for text in texts(axes) if text.startswith("assay")]
         assert named == largest
         assert f"{63 - MOST_NAMED} more, smaller" in texts(axes)
+
+    def test_of_64_tasks_that_stages_follow_in_part_the_ends_are_drawn(self) -> None:
+        records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
+        (axes,) = multiplier_trajectory(records).axes
+        drawn = [line(axes, f"λ {task}") for task in records[-1].protected]
+        assert [len(one.get_xdata()) for one in drawn] == list(range(63, 0, -1))  # a stage that holds it, a point
+        assert sum(one.get_color() in PALETTE for one in drawn) == MOST_NAMED
+        assert len([text for text in texts(axes) if text.startswith("assay")]) == MOST_NAMED
+        assert axes.get_ylabel() == "multiplier λ at the end of the stage"
 
     def test_the_axis_is_logarithmic_only_where_a_large_multiplier_would_press_the_others_flat(self) -> None:
         records = chain(THREE)
@@ -282,6 +292,14 @@ class TestLosses:
         }
         assert axes.get_title(loc="left").startswith("Losses against their optima: all 48 guarantees held\nclosest")
         assert list(np.asarray(line(axes, KEPT).get_xdata())) == [120]
+
+    def test_of_64_stages_that_follow_tasks_in_part_the_accepted_models_are_drawn(self) -> None:
+        records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
+        figure = losses_against_optima(records)
+        (mesh,) = [one for one in figure.axes[0].collections if isinstance(one, QuadMesh)]
+        shares: np.ma.MaskedArray[Any, Any] = np.ma.asarray(mesh.get_array()).reshape(64, 64)
+        assert np.ma.getmaskarray(shares).tolist() == np.tri(64, dtype=bool).tolist()
+        assert len(legend(figure)) <= 9
 
     def test_a_difference_exactly_at_the_limit_is_drawn_as_within_it(self) -> None:
         names = [f"t{index}" for index in range(13)]

@@ -5,14 +5,11 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from orchestrator.experiment import flattened
@@ -20,64 +17,13 @@ from orchestrator.plan import plan_chain, plan_table
 from orchestrator.prepared_experiment import PreparedExperiment, prepare
 from orchestrator.summary import chain_summary, chain_table
 from orchestrator.tracking.chain import ChainRun, Timed
-from orchestrator.tracking.store import OpenRun, Point, TrackingStore
+from tests.orchestrator._notebook import Notebook
 from trainers.chain import run_chain
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
 from trainers.records import StageRecord
 from trainers.reporter import Event, StageFinished
 from trainers.stage_store import StageStore
-
-
-class Notebook(TrackingStore):
-    """Keeps what would go to MLflow."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.tags: list[dict[str, str]] = []
-        self.points: list[list[Point]] = []
-        self.ended: dict[str, str] = {}
-        self.kept: dict[str, Any] = {}
-
-    def open_run(
-        self,
-        run_uuid: str,
-        name: str,
-        tags: Mapping[str, str],
-        params: Mapping[str, str],
-        parent: str | None = None,
-        at: int | None = None,
-    ) -> OpenRun:
-        self.names.append(name)
-        self.tags.append(dict(tags))
-        self.points.append([])
-        return OpenRun(str(len(self.names) - 1), finished=False, found=False, tags=tags)
-
-    def doubt(self, run_id: str) -> None:
-        raise AssertionError(f"an event of run {run_id} got lost")
-
-    def log(self, run_id: str, points: Iterable[Point]) -> None:
-        self.points[int(run_id)] += points
-
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        self.tags[int(run_id)] |= tags
-
-    def figure(self, run_id: str, figure: Figure, path: str) -> None:
-        figure.savefig(io.BytesIO(), dpi=30)
-        self.kept[path] = figure
-
-    def document(self, run_id: str, content: Mapping[str, object], path: str) -> None:
-        self.kept[path] = json.loads(json.dumps(content, allow_nan=False))
-
-    def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
-        self.ended[run_id] = status
-
-    def run_of_stage(self, key: str) -> str | None:
-        return None
-
-    def last(self, run: int) -> dict[str, tuple[float, int]]:
-        """Metric → last value and its step."""
-        return {point.name: (point.value, point.step) for point in self.points[run]}
 
 
 class Writing:

@@ -23,6 +23,7 @@ from orchestrator.summary import (
     unsigned,
     worst,
 )
+from orchestrator.worst_tasks import PROTECTED
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.certificate import Certificate
 from trainers.records import StageRecord
@@ -116,15 +117,25 @@ class TestTable:
         assert " ".join(narrow[5].split()) == "+0.0010 ±0.0011 -0.1 pt +0.0005 ≤ 0.0012"
 
     @pytest.mark.parametrize("width", [80, 100, 120])
-    def test_64_tasks_are_all_there_and_no_number_is_cut(self, width: int) -> None:
+    def test_of_64_tasks_the_worst_are_shown_and_no_number_is_cut(self, width: int) -> None:
         records = chain([[f"NVS_ENZ_long_{index:02}"] for index in range(64)], steps=4, evaluations=2)
-        text = "\n".join(printed(chain_table(records), width))
+        lines = printed(chain_table(records), width)
+        text = "\n".join(lines)
         assert "…" not in text
-        for task in records[-1].protected:
-            found = records[-1].verdict(task, "valid")
-            assert found is not None
+        valid = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
+        worst_first = sorted(valid, key=lambda verdict: (not verdict.held, share_used(verdict)), reverse=True)
+        shown = {line.split()[0] for line in lines if line.startswith("NVS")}
+        assert shown == {*(verdict.task for verdict in worst_first[:PROTECTED]), "NVS_ENZ_long_63"}
+        for found in worst_first[:PROTECTED]:
             assert against_limit(found) in text
-        assert max(map(len, text.splitlines())) <= width
+        assert "of 63 protected tasks the 6 closest" in " ".join(text.split())
+        assert max(map(len, lines)) <= width
+        assert len(lines) <= 30
+
+    def test_every_task_is_shown_up_to_twelve(self) -> None:
+        records = chain([[f"t{index}"] for index in range(12)], steps=4, evaluations=2)
+        assert [row[0] for row in cells(chain_table(records))] == [f"t{index}" for index in range(12)]
+        assert "Shown" not in str(chain_table(records).caption)
 
     def test_tasks_with_different_metrics_name_theirs(self) -> None:
         first, second = by_hand()[:2]

@@ -114,7 +114,7 @@ def certified(rank: int, workers: int, folder: str, examples: int) -> dict[str, 
     optima = [Optimum(name, 0.6, 150, 0.6, 100) for name in ("first", "second")]
     certificate = certify(
         model, feed, [THIRD], [FIRST, SECOND], optima, {"first": 0.5, "second": 3.0}, losses, evaluation, [],
-        spec.training,
+        spec.training, 12,
     )  # fmt: skip
     return dataclasses.asdict(certificate)
 
@@ -166,6 +166,14 @@ class TestCertify:
         assert (exact["grouped"], bound["grouped"]) == (0, 2)
         assert bound["gradient_norm"] == pytest.approx(exact["gradient_norm"], rel=1e-12)
         assert exact["stationarity"] < bound["stationarity"] <= 1
+
+    def test_its_work_is_a_share_of_the_steps_where_tasks_are_many(
+        self, data: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Two tasks are never cut. Beyond them: three backward passes a batch, and a quarter of 12 steps is three."""
+        assert certified(0, 1, str(data), 180)["examples"] == 180
+        monkeypatch.setattr(trainers.stage_certificate, "FREE_TERMS", 1)
+        assert certified(0, 1, str(data), 180)["examples"] == 32
 
     def test_terms(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Those with the largest λ alone, in that order; λ = 0 not at all; one that is not finite is not lost."""

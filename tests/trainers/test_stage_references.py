@@ -1,9 +1,12 @@
-"""What a finished stage keeps of its examples: of its level all splits, of protected tasks the held-out ones."""
+"""What a finished stage keeps of its examples: of its level all splits; the last one of a run, held-out ones of all."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from trainers.chain import run_chain
 from trainers.losses.samples import Samples
@@ -30,10 +33,7 @@ def test_which_tasks_are_kept_of_which_split(kept: tuple[StageStore, tuple[Stage
         for content in (references.sums, references.counts):
             assert set(content["train"]) == set(record.level)
             for split in ("valid", "test"):
-                assert set(content[split]) == {"first", "second", "third"}.intersection(
-                    (*record.protected, *record.level)
-                )
-                assert len(content[split]) == stage + 1
+                assert set(content[split]) == {*record.level, *(record.protected if stage == 2 else ())}
                 assert {len(tensor) for tensor in content[split].values()} == {{"valid": 120, "test": 90}[split]}
 
 
@@ -41,13 +41,13 @@ def test_they_are_of_the_accepted_parameters(kept: tuple[StageStore, tuple[Stage
     """The paired difference of two stages' samples is the verdict that the second one was accepted with."""
     store, records = kept
     compared = 0
-    for number, record in enumerate(records):
+    for record in records:
         references = store.references(record.key)
         for split in ("valid", "test"):
-            for task in (*record.protected, *record.level):
+            for task in references.sums[split]:
                 mean = float(references.sums[split][task].sum() / references.counts[split][task].sum())
                 assert mean == pytest.approx(record.losses[split][task], rel=1e-5)
-        for earlier in records[:number]:
+        for earlier in records[:-1] if record is records[-1] else ():
             before = store.references(earlier.key)
             for task in earlier.level:
                 for split in ("valid", "test"):
@@ -61,3 +61,25 @@ def test_they_are_of_the_accepted_parameters(kept: tuple[StageStore, tuple[Stage
                     assert found.standard_error == pytest.approx(verdict.standard_error, rel=1e-9, abs=1e-12)
                     compared += found.difference != 0
     assert compared
+
+
+def test_a_stage_on_the_way_is_completed_when_a_run_ends_with_it(tmp_path: Path) -> None:
+    """With the very numbers of a run that ended there in the first place."""
+    data = conflict(tmp_path / "conflict")
+    levels = [[binary("first")], [binary("second")], [binary("third")]]
+    spec = chain_spec(data, levels, paper(max_epochs=1, evaluations_per_epoch=2, patience=None, eta_theta=0.05))
+    found = []
+    for folder, runs in (("long", (None, 2)), ("short", (2,))):
+        store = StageStore(str(tmp_path / folder))
+        for stages in runs:
+            feed, model = feed_and_model(spec, data)
+            records = run_chain(spec, model, feed, store, Recorder(), stages=stages)
+            if stages is None:
+                assert set(store.references(records[1].key).sums["valid"]) == {"second"}
+        assert len(records) == 2
+        found.append(store.references(records[1].key))
+    long, short = found
+    for split in ("train", "valid", "test"):
+        assert set(long.sums[split]) == {"second", *(("first",) if split != "train" else ())}
+        assert_identical(long.sums[split], short.sums[split])
+        assert_identical(long.counts[split], short.counts[split])
