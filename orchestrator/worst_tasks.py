@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 MOST_TASKS = 12
@@ -12,7 +12,7 @@ MOST_TASKS = 12
 PROTECTED, UNPROTECTED = 6, 2
 """Tasks shown of more: protected ones closest to their limits or furthest beyond, and unprotected ones."""
 
-Task = Mapping[str, Any]
+Task = dict[str, Any]
 """A task of :func:`~orchestrator.summary.chain_summary`."""
 
 
