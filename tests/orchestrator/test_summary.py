@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -118,14 +119,14 @@ class TestTable:
 
     @pytest.mark.parametrize("width", [80, 100, 120])
     def test_of_64_tasks_the_worst_are_shown_and_no_number_is_cut(self, width: int) -> None:
-        records = chain([[f"NVS_ENZ_long_{index:02}"] for index in range(64)], steps=4, evaluations=2)
+        records = chain([[f"assay_{index:02}"] for index in range(64)], steps=4, evaluations=2)
         lines = printed(chain_table(records), width)
         text = "\n".join(lines)
         assert "…" not in text
         valid = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
         worst_first = sorted(valid, key=lambda verdict: (not verdict.held, share_used(verdict)), reverse=True)
-        shown = {line.split()[0] for line in lines if line.startswith("NVS")}
-        assert shown == {*(verdict.task for verdict in worst_first[:PROTECTED]), "NVS_ENZ_long_63"}
+        shown = set(re.findall(r"^ ?(assay_\d\d) ", text, re.MULTILINE))
+        assert shown == {*(verdict.task for verdict in worst_first[:PROTECTED]), "assay_63"}
         for found in worst_first[:PROTECTED]:
             assert against_limit(found) in text
         assert "of 63 protected tasks the 6 closest" in " ".join(text.split())
