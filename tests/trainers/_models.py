@@ -124,7 +124,7 @@ def calls_of_a_step(model: nn.Module, tasks: Sequence[Task], rows: int) -> Count
     batch, losses = some_rows(rows, len(tasks)), TaskLosses(tasks)
     with _Calls() as counted:
         losses(model(batch), batch, tasks).sums.sum().backward()
-    assert counted.calls["aten.baddbmm.default"] > 0
+    assert {"aten.mm.default", "aten.baddbmm.default"} & counted.calls.keys()
     return counted.calls
 
 

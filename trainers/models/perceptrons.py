@@ -45,9 +45,27 @@ class Perceptrons(nn.Module):
         Args:
             inputs: One input for all perceptrons, shape ``(rows, inputs)``, or one each, ``(count, rows, inputs)``.
         """
-        hidden = inputs.expand(self.weights[0].shape[0], -1, -1)
+        hidden = inputs
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight)
+            hidden = torch.baddbmm(bias, hidden, weight) if hidden.dim() == 3 else _side_by_side(hidden, weight) + bias
             if layer < self._hidden:
                 hidden = functional.relu(hidden)
         return hidden
+
+
+def _side_by_side(inputs: Tensor, weight: Tensor) -> Tensor:
+    """Products of one input with several matrices, as one product with all of them beside each other.
+
+    One wide product instead of many narrow ones; and its gradient adds up within the product, where a batched one
+    would hold a gradient of the input for each matrix.
+
+    Args:
+        inputs: Shape ``(rows, inputs)``.
+        weight: Shape ``(count, inputs, outputs)``.
+
+    Returns:
+        Shape ``(count, rows, outputs)``.
+    """
+    count, _, outputs = weight.shape
+    wide = weight.transpose(0, 1).flatten(1)
+    return (inputs @ wide).view(-1, count, outputs).transpose(0, 1)
