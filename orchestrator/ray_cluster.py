@@ -78,9 +78,13 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
                     log_to_driver=verbose,
                     logging_level=level,
                 )
-    except (OSError, RuntimeError, ValueError) as error:
-        where = f"the Ray cluster at {address} cannot be reached" if address else "Ray cannot be started"
-        raise RunError(f"{where}: {error}") from error
+    except Exception as error:  # Ray has no type of its own for a start that fails
+        if address:
+            raise RunError(f"the Ray cluster at {address} cannot be reached: {error}") from error
+        raise RunError(
+            f"Ray cannot be started on this machine: {error}\nIt gives up after 30 seconds: where other work holds the "
+            "processors, run the same command again when there is less of it"
+        ) from error
     try:
         for name in ("ray.train", "ray.tune", "ray.data"):
             logging.getLogger(name).setLevel(level)
