@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from trainers.data.feed import Feed
 from trainers.frozen_buffers import frozen_buffers
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses, output_of
+from trainers.metrics.together import compute_together
 from trainers.process_group import sum_over_workers
 from trainers.registry import METRICS, resolve
 from trainers.task import Task
@@ -99,7 +99,7 @@ def evaluate(
         model.train(was_training)
     local = Samples(*(torch.cat(parts) if keep_samples else parts[0][:0].clone() for parts in (sums, counts)))
     all_sums, all_counts = sum_over_workers(totals).tolist()
-    values = {name: float(_compute(metric)) for name, metric in metrics.items()}
+    values = {name: float(value) for name, value in compute_together(metrics).items()}
     return Evaluation(
         split=split,
         losses={t.name: s / n if n else float("nan") for t, s, n in zip(tasks, all_sums, all_counts, strict=True)},
@@ -107,9 +107,3 @@ def evaluate(
         metrics={name: value for name, value in values.items() if value == value},
         local=local,
     )
-
-
-def _compute(metric: nn.Module) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="torchmetrics")
-        return metric.compute()  # type: ignore[no-any-return, operator]

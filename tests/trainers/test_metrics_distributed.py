@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.trainers._problems import lists_batch
 from tests.trainers._workers import Workers
 from trainers.data.batch import Batch
+from trainers.metrics.together import compute_together
 from trainers.registry import METRICS, resolve
 
 LENGTHS = (4, 7, 1, 9, 5, 6)
@@ -40,20 +43,39 @@ def part(name: str, lists: range) -> tuple[Tensor, Tensor, Batch]:
 
 def measure(rank: int, workers: int) -> dict[str, list[float]]:
     """Each metric with an uneven share of the lists, with labels on the last worker only, and with none at all."""
-    found = {}
-    for name in METRICS:
-        shares = range(4) if rank == 0 else range(4, len(LENGTHS))
-        metric = resolve("metric", name, METRICS)()
+    shares = range(4) if rank == 0 else range(4, len(LENGTHS))
+    metrics = {name: resolve("metric", name, METRICS)() for name in METRICS}
+    for name, metric in metrics.items():
         metric.update(*part(name, shares[:1]))
         metric.update(*part(name, shares[1:]))
-        values = [float(metric.compute())]
-        for labelled in (rank == workers - 1, False):
-            metric = resolve("metric", name, METRICS)()
+    cases = [compute_together(metrics)]
+    for labelled in (rank == workers - 1, False):
+        metrics = {name: resolve("metric", name, METRICS)() for name in METRICS}
+        for name, metric in metrics.items():
             output, label, batch = part(name, range(2))
             metric.update(output, label if labelled else torch.full_like(label, math.nan), batch)
-            values.append(float(metric.compute()))
-        found[name] = values
-    return found
+        cases.append(compute_together(metrics))
+    return {name: [float(values[name]) for values in cases] for name in METRICS}
+
+
+def exchanges(rank: int, workers: int, count: int) -> int:
+    """Exchanges in which so many AUCs are computed."""
+    metrics = {str(number): resolve("metric", "auc", METRICS)() for number in range(count)}
+    for metric in metrics.values():
+        metric.update(*part("auc", range(3)))
+    with _Collectives() as counted:
+        compute_together(metrics)
+    return counted.calls
+
+
+class _Collectives(TorchDispatchMode):
+    """Counts collectives."""
+
+    calls = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.calls += str(func).startswith("c10d.")
+        return func(*args, **(kwargs or {}))
 
 
 @pytest.fixture(scope="module")
@@ -90,3 +112,9 @@ class TestOnTwoWorkers:
     def test_nobody_has_labels(self, found: list[dict[str, list[float]]], name: str) -> None:
         for worker in found:
             assert math.isnan(worker[name][2])
+
+
+def test_many_metrics_travel_together(workers: Workers) -> None:
+    few, many = workers.run(2, exchanges, 1), workers.run(2, exchanges, 40)
+    assert few == many
+    assert 0 < few[0] <= 2  # sizes, and what there is
