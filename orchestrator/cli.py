@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from orchestrator.data.commands import app as data_commands
 from orchestrator.errors import RequestError, RunError
+from orchestrator.submit.commands import app as submit_commands
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
@@ -34,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_commands)
+app.add_typer(submit_commands)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
@@ -245,13 +247,22 @@ def ui(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
-    """Tell what works here: packages, devices, process group, tracking."""
+def doctor(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="With --address: what it needs there.")] = None,
+    json: Json = False,
+    address: Annotated[str | None, typer.Option(help="A cluster's dashboard, http://HOST:8265, to look at.")] = None,
+) -> None:
+    """Tell what works here, or on a cluster: packages, devices, process group, tracking; nodes and storage."""
     from dataclasses import asdict
 
-    from orchestrator.doctor import examine
+    if address is None:
+        from orchestrator.doctor import examine
 
-    findings = examine()
+        findings = examine()
+    else:
+        from orchestrator.submit.cluster_doctor import examine_cluster
+
+        findings = examine_cluster(address, file)
 
     def show(out: Console) -> None:
         for finding in findings:

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 
 from orchestrator.chain_ledger import ChainLedger
+from orchestrator.cluster_check import check_cluster
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
-from orchestrator.preflight import check_local_compiler, check_local_resources, check_resources
+from orchestrator.preflight import check_local_compiler, check_local_resources
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.progress import ProgressDisplay
 from orchestrator.ray_cluster import address_in_use, cluster
@@ -91,8 +92,8 @@ def run_chain(
 
     status = "FAILED"
     try:
-        with cluster(address, verbose) as resources:
-            check_resources(experiment.scaling, resources, "the Ray cluster")
+        with cluster(address, verbose):
+            check_cluster(experiment.scaling, experiment.storage, prepared.folder)
             from orchestrator import ray_train
             from orchestrator.mailbox import Mailbox
 

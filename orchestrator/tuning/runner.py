@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
+from orchestrator.cluster_check import check_cluster
 from orchestrator.errors import RunError
 from orchestrator.experiment import Experiment
-from orchestrator.preflight import check_resources
 from orchestrator.ray_cluster import cluster
 from orchestrator.trial import Trial
 from orchestrator.tuning.placement import check_trial, most_at_once, trial_scaling
@@ -149,7 +149,7 @@ class TrialRunner:
             found = self._stack.enter_context(
                 cluster(self._address, self._verbose, with_dashboard=self._scaling.most > 1)
             )
-            check_resources(self._scaling, found, "the Ray cluster", "tune.workers_per_trial")
+            check_cluster(self._scaling, self._experiment.storage, self._data, "tune.workers_per_trial")
             if not self._verbose:  # Tune shows the traceback of a trial that it tries again; the last one is told
                 logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
             self._resources = found

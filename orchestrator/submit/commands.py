@@ -1,0 +1,252 @@
+"""The commands ``nmt submit …``."""
+
+from __future__ import annotations
+
+import json as json_
+import shlex
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from orchestrator.submit.job_client import JobClient
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="submit",
+    help="A verb as a Ray job on a cluster: run, sweep, grid, compare; status, logs, stop.",
+    no_args_is_help=True,
+)
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, as submit and status print it.")]
+Address = Annotated[str | None, typer.Option(help="The cluster's dashboard: http://HOST:8265; else RAY_ADDRESS.")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
+Include = Annotated[list[str], typer.Option("--include", metavar="PATH", help="Send this file or folder too.")]
+Install = Annotated[bool, typer.Option("--install", help="Have Ray install the pinned packages on every node.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, and do not follow the log.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
+Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
+Limit = Annotated[int | None, typer.Option(help="Train so many weightings; the rest is extrapolated.")]
+
+console = Console(stderr=True)
+"""Messages; standard output is for the job's log, or the JSON document."""
+
+
+@app.command()
+def run(
+    file: File,
+    address: Address = None,
+    set: Set = [],  # noqa: B006
+    include: Include = [],  # noqa: B006
+    install: Install = False,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Run one chain on the cluster."""
+    _submit("run", file, address, set, [], include, install, detach, json)
+
+
+@app.command()
+def sweep(
+    file: File,
+    address: Address = None,
+    set: Set = [],  # noqa: B006
+    greedy: Annotated[bool, typer.Option("--greedy", help="Settle one stage after the other.")] = False,
+    include: Include = [],  # noqa: B006
+    install: Install = False,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Try pairs of the two learning rates on the cluster."""
+    _submit("sweep", file, address, set, ["--greedy"] if greedy else [], include, install, detach, json)
+
+
+@app.command()
+def grid(
+    file: File,
+    address: Address = None,
+    set: Set = [],  # noqa: B006
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
+    include: Include = [],  # noqa: B006
+    install: Install = False,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Train the p^m grid of loss weights on the cluster."""
+    options = _grid_options(points, normalised, limit)
+    _submit("grid", file, address, set, options, include, install, detach, json)
+
+
+@app.command()
+def compare(
+    file: File,
+    address: Address = None,
+    set: Set = [],  # noqa: B006
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
+    methods: Annotated[str | None, typer.Option(help="Further methods, such as famo,nmt+famo,torchjd:UPGrad.")] = None,
+    include: Include = [],  # noqa: B006
+    install: Install = False,
+    detach: Detach = False,
+    json: Json = False,
+) -> None:
+    """Compare NMT's sweep with the grid and with named methods on the cluster."""
+    options = [*_grid_options(points, normalised, limit), *(["--methods", methods] if methods is not None else [])]
+    _submit("compare", file, address, set, options, include, install, detach, json)
+
+
+@app.command()
+def status(
+    job: Annotated[str | None, typer.Argument(metavar="[ID]", help="One job; by default all of this project.")] = None,
+    address: Address = None,
+    json: Json = False,
+) -> None:
+    """Show jobs: what they are, how far they are, where their runs are in MLflow."""
+    from orchestrator.submit.job import described, jobs_of
+    from orchestrator.submit.job_client import ask
+
+    client, where = _connect(address)
+    infos = jobs_of(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
+    found = [described(info) for info in infos]
+
+    def show(out: Console) -> None:
+        table = Table("id", "status", "MLflow", "message")
+        for one in found:
+            table.add_row(*(escape(str(one[key] or "")) for key in ("id", "status", "mlflow", "message")))
+        out.print(table if found else f"no jobs of this project on {where}")
+
+    _print({"address": where, "jobs": found}, json, show)
+
+
+@app.command()
+def logs(
+    job: Id,
+    address: Address = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log to the job's end.")] = False,
+) -> None:
+    """Print a job's log; with --follow to its end, and with the job's exit status."""
+    from orchestrator.submit.job_client import ask
+
+    client, where = _connect(address)
+    if follow:
+        raise typer.Exit(_follow(client, job, where, _to(sys.stdout))[0])
+    _to(sys.stdout)(ask(lambda: client.get_job_logs(job), where))
+
+
+@app.command()
+def stop(job: Id, address: Address = None, json: Json = False) -> None:
+    """Stop a job; finished stages are kept, and the same submission goes on from them."""
+    from orchestrator.submit.stopping import stop as stop_job
+
+    client, where = _connect(address)
+    ended, was_running = stop_job(client, job, where)
+    state = str(ended["status"]).lower()
+    said = f"{job} is {state}" if was_running else f"{job} had ended already: {state}"
+    _print({"address": where, **ended, "was_running": was_running}, json, lambda out: out.print(said, soft_wrap=True))
+
+
+def _submit(
+    verb: str,
+    file: str,
+    address: str | None,
+    overrides: list[str],
+    options: list[str],
+    include: list[str],
+    install: bool,
+    detach: bool,
+    as_json: bool,
+) -> None:
+    from orchestrator.submit.job import described, submit
+    from orchestrator.submit.job_client import address_of_jobs, ask, connect
+    from orchestrator.submit.preparation import prepare_job
+
+    where = address_of_jobs(address)
+    client = connect(where)
+    job = prepare_job(client, where, verb, file, overrides, options, include, install)
+    submitted = submit(client, job, where)
+    job_id = submitted.job_id
+    _say(f"{job_id}: {'submitted' if submitted.is_new else 'was submitted before and goes on; attached to it'}")
+    _say(f"MLflow: {job.metadata['nmt.mlflow']}")
+    if detach:
+        _say(_how_to_attach(job_id, where))
+        info = ask(lambda: client.get_job_info(job_id), where)
+        _print({"address": where, **described(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
+        return
+    code, info, link = _follow(client, job_id, where, _to(sys.stderr if as_json else sys.stdout))
+    found = {"address": where, **described(info), "new": submitted.is_new, "exit_status": code}
+    _print({**found, "mlflow": link or found["mlflow"]}, as_json, lambda out: None)
+    raise typer.Exit(code)
+
+
+def _follow(client: JobClient, job_id: str, where: str, write: Callable[[str], None]) -> tuple[int, Any, str | None]:
+    """Follow a job to its end: its exit status, Ray's details, and the link that it told."""
+    from orchestrator.submit.follow import follow
+    from orchestrator.submit.job import exit_status
+    from orchestrator.submit.link import LinkReader
+
+    reader = LinkReader(write)
+    try:
+        info = follow(client, job_id, reader.write, where)
+    except KeyboardInterrupt:
+        _say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}")
+        raise typer.Exit(INTERRUPTED) from None
+    code = exit_status(info)
+    _say(
+        f"{job_id}: {str(getattr(info.status, 'value', info.status)).lower()}"
+        + (f", exit status {code}" if code else "")
+    )
+    if code and info.driver_exit_code is None and info.message:
+        _say(info.message)
+    return code, info, reader.link
+
+
+def _how_to_attach(job_id: str, where: str) -> str:
+    to = shlex.quote(where)
+    return (
+        f"attach: nmt submit logs {job_id} --follow --address {to}\n"
+        f"state:  nmt submit status {job_id} --address {to}\n"
+        f"end:    nmt submit stop {job_id} --address {to}"
+    )
+
+
+def _connect(address: str | None) -> tuple[JobClient, str]:
+    from orchestrator.submit.job_client import address_of_jobs, connect
+
+    where = address_of_jobs(address)
+    return connect(where), where
+
+
+def _grid_options(points: int | None, normalised: bool, limit: int | None) -> list[str]:
+    options = ["--points", str(points)] if points is not None else []
+    options += ["--normalised"] if normalised else []
+    return options + (["--limit", str(limit)] if limit is not None else [])
+
+
+def _to(stream: Any) -> Callable[[str], None]:
+    def write(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    return write
+
+
+def _say(line: str) -> None:
+    console.print(escape(line), highlight=False, soft_wrap=True)
+
+
+def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    if as_json:
+        print(json_.dumps(document, indent=1, default=str))
+    else:
+        show(Console())

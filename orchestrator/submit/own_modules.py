@@ -1,0 +1,126 @@
+"""The user's own modules that an experiment names by import path, and what those import from beside them."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment import Experiment
+
+ROOMS = ("trainers", "orchestrator", "experiments")
+"""The project's own packages, which are sent anyway."""
+
+
+@dataclass(frozen=True)
+class OwnModules:
+    """What an experiment needs beside the project.
+
+    Attributes:
+        places: Folders and files of the user's own, each with the folder that it is imported from.
+        installed: Top-level names of packages that are installed here, and have to be on the cluster.
+    """
+
+    places: tuple[tuple[Path, Path], ...]
+    installed: tuple[str, ...]
+
+
+def import_paths(experiment: Experiment) -> tuple[str, ...]:
+    """Modules that an experiment names: of its source, model, losses and metrics."""
+    names = [experiment.model["name"], *(task.loss for level in experiment.levels for task in level)]
+    names += [task.metric for level in experiment.levels for task in level if task.metric]
+    modules = [name.partition(":")[0] for name in names if ":" in name]
+    if experiment.data.source is not None:
+        modules.append(experiment.data.source.partition(":")[0])
+    return tuple(dict.fromkeys(modules))
+
+
+def find(experiment: Experiment) -> OwnModules:
+    """Find the modules that an experiment names, and those beside them which they import.
+
+    Raises:
+        RequestError: One of them is nowhere to be found.
+    """
+    places: dict[Path, Path] = {}
+    installed: dict[str, None] = {}
+    wanted = list(dict.fromkeys(module.partition(".")[0] for module in import_paths(experiment)))
+    roots: set[Path] = set()
+    for name in wanted:
+        place = _locate(name)
+        if name in ROOMS:
+            continue
+        if place is None:
+            raise RequestError(
+                f"{name!r}, named by import path in the experiment, is no module here; it is looked for in "
+                f"{Path.cwd()} and on the Python path"
+            )
+        if _is_installed(place):
+            installed[name] = None
+        else:
+            places[place] = place.parent
+            roots.add(place.parent)
+    queue = list(places)
+    while queue:
+        place = queue.pop()
+        root = places[place]
+        for name in _imports(place):
+            beside = _beside(root, name)
+            if beside is not None and name not in ROOMS and beside not in places:
+                places[beside] = root
+                queue.append(beside)
+            elif beside is None and (found := _locate(name)) is not None and _in_packages(found):
+                installed[name] = None
+    return OwnModules(tuple(sorted(places.items())), tuple(sorted(installed)))
+
+
+def _locate(name: str) -> Path | None:
+    """A package's folder, or a module's file; ``None`` when there is none, or it is built in."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations))).resolve()
+    return Path(spec.origin).resolve() if spec.origin and spec.has_location else None
+
+
+def _in_packages(place: Path) -> bool:
+    return any(part in ("site-packages", "dist-packages") for part in place.parts)
+
+
+def _is_installed(place: Path) -> bool:
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    return _in_packages(place) or library in place.parents
+
+
+def _beside(root: Path, name: str) -> Path | None:
+    if name in sys.stdlib_module_names:
+        return None
+    if (root / name).is_dir() and any((root / name).glob("*.py")):
+        return root / name
+    return root / f"{name}.py" if (root / f"{name}.py").is_file() else None
+
+
+def _imports(place: Path) -> Iterable[str]:
+    """Top-level names that the files at a place import."""
+    files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+    return sorted({name for file in files for name in _imports_of(file)})
+
+
+def _imports_of(file: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(file.read_text(errors="replace"), filename=str(file))
+    except SyntaxError as error:
+        raise RequestError(f"{file} is not valid Python: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            yield node.module.partition(".")[0]

@@ -1,0 +1,85 @@
+"""From an experiment file to a job: everything that can be refused before anything is sent is refused here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.cluster_nodes import check_nodes
+from orchestrator.experiment import Experiment
+from orchestrator.experiment_file import assign, load
+from orchestrator.submit import own_modules
+from orchestrator.submit.job import Job
+from orchestrator.submit.job_client import JobClient, is_this_machine, may_grow, nodes_of
+from orchestrator.submit.package import pack
+from orchestrator.submit.reach import check_reach
+from orchestrator.submit.requirements import of_this_machine
+from orchestrator.tracking.address import without_credentials, without_user
+from orchestrator.tuning.placement import trial_scaling
+
+
+def prepare_job(
+    client: JobClient,
+    address: str,
+    verb: str,
+    file: str,
+    overrides: Sequence[str],
+    options: Sequence[str],
+    include: Sequence[str],
+    install: bool,
+) -> Job:
+    """Make a job of an experiment file.
+
+    Args:
+        client: Ray's job client.
+        address: The cluster.
+        verb: run, sweep, grid or compare.
+        file: The experiment file.
+        overrides: ``key=value`` assignments.
+        options: Options of the verb.
+        include: Further files and folders to send.
+        install: Whether Ray installs the pinned packages.
+
+    Raises:
+        RequestError: Something in the request is wrong, or the cluster could never place the workers.
+        RunError: The cluster does not answer.
+    """
+    experiment = load(file, overrides)
+    nodes = nodes_of(client, address)
+    check_reach(experiment, _written(file, overrides), is_this_machine(nodes))
+    if nodes:  # a cluster that starts may not tell them yet
+        one_chain = verb == "run"
+        scaling = experiment.scaling if one_chain else trial_scaling(experiment)
+        key = "scaling.workers" if one_chain else "tune.workers_per_trial"
+        check_nodes(scaling, nodes, lambda: may_grow(client, address), key)
+    requirements = of_this_machine(own_modules.find(experiment).installed)
+    return Job(
+        verb,
+        tuple(options),
+        experiment.name,
+        pack(experiment, requirements, include),
+        requirements.pins if install else (),
+        _metadata(verb, experiment),
+    )
+
+
+def _written(file: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """What a file says, paths as they are in it; it was read once without an error."""
+    content: dict[str, Any] = yaml.safe_load(Path(file).read_text())
+    for override in overrides:
+        assign(content, override)
+    return content
+
+
+def _metadata(verb: str, experiment: Experiment) -> dict[str, str]:
+    tracking = experiment.tracking
+    page = f"{without_user(tracking).rstrip('/')}/#/experiments" if tracking.startswith("http") else tracking
+    return {
+        "nmt.verb": verb,
+        "nmt.experiment": experiment.name,
+        "nmt.mlflow": without_credentials(page),
+        "nmt.storage": without_credentials(experiment.storage),
+    }

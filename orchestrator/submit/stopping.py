@@ -1,0 +1,42 @@
+"""Ends a job on a cluster."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from orchestrator.errors import RunError
+from orchestrator.submit.follow import status_of_known
+from orchestrator.submit.job import TERMINAL, described
+from orchestrator.submit.job_client import JobClient, ask
+
+_PATIENCE = 120.0
+"""Seconds for a job's end; it has half a minute to end its runs before Ray ends it by force."""
+
+_DELAY = 0.3
+
+
+def stop(client: JobClient, job_id: str, address: str) -> tuple[dict[str, Any], bool]:
+    """Stop a job, and wait for its end.
+
+    Args:
+        client: Ray's job client.
+        job_id: The job.
+        address: The cluster, for messages.
+
+    Returns:
+        The job as it is afterwards, and whether it was under way before.
+
+    Raises:
+        RequestError: There is no such job.
+        RunError: It does not end.
+    """
+    running = status_of_known(client, job_id, address) not in TERMINAL
+    if running:
+        ask(lambda: client.stop_job(job_id), address)
+    end = time.monotonic() + _PATIENCE
+    while status_of_known(client, job_id, address) not in TERMINAL:
+        if time.monotonic() > end:
+            raise RunError(f"{job_id} does not end; see the dashboard at {address}")
+        time.sleep(_DELAY)
+    return described(ask(lambda: client.get_job_info(job_id), address)), running
