@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-from ray._private.thirdparty.pathspec import PathSpec  # type: ignore[attr-defined]  # which Ray itself reads .gitignore with
+from typing import Any
 
 ALWAYS = (
     ".git/", ".hg/", ".svn/", ".venv/", "venv/", "node_modules/", "__pycache__/", "*.py[cod]", "*.egg-info/",
@@ -28,8 +27,8 @@ class Ignored:
     def __init__(self, root: Path, with_ignore_files: bool = True) -> None:
         self._root = root
         self._with_ignore_files = with_ignore_files
-        self._always = PathSpec.from_lines("gitwildmatch", ALWAYS)
-        self._specs: dict[Path, object | None] = {}
+        self._always = _spec(ALWAYS)
+        self._specs: dict[Path, Any] = {}
         self._top = next((folder for folder in (root, *root.parents) if (folder / ".git").exists()), root)
 
     def __call__(self, path: Path) -> bool:
@@ -38,7 +37,7 @@ class Ignored:
             return True
         for folder in path.parents if self._with_ignore_files else ():
             spec = self._spec(folder)
-            if spec is not None and spec.match_file(path.relative_to(folder).as_posix()):  # type: ignore[attr-defined]
+            if spec is not None and spec.match_file(path.relative_to(folder).as_posix()):
                 return True
             if folder == self._top:
                 break
@@ -57,7 +56,7 @@ class Ignored:
             elif path.is_file() and not self(path):
                 yield path
 
-    def _spec(self, folder: Path) -> object | None:
+    def _spec(self, folder: Path) -> Any:
         if folder not in self._specs:
             lines = [
                 line
@@ -65,5 +64,13 @@ class Ignored:
                 if (folder / name).is_file()
                 for line in (folder / name).read_text(errors="replace").splitlines()
             ]
-            self._specs[folder] = PathSpec.from_lines("gitwildmatch", lines) if lines else None
+            self._specs[folder] = _spec(lines) if lines else None
         return self._specs[folder]
+
+
+def _spec(lines: Sequence[str]) -> Any:
+    """Patterns as Ray reads them."""
+    # Ray decides when it is first imported whether it sends a token.
+    from ray._private.thirdparty.pathspec import PathSpec  # type: ignore[attr-defined]
+
+    return PathSpec.from_lines("gitwildmatch", lines)

@@ -14,7 +14,8 @@ ALLOWED = b"pragma: allowlist secret"
 _NAMES = (
     ".env", ".env.*", "*.env", ".netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials", "credentials",
     "auth_token", "kubeconfig", "*.kubeconfig", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk",
-    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*service-account*.json", "*service_account*.json", "client_secret*.json",
+    "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "*service-account*.json", "*service_account*.json",
+    "client_secret*.json",
 )  # fmt: skip
 _HARMLESS_NAMES = (".env.example", ".env.sample", ".env.template", "*.pub")
 

@@ -1,0 +1,80 @@
+"""A log is followed to the job's end, and written once over lost connections."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.errors import RunError
+from orchestrator.submit import follow as module
+from orchestrator.submit.follow import follow
+from orchestrator.submit.job_client import NoSuchJobError
+from orchestrator.submit.link import LinkReader
+
+from ._jobs import JobServer
+
+WHERE = "http://head:8265"
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_FIRST_DELAY", 0.0)
+    monkeypatch.setattr(module, "_LONGEST_DELAY", 0.0)
+
+
+def server(*pieces: list[str | Exception]) -> JobServer:
+    found = JobServer(pieces=list(pieces))
+    found.take("nmt-run-a")
+    return found
+
+
+def test_the_log_to_its_end() -> None:
+    written: list[str] = []
+    info = follow(server(["one\n", "two\n"]), "nmt-run-a", written.append, WHERE)
+    assert "".join(written) == "one\ntwo\n"
+    assert (info.status, info.driver_exit_code) == ("FAILED", 3)
+
+
+def test_a_lost_connection_repeats_nothing() -> None:
+    written: list[str] = []
+    lost = [["one\n", ConnectionError("reset")], ["one\ntw"], [RuntimeError("1006")], ["one\ntwo\n", "three\n"]]
+    follow(server(*lost), "nmt-run-a", written.append, WHERE)
+    assert "".join(written) == "one\ntwo\nthree\n"
+
+
+def test_a_connection_lost_at_the_end_is_made_up_for() -> None:
+    written: list[str] = []
+    found = server(["the wh", RuntimeError("1006")])
+    found.end("nmt-run-a", "SUCCEEDED", 0)
+    follow(found, "nmt-run-a", written.append, WHERE)
+    assert "".join(written) == "the whole log\n"
+
+
+def test_a_cluster_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_PATIENCE", -1.0)
+    with pytest.raises(RunError, match="the connection to nmt-run-a is lost"):
+        follow(server([ConnectionError("reset")], []), "nmt-run-a", print, WHERE)
+
+
+def test_a_job_that_nobody_knows() -> None:
+    with pytest.raises(NoSuchJobError):
+        follow(JobServer(), "nmt-run-a", print, WHERE)
+
+
+def test_ctrl_c_leaves_the_job_alone() -> None:
+    def interrupt(piece: str) -> None:
+        raise KeyboardInterrupt
+
+    found = server(["one\n"], [])
+    with pytest.raises(KeyboardInterrupt):
+        follow(found, "nmt-run-a", interrupt, WHERE)
+    assert found.jobs["nmt-run-a"].status == "RUNNING"
+    assert found.stops == []
+
+
+def test_the_link_is_read_from_the_log_as_it_passes() -> None:
+    written: list[str] = []
+    reader = LinkReader(written.append)
+    for piece in ("a\nMLflow exper", "iment: http://mlflow:5000/#/exp", "eriments/3\nb\n"):
+        reader.write(piece)
+    assert reader.link == "http://mlflow:5000/#/experiments/3"
+    assert "".join(written) == "a\nMLflow experiment: http://mlflow:5000/#/experiments/3\nb\n"

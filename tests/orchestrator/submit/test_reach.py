@@ -1,0 +1,68 @@
+"""What a cluster could never reach is refused before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import RequestError
+from orchestrator.submit.reach import check_reach
+
+from ._files import experiment
+
+SHARED = {"storage": "/shared/runs", "data": {"path": "/shared/data"}}
+
+
+def refusal(content: dict[str, Any], is_here: bool = False) -> str:
+    given = {"tracking": "http://mlflow:5000", **SHARED, **content}
+    with pytest.raises(RequestError) as error:
+        check_reach(experiment(**given), given, is_here)
+    return str(error.value)
+
+
+def test_absolute_paths_and_servers_pass() -> None:
+    for tracking in ("http://mlflow:5000", "https://mlflow.example.com", "postgresql://db/mlflow"):
+        check_reach(experiment(tracking=tracking, **SHARED), SHARED, is_here=False)
+    cloud = {"storage": "s3://bucket/runs", "data": {"path": "s3://bucket/data"}, "tracking": "http://10.0.0.3:5000"}
+    check_reach(experiment(**cloud), cloud, is_here=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [
+        ({"storage": "./runs"}, "storage: ./runs is relative"),
+        ({"storage": "runs"}, "storage: runs is relative"),
+        ({"data": {"path": "data/x"}}, "data.path: data/x is relative"),
+        ({"data": {"path": "/shared", "cache": "cache"}}, "data.cache: cache is relative"),
+        ({"tracking": "sqlite:////home/me/mlflow.db"}, "is a file of one machine"),
+        ({"tracking": "http://localhost:5000"}, "is this machine only to itself"),
+        ({"tracking": "http://127.0.0.1:5000"}, "is this machine only to itself"),
+    ],
+)
+def test_what_is_of_this_machine_is_refused_elsewhere_only(content: dict[str, Any], key: str) -> None:
+    assert key in refusal(content)
+    given = {"tracking": "http://mlflow:5000", **SHARED, **content}
+    check_reach(experiment(**given), given, is_here=True)
+
+
+def test_a_file_that_names_no_storage_means_a_folder_of_this_machine() -> None:
+    given = {"data": {"path": "/shared/data"}, "tracking": "http://mlflow:5000"}
+    with pytest.raises(RequestError, match=r"storage: \./nmt-runs is relative"):
+        check_reach(experiment(**given), given, is_here=False)
+
+
+def test_sqlite_is_refused_with_what_to_do() -> None:
+    told = refusal({"tracking": "sqlite:////home/me/mlflow.db"})
+    assert "--set tracking=http://HOST:5000" in told
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_credentials_are_refused_everywhere_and_not_repeated(is_here: bool) -> None:
+    told = refusal(
+        {"tracking": "postgresql://me:hunter22@db/mlflow", "storage": "s3://key:hunter33@bucket/runs"}, is_here
+    )
+    assert "tracking: postgresql://***@db/mlflow holds a credential" in told
+    assert "PGPASSWORD" in told
+    assert "AWS_SECRET_ACCESS_KEY" in told
+    assert "hunter" not in told
