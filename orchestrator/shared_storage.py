@@ -10,6 +10,7 @@ import pyarrow.fs as pafs
 
 from orchestrator.cluster_nodes import Node, present_nodes
 from orchestrator.errors import RequestError, RunError
+from orchestrator.tracking.address import without_credentials
 from trainers.file_system import is_file, locate
 
 _PATIENCE = 120.0
@@ -63,14 +64,14 @@ def probe(node_id: str, storage: str, name: str, data: str | None) -> str | None
     try:
         filesystem, root = locate(storage)
         if not is_file(filesystem, f"{root}/{name}/{_DRIVER}"):
-            return f"{storage} is not the folder that the driver writes to"
+            return f"{without_credentials(storage)} is not the folder that the driver writes to"
         _write(filesystem, f"{root}/{name}/{node_id}")
         if data is not None:
             filesystem, root = locate(data)
             if not is_file(filesystem, f"{root}/schema.json"):
-                return f"the data are not at {data}"
+                return f"the data are not at {without_credentials(data)}"
     except (OSError, ValueError) as error:
-        return str(error)
+        return without_credentials(str(error))
     return None
 
 

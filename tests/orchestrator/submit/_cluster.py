@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import urllib.error
 import urllib.request
@@ -77,7 +78,8 @@ def local_cluster() -> Iterator[LocalCluster]:
         clients = {**environment, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "NO_COLOR": "1", "OMP_NUM_THREADS": "1"}
         yield LocalCluster(f"http://127.0.0.1:{dashboard}", token, clients, folder / "ray")
     finally:
-        family = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
+        with suppress(psutil.NoSuchProcess):
+            family = {child.pid: child for child in psutil.Process(process.pid).children(recursive=True)}
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(30)
@@ -90,8 +92,6 @@ def local_cluster() -> Iterator[LocalCluster]:
 
 
 def _ray() -> str:
-    import sys
-
     return str(Path(sys.executable).with_name("ray"))
 
 
