@@ -10,6 +10,7 @@ from typing import Any
 
 from orchestrator.errors import RequestError
 from orchestrator.experiment import Data
+from orchestrator.tracking.address import without_credentials
 from trainers.data.prepared import read_schema
 from trainers.data.schema import Schema
 from trainers.registry import check_options
@@ -29,6 +30,23 @@ def prepare(data: Data) -> tuple[str, Schema]:
         raise RequestError(f"data: {error}") from error
 
 
+def cache_folder(data: Data) -> Path:
+    """The folder in which a source keeps what it prepares.
+
+    Raises:
+        ValueError: It is a URI; sources write files of a file system.
+    """
+    assert data.cache is not None
+    if "://" in data.cache:
+        raise ValueError(
+            f"data.cache is {without_credentials(data.cache)}, and a source prepares its data in a folder, not at a "
+            "URI (without data.cache, below storage); set data.cache to a folder, on a cluster one that every node "
+            "mounts at the same path; or write the folder with nmt data prepare, copy it to the object store, and name "
+            "it in data.path, without data.source"
+        )
+    return Path(data.cache)
+
+
 def _run(data: Data, source: str) -> str:
     function = _resolve(source)
     check_options(f"data.options of {source}", function, data.options, ("path", "cache"))
@@ -39,8 +57,7 @@ def _run(data: Data, source: str) -> str:
     ]
     if required:
         raise ValueError(f"data.options of {source} lack {', '.join(required)}")
-    assert data.cache is not None
-    cache = Path(data.cache)
+    cache = cache_folder(data)
     cache.mkdir(parents=True, exist_ok=True)
     return str(function(data.path, cache, **data.options))
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.data_source import cache_folder
 from orchestrator.errors import RequestError
 from orchestrator.experiment import Experiment
 from orchestrator.tracking.address import without_credentials
@@ -29,6 +30,11 @@ def check_reach(experiment: Experiment, content: Mapping[str, Any], is_here: boo
         *(_credentials("data.path", experiment.data.path, _OF_FILES) if experiment.data.path else ()),
         *(_credentials("data.cache", experiment.data.cache, _OF_FILES) if experiment.data.cache else ()),
     ]
+    if experiment.data.source is not None and experiment.data.cache is not None:
+        try:
+            cache_folder(experiment.data)
+        except ValueError as error:
+            problems.append(str(error))
     if not is_here:
         problems += _elsewhere(experiment, content)
     if problems:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from orchestrator import cli, preflight
+from orchestrator.data_source import prepare as prepare_data
 from orchestrator.errors import RequestError
 from orchestrator.experiment_file import load
 from orchestrator.prepared_experiment import prepare
@@ -138,6 +139,16 @@ def test_a_file_that_is_no_experiment(tmp_path: Path, text: str, message: str) -
 def test_no_such_file_lists_those_there(experiment_file: Path) -> None:
     with pytest.raises(RequestError, match=r"no such experiment file: .*other\.yaml; there is .*experiment\.yaml"):
         load(str(experiment_file.with_name("other.yaml")))
+
+
+def test_a_source_does_not_prepare_data_at_a_uri(
+    experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    experiment = load(str(experiment_file), ["storage=s3://bucket/runs", "data={source: experiments.data.toxcast}"])
+    with pytest.raises(RequestError, match=r"data\.cache is s3://bucket/runs/data, .*set data\.cache to a folder"):
+        prepare_data(experiment.data)
+    assert not (tmp_path / "s3:").exists()
 
 
 def test_a_truncated_shard_is_refused(ranking_folder: Path, experiment_file: Path, tmp_path: Path) -> None:

@@ -66,3 +66,16 @@ def test_credentials_are_refused_everywhere_and_not_repeated(is_here: bool) -> N
     assert "PGPASSWORD" in told
     assert "AWS_SECRET_ACCESS_KEY" in told
     assert "hunter" not in told
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_source_that_would_prepare_its_data_at_a_uri_is_refused(is_here: bool) -> None:
+    data = {"source": "experiments.data.complete_journey", "cache": "s3://bucket/runs/data"}
+    told = refusal({"storage": "s3://bucket/runs", "data": data}, is_here)
+    assert "data.cache is s3://bucket/runs/data" in told
+    shared = {
+        "storage": "s3://bucket/runs",
+        "data": {**data, "cache": "/shared/cache"},
+        "tracking": "http://mlflow:5000",
+    }
+    check_reach(experiment(**shared), shared, is_here)
