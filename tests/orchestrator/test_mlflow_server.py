@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
+from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -161,12 +163,12 @@ def _answers(address: str) -> bool:
 
 def _create_user(uri: str) -> None:
     """What the README does with curl."""
-    from mlflow.server.auth.client import AuthServiceClient
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
-        patch.setenv("MLFLOW_TRACKING_PASSWORD", SECRETS["admin-password"])
-        AuthServiceClient(uri).create_user(USER, PASSWORD)
+    administrator = b64encode(f"admin:{SECRETS['admin-password']}".encode()).decode()
+    headers = {"Authorization": f"Basic {administrator}", "Content-Type": "application/json"}
+    body = json.dumps({"username": USER, "password": PASSWORD}).encode()
+    request = urllib.request.Request(f"{uri}/api/2.0/mlflow/users/create", body, headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        assert answer.status == 200
 
 
 def _status(address: str, **headers: str) -> int:
