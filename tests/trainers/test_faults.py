@@ -24,7 +24,7 @@ from trainers.data.schema import Schema
 from trainers.faults import DisagreementError, NumericalError, SuspicionError
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
-from trainers.numerical_checks import are_finite
+from trainers.numerical_checks import are_finite, check_step
 from trainers.protection import Protection
 from trainers.reporter import Progress
 from trainers.stage import run_stage
@@ -202,3 +202,14 @@ def test_every_kind_of_gradient_is_looked_at(value: float, finite: bool) -> None
     parameters[0].grad[1, 2] = value
     assert bool(are_finite(torch.zeros(2).double(), parameters)) is finite
     assert not are_finite(torch.tensor([0.0, math.nan]).double(), [])
+
+
+def test_finite_gradients_whose_sum_overflows_are_no_fault() -> None:
+    model = torch.nn.Linear(2, 2)
+    model.weight.grad, model.bias.grad = torch.full((2, 2), 3e38), torch.zeros(2)
+    losses = torch.zeros(1).double()
+    unread: Any = None  # of what is finite, nothing else is looked at
+    check_step(1, losses, unread, unread, model, [], unread)
+    model.bias.grad[0] = math.nan
+    with pytest.raises(NumericalError, match="step 1: the gradient is not finite"):
+        check_step(1, losses, unread, unread, model, [], unread)
