@@ -47,30 +47,38 @@ def run_once(folder: Path, epochs: int) -> dict[str, float]:
     manifests, store = ManifestStore(f"{folder}/runs"), StageStore(f"{folder}/runs")
     (manifest,) = [manifests.read(name) for name in manifests.names()]
     records = [record for key in manifest.stage_keys if (record := store.read(key)) is not None]
-    return itemised(manifest, records, began, ended)
+    kept = [Path(f"{folder}/runs/stages/{record.key}/record.json").stat().st_mtime for record in records]
+    return itemised(manifest, records, kept, began, ended)
 
 
-def itemised(manifest: ChainManifest, records: list[StageRecord], began: float, ended: float) -> dict[str, float]:
+def itemised(
+    manifest: ChainManifest, records: list[StageRecord], kept: list[float], began: float, ended: float
+) -> dict[str, float]:
     """Part → seconds of a finished run; the parts add up to all of it.
+
+    A stage's record is the last that is kept of it. The time between two of them is the later stage and its keeping;
+    what the driver hears of a stage comes too late to tell.
 
     Args:
         manifest: The chain's manifest.
         records: Its stages, all trained by this run, in order.
+        kept: When their records were written, in seconds since 1970.
         began: When the command was started, in seconds since 1970.
         ended: When it had ended.
     """
-    starts = [manifest.trained[record.key] for record in records]
-    ends = [start + record.wall_seconds for start, record in zip(starts, records, strict=True)]
     closed = manifest.started + manifest.wall_seconds
     kinds = list(dict.fromkeys(kind for record in records for kind in record.seconds))
     stages = {f"stages: {kind}": sum(record.seconds.get(kind, 0.0) for record in records) for kind in kinds}
-    between = sum(after - before for (_, before), (after, _) in pairwise(zip(starts, ends, strict=True)))
+    pairs = zip(pairwise(kept), records[1:], strict=True)
+    handed_over = sum(after - before - record.wall_seconds for (before, after), record in pairs)
     return {
         "the command's start: imports, checks, data found, MLflow opened": manifest.started - began,
-        "Ray's start, the workers', and their data's": starts[0] - manifest.started,
+        "Ray's start, the workers', and their data's; the first stage kept": kept[0]
+        - records[0].wall_seconds
+        - manifest.started,
         **stages,
-        "from a stage's end to the next one's start: records and models kept": between,
-        "from the last stage's end: kept, Ray ended, records in MLflow": closed - ends[-1],
+        "stages: the others handed over and kept": handed_over,
+        "from the last record on: Ray ended, records in MLflow": closed - kept[-1],
         "the command's end": ended - closed,
     }
 

@@ -198,8 +198,9 @@ class TestArithmetic:
             SimpleNamespace(key=str(place), seconds=seconds, wall_seconds=sum(seconds.values()))
             for place, seconds in enumerate(kinds)
         ]
-        manifest: Any = SimpleNamespace(started=102.0, wall_seconds=26.0, trained={"0": 110.0, "1": 116.5})
-        parts = itemised(manifest, records, 100.0, 130.0)
+        manifest: Any = SimpleNamespace(started=102.0, wall_seconds=26.0)
+        ends = [110.0 + records[0].wall_seconds, 116.5 + records[1].wall_seconds]
+        parts = itemised(manifest, records, ends, 100.0, 130.0)
         assert list(parts.values()) == pytest.approx([2.0, 8.0, 2.0, 7.0, 2.0, 1.5, 5.5, 2.0])
         assert sum(parts.values()) == pytest.approx(30.0)
         assert parts[STEPS_OF_A_RUN] == 7.0
