@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from orchestrator.figures.style import (
     blank_figure,
     dress,
     literal,
+    wrapped,
 )
 
 MOST_PAIRED = 3
@@ -62,7 +62,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     width = 7.2 if columns == 1 else 3.5 * columns
-    title = _wrapped(headline(comparison).front, round(width * 72 / (0.56 * TITLE_SIZE)))
+    title = wrapped(headline(comparison).front, TITLE_SIZE, width)
     alone = len(comparison.tasks) == 1
     heading = 0.3 * (1 + title.count("\n"))
     figure = blank_figure(width, (2.4 if alone else 3.1 * rows if columns > 1 else 4.6) + 0.9 + heading)
@@ -103,13 +103,6 @@ def _pairs(tasks: Sequence[ComparedTask]) -> list[Pair]:
     if len(tasks) <= MOST_PAIRED:
         return list(itertools.combinations(tasks, 2))
     return [(tasks[0], other) for other in tasks[1 : MOST_PANELS + 1]]
-
-
-def _wrapped(text: str, width: int) -> str:
-    """Lines of ``width`` characters at most, about equally long."""
-    lines = len(textwrap.wrap(text, width))
-    even = next(some for some in range(len(text) // lines, width + 1) if len(textwrap.wrap(text, some)) <= lines)
-    return textwrap.fill(text, even)
 
 
 def _left_out(tasks: Sequence[ComparedTask], panels: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -173,6 +174,14 @@ def take_title(axes: Axes, text: str, inches: float, size: float = TITLE_SIZE) -
     """Set what is seen, and what to take from it, above the stages' names, in a size that fits ``inches``."""
     size = fitting(text, size, inches)
     axes.set_title(literal(text), loc="left", fontsize=size, color=INK, fontweight="bold", pad=16)
+
+
+def wrapped(text: str, size: float, inches: float) -> str:
+    """Lines of bold text that are no wider than ``inches`` at this font size, about equally long."""
+    width = round(inches * 72 / (0.56 * size))
+    lines = len(textwrap.wrap(text, width))
+    even = next(some for some in range(len(text) // lines, width + 1) if len(textwrap.wrap(text, some)) <= lines)
+    return textwrap.fill(text, even)
 
 
 def fitting(text: str, size: float, inches: float) -> float:

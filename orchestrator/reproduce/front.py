@@ -13,13 +13,14 @@ from orchestrator.figures.style import (
     TEXT_SIZE,
     blank_figure,
     dress,
-    fitting,
     literal,
+    wrapped,
 )
 from orchestrator.reproduce.table import Line, StudyTable
 from trainers.task import Task
 
 _WIDTH, _HEIGHT = 6.4, 4.8
+_TITLE_SIZE = 10.0
 
 
 def study_front(table: StudyTable, tasks: Sequence[Task]) -> Figure:
@@ -47,8 +48,8 @@ def study_front(table: StudyTable, tasks: Sequence[Task]) -> Figure:
         axes.annotate(literal(line.arm), at, xytext=(5, 4), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY)
     axes.set_xlabel(literal(f"{first}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
     axes.set_ylabel(literal(f"{second}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
-    size = fitting(table.title, 10.0, 0.95 * _WIDTH)
-    axes.set_title(literal(table.title), loc="left", fontsize=size, fontweight="bold")
+    title = wrapped(table.title, _TITLE_SIZE, 0.8 * _WIDTH)  # the axes begin a tenth of the width from the left
+    axes.set_title(literal(title), loc="left", fontsize=_TITLE_SIZE, fontweight="bold")
     axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     return figure
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from matplotlib.text import Text
 from rich.console import Console
 
 from orchestrator.comparison.files import png
@@ -89,3 +90,15 @@ def test_the_front_has_a_star_and_points() -> None:
     assert png(figure).startswith(b"\x89PNG")
     with pytest.raises(ValueError, match="needs two tasks, found 1"):
         study_front(table, TASKS[:1])
+
+
+def test_a_long_title_stays_in_the_picture() -> None:
+    table = study_table(
+        "Figure 2: loss weights and NMT; on data that " + "stand in for the paper's; " * 4, STUDY, TASKS, FOUND
+    )
+    figure = study_front(table, TASKS)
+    png(figure)
+    (title,) = (text for text in figure.findobj(Text) if text.get_text().startswith("Figure 2"))
+    box = title.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
