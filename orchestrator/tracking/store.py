@@ -7,6 +7,7 @@ import math
 import os
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,7 +184,10 @@ class TrackingStore:
     def table(self, run_id: str, columns: Mapping[str, Sequence[object]], path: str) -> None:
         """Keep a table, column by column, that MLflow shows and compares between runs; there is one of a name."""
         with self._in_doubt_after_failure(run_id):
-            if path not in {file.path for file in self._client.list_artifacts(run_id)}:  # MLflow would append to it
+            if path in {file.path for file in self._client.list_artifacts(run_id)}:  # MLflow would append to it
+                return
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "For backward compatibility, 'str' dtypes")  # MLflow on pandas 3
                 self._client.log_table(run_id, {name: list(values) for name, values in columns.items()}, path)
 
     def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
