@@ -219,7 +219,9 @@ def sync(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
     set: Set = [],  # noqa: B006
     storage: Annotated[str | None, typer.Option(help="Storage, instead of the file's.")] = None,
-    tracking: Annotated[str | None, typer.Option(help="Tracking URI, instead of those that the runs had.")] = None,
+    tracking: Annotated[
+        str | None, typer.Option(help="Tracking URI, instead of those that the runs had; an empty store gets it all.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Log what the tracking store did not take while runs went on. Trains nothing."""

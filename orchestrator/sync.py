@@ -50,6 +50,8 @@ def sync_storage(
 ) -> Synced:
     """Log what is missing of every chain in a storage that runs no more; a second time there is nothing to log.
 
+    Of a tracking store that is none of a chain's own, everything is missing: so a lost one is written anew.
+
     Args:
         file: Experiment file; its storage is taken, and its tracking URI where that has the credentials of a chain's.
         overrides: ``key=value`` assignments to the file.

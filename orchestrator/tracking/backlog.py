@@ -62,7 +62,7 @@ class Backlog:
     Args:
         storage: The storage.
         address: Turns the tracking URI of a manifest, which has no credentials, into the one to open; ``None`` when
-            the manifest is none of the caller's.
+            the manifest is none of the caller's. Another store than the manifest's lacks everything.
 
     Raises:
         ValueError: ``storage`` is no absolute path and no URI.
@@ -104,8 +104,13 @@ class Backlog:
                 detail = f"{folder}/{name}: {told(error)}"
                 yield LoggedChain(name.partition(".")[0], "", "", "unreadable", detail=detail)
             else:
-                if not manifest.logged and self._address(manifest.tracking) is not None:
+                if self._waits(manifest):
                     waiting.append(manifest)
+
+    def _waits(self, manifest: ChainManifest | GroupManifest) -> bool:
+        """Whether the store that it belongs to lacks some of it, as one does that has only been named now."""
+        uri = self._address(manifest.tracking)
+        return uri is not None and not (manifest.logged and manifest.tracking == without_credentials(uri))
 
     def _log(self, manifest: Kept, kept: Manifests[Kept]) -> LoggedChain:
         uri = self._address(manifest.tracking)
@@ -122,7 +127,7 @@ class Backlog:
             return outcome
         try:
             manifest = kept.of(manifest)  # somebody else may have been at it until now
-            if manifest.logged:
+            if not self._waits(manifest):
                 return replace(outcome, status="logged", ended=manifest.status, detail="")
             if uri in self._away:
                 return replace(outcome, status="away", detail=self._away[uri])

@@ -205,6 +205,20 @@ def test_another_tracking_store_can_be_named(
     assert project.runs() == []
 
 
+def test_a_store_that_lost_everything_is_written_anew(
+    project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, database: Path, tmp_path: Path
+) -> None:
+    """The records in the storage are enough, whatever the store that had them all is like now."""
+    project.run()
+    assert manifests(project)[0].logged
+    (tmp_path / "other").mkdir()
+    other = in_folder(tmp_path / "other", database)
+    assert sync_storage(None, storage=project.storage, tracking=other.uri).complete
+    assert other.content() == undisturbed
+    assert sync_storage(None, storage=project.storage, tracking=other.uri).chains == ()
+    assert project.content() == undisturbed
+
+
 def test_credentials_are_taken_from_the_experiment_file(project: Project, experiment_file: Path) -> None:
     cut_off(project, finished=1, trained=1)
     (manifest,) = manifests(project)
