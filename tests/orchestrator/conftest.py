@@ -18,6 +18,10 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from experiments.benchmarks.fault_drill.site import Site, Size, site
+from experiments.benchmarks.fault_drill.trial import fresh_trial
+from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
+from experiments.benchmarks.fault_drill.undisturbed import undisturbed as without_fault
 from orchestrator.group import GroupOutcome
 from orchestrator.tracking import backlog, writer
 from trainers.data.prepared import write
@@ -26,6 +30,8 @@ from trainers.data.schema import SPLITS, Numeric, Schema
 from . import _commands, _group
 from ._server import Server
 from ._tracked import Project, in_folder
+
+DRILL = Size(train_rows=6_000, vocabulary=200, batch_size=100, epochs=3, checkpoint_every=30, pace=0.01)
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -181,3 +187,17 @@ def start(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, databa
         for one in made:
             one.close()
         shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def drill_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Data and model of a short fault drill."""
+    with site(tmp_path_factory.mktemp("drill"), DRILL) as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def undisturbed_drill(drill_site: Site) -> Undisturbed:
+    """What it leaves when nothing happens."""
+    with fresh_trial(drill_site, "undisturbed") as trial:
+        return without_fault(trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,12 +14,12 @@ from experiments.benchmarks.fault_drill.content import Content, differences, log
 from experiments.benchmarks.fault_drill.faults.fault import Fault
 from experiments.benchmarks.fault_drill.faults.signals import cut_off, send
 from experiments.benchmarks.fault_drill.outcome import Outcome, examine
-from experiments.benchmarks.fault_drill.site import Site, Size, site
+from experiments.benchmarks.fault_drill.site import Site
 from experiments.benchmarks.fault_drill.table import table
 from experiments.benchmarks.fault_drill.trial import Trial, fresh_trial
-from experiments.benchmarks.fault_drill.undisturbed import Undisturbed, undisturbed
+from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
 
-SIZE = Size(train_rows=6_000, vocabulary=200, batch_size=100, epochs=3, checkpoint_every=30, pace=0.01)
+from .conftest import DRILL
 
 POINTS = [("lambda/first", 5, 0.5), ("lambda/first", 10, 0.25), ("cost/wall_seconds", 10, None)]
 CONTENT = Content(
@@ -41,23 +41,11 @@ def both(trial: Trial, keys: Sequence[str]) -> float:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("drill"), SIZE) as ground:
-        yield ground
-
-
-@pytest.fixture(scope="module")
-def expected(ground: Site) -> Undisturbed:
-    with fresh_trial(ground, "undisturbed") as trial:
-        return undisturbed(trial)
-
-
-@pytest.fixture(scope="module")
-def outcome(ground: Site, expected: Undisturbed) -> Outcome:
+def outcome(drill_site: Site, undisturbed_drill: Undisturbed) -> Outcome:
     """What the two faults cost."""
-    with fresh_trial(ground, "disturbed") as trial:
-        at = both(trial, expected.content.keys)
-        return examine(trial, Fault("both", both), at, expected)
+    with fresh_trial(drill_site, "disturbed") as trial:
+        at = both(trial, undisturbed_drill.content.keys)
+        return examine(trial, Fault("both", both), at, undisturbed_drill)
 
 
 @pytest.mark.ray
@@ -74,7 +62,7 @@ class TestKilledCommandAndKilledWorker:
 
     def test_less_than_what_lies_between_checkpoints_is_lost(self, outcome: Outcome) -> None:
         assert outcome.lost_steps is not None
-        assert 0 < outcome.lost_steps < 2 * SIZE.checkpoint_every  # twice: there were two faults
+        assert 0 < outcome.lost_steps < 2 * DRILL.checkpoint_every  # twice: there were two faults
 
     def test_nothing_else_is_wrong(self, outcome: Outcome) -> None:
         assert outcome.problems == ()

@@ -1,69 +1,59 @@
-"""A node of a cluster that is lost."""
+"""Nodes of a cluster that are lost."""
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable, Sequence
 
-from experiments.benchmarks.fault_drill.family import psutil
+from experiments.benchmarks.fault_drill.nodes.nodes import Node, StartNodes
 from experiments.benchmarks.fault_drill.trial import WORKERS, Trial
 
 
-def lose_node(trial: Trial, keys: Sequence[str]) -> float:
-    """A worker's node goes, that of the driver's mailbox if there is one, and another one comes a little later."""
-    with _environment(trial.site.environment):
-        from ray.cluster_utils import Cluster
+def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Callable[[Trial, Sequence[str]], float]:
+    """In some stages a node with a worker goes, that of the driver's mailbox if there is one.
 
-        cluster: Any = Cluster()
-        try:
-            cluster.add_node(num_cpus=0, include_dashboard=False)
-            nodes = [cluster.add_node(num_cpus=1) for _ in range(WORKERS)]
+    With spare nodes, the workers go on there at once, and another node comes before the next loss; without, they have
+    to wait for another one, which comes a little later.
+
+    Args:
+        start: Starts the cluster.
+        stages: Numbers of the stages.
+        spare: Nodes beyond one for each worker.
+    """
+
+    def make(trial: Trial, keys: Sequence[str]) -> float:
+        at = 0.0
+        with start(trial.site.environment) as cluster:
+            nodes = [cluster.add() for _ in range(WORKERS + spare)]
             trial.start("--address", cluster.address)
-            trial.reach(keys[1])
-            families = [_processes(node) for node in nodes]
-            place = _chosen(trial, families)
-            at = time.time()
-            cluster.remove_node(nodes[place], allow_graceful=False)
-            for process in families[place]:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            time.sleep(5.0)
-            cluster.add_node(num_cpus=1)
+            for stage in stages:
+                trial.reach(keys[stage - 1])
+                while len(nodes) < WORKERS + spare:
+                    nodes.append(cluster.add())
+                lost = nodes.pop(_chosen(trial, nodes, stage))
+                at = time.time()
+                cluster.lose(lost)
+                if not spare:
+                    time.sleep(5.0)
+                    nodes.append(cluster.add())
             trial.finish()
-        finally:
-            cluster.shutdown()
-    return at
+        return at
+
+    return make
 
 
-def _chosen(trial: Trial, families: Sequence[Sequence[Any]]) -> int:
+def _chosen(trial: Trial, nodes: Sequence[Node], stage: int) -> int:
     """Which node to lose: the mailbox's, or without a mailbox the first worker's; it is noted."""
+    families = [node.processes() for node in nodes]
     with_mailbox = [any("_QueueActor" in " ".join(p.cmdline()) for p in family) for family in families]
-    with_first_worker = [any(p.pid == trial.worker(0).pid for p in family) for family in families]
+    workers = [trial.worker(rank).pid for rank in range(WORKERS)]
+    with_worker = [[pid for pid in workers if any(p.pid == pid for p in family)] for family in families]
+    trial.notes.append(f"stage {stage}: workers on {sum(map(bool, with_worker))} of {len(nodes)} nodes")
+    with_first_worker = [workers[0] in pids for pids in with_worker]
     place = (with_mailbox if any(with_mailbox) else with_first_worker).index(True)
+    held = "the first" if with_first_worker[place] else "the second" if with_worker[place] else "no"
     trial.notes.append(
-        f"the lost node had {'the first' if with_first_worker[place] else 'the second'} worker"
+        f"stage {stage}: the lost node {nodes[place].address} had {held} worker"
         + (" and the mailbox" if with_mailbox[place] else "")
     )
     return place
-
-
-def _processes(node: Any) -> list[Any]:
-    """What its raylet has started: workers, and actors such as the queue of :class:`orchestrator.mailbox.Mailbox`."""
-    found: list[Any] = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
-    return found
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Nodes of a cluster take the environment of the process that starts them."""
-    before = dict(os.environ)
-    os.environ.clear()
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.benchmarks.fault_drill.faults.fault import Fault
 from experiments.benchmarks.fault_drill.faults.full_disk import fill_disk
-from experiments.benchmarks.fault_drill.faults.lost_node import lose_node
+from experiments.benchmarks.fault_drill.faults.lost_node import lose_nodes
 from experiments.benchmarks.fault_drill.faults.signals import (
     kill_after_record,
     kill_driver,
@@ -13,6 +13,8 @@ from experiments.benchmarks.fault_drill.faults.signals import (
     stop_worker,
 )
 from experiments.benchmarks.fault_drill.faults.tracking_outage import stop_tracking
+from experiments.benchmarks.fault_drill.nodes.loopback import loopback_nodes
+from experiments.benchmarks.fault_drill.nodes.namespaces import namespace_nodes
 
 FAULTS = {
     "worker-stage-1": Fault("kill -9 of a worker in stage 1", kill_worker(stage=1, rank=1)),
@@ -20,7 +22,14 @@ FAULTS = {
     "checkpoint": Fault("kill -9 of the first worker while it writes a checkpoint", kill_in_checkpoint),
     "record": Fault("kill -9 of the first worker right after it kept stage 2", kill_after_record),
     "driver": Fault("kill -9 of the command in stage 2, and the same again", kill_driver(stage=2)),
-    "node": Fault("loss of a worker's node in stage 2, another one 5 s later", lose_node),
+    "node": Fault("loss of a worker's node in stage 2, another one 5 s later", lose_nodes(loopback_nodes, [2])),
+    "nodes": Fault(
+        "loss of a worker's node in each stage, three nodes", lose_nodes(loopback_nodes, [1, 2, 3], spare=1)
+    ),
+    "addresses": Fault(
+        "loss of a worker's node in each stage, two nodes with addresses of their own",
+        lose_nodes(namespace_nodes, [1, 2, 3]),
+    ),
     "tracking": Fault("MLflow server away for a minute", stop_tracking, restarts=False),
     "disk": Fault("disk full for checkpoints", fill_disk, restarts=False),
     "hang": Fault("hung worker (SIGSTOP) in stage 2", stop_worker),
