@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
+# Files of tests that run side by side: each of them waits for Ray, for servers and for processes half of its time.
+TEST_PROCESSES ?= 2
 LOCK_ARGS ?=
 
 .DEFAULT_GOAL := help
@@ -45,7 +47,7 @@ test: export RAY_USAGE_STATS_ENABLED = 0
 test: export RAY_AUTH_MODE = disabled
 test: export MLFLOW_DISABLE_TELEMETRY = true
 test: lint ## lint, then every test (PYTEST_ARGS="-k rooms" for some)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 # Versions already in the lock are kept unless LOCK_ARGS=--upgrade (all) or LOCK_ARGS="--upgrade-package ruff" (one).
 lock: ## write requirements.lock anew from pyproject.toml

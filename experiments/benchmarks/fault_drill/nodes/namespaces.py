@@ -54,7 +54,7 @@ class NamespaceNode:
 
     name: str
     address: str
-    start: subprocess.Popen[bytes]
+    start: subprocess.Popen[bytes] | None = None
 
     def processes(self) -> list[Any]:
         """All that runs in the namespace."""
@@ -101,17 +101,20 @@ class NamespaceNodes:
         name, host = f"{self._bridge}-{number}", f"{self._bridge[3:]}v{number}"
         address = f"{self._net}.{number}"
         _ip("netns", "add", name)
+        node = NamespaceNode(name, address)
+        self._nodes.append(node)
         _ip("link", "add", host, "type", "veth", "peer", "name", _CABLE, "netns", name)
         _ip("link", "set", host, "master", self._bridge, "up")
         _ip("-n", name, "address", "add", f"{address}/24", "dev", _CABLE)
         _ip("-n", name, "link", "set", _CABLE, "up")
         _ip("-n", name, "link", "set", "lo", "up")
+        _ip("-n", name, "route", "add", "default", "via", f"{self._net}.1")  # Ray asks the route for its own address
         # ``ip netns exec`` has mounts of its own, so that nobody else sees these.
         mounts = " && ".join(f"mount --bind '{own}' '{place}'" for place, own in (covered or {}).items())
         within = ["ip", "netns", "exec", name, "sh", "-c", f'{mounts or "true"} && exec "$@"', "_"]
         options = [f"--address={self.address}", f"--node-ip-address={address}", "--num-cpus=1"]
-        self._nodes.append(NamespaceNode(name, address, self._start(name, within, options)))
-        return self._nodes[-1]
+        node.start = self._start(name, within, options)
+        return node
 
     def lose(self, node: Node) -> None:
         """``kill -9`` of all that runs in the namespace; its address is never given again."""
@@ -119,7 +122,8 @@ class NamespaceNodes:
         for process in node.processes():
             with suppress(psutil.NoSuchProcess):
                 process.kill()
-        node.start.wait()
+        if node.start is not None:
+            node.start.wait()
 
     def unplug(self, node: NamespaceNode) -> None:
         """Nobody reaches the node any more, which goes on."""
