@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from experiments.benchmarks.fault_drill.nodes.namespaces import namespaces
 from experiments.benchmarks.fault_drill.nodes.nodes import Node, StartNodes
 from experiments.benchmarks.fault_drill.trial import WORKERS, Trial
 
@@ -40,6 +41,19 @@ def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Call
         return at
 
     return make
+
+
+def unplug_node(trial: Trial, keys: Sequence[str]) -> float:
+    """The first worker's node can be reached no more, and goes on; it still sees the storage, as over NFS it may."""
+    with namespaces(trial.site.environment) as cluster:
+        nodes = [cluster.add() for _ in range(WORKERS + 1)]
+        trial.start("--address", cluster.address)
+        trial.reach(keys[1])
+        lost = nodes[_chosen(trial, nodes, stage=2)]
+        at = time.time()
+        cluster.unplug(lost)
+        trial.finish()
+    return at
 
 
 def _chosen(trial: Trial, nodes: Sequence[Node], stage: int) -> int:

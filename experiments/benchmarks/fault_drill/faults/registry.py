@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.benchmarks.fault_drill.faults.fault import Fault
 from experiments.benchmarks.fault_drill.faults.full_disk import fill_disk
-from experiments.benchmarks.fault_drill.faults.lost_node import lose_nodes
+from experiments.benchmarks.fault_drill.faults.lost_node import lose_nodes, unplug_node
 from experiments.benchmarks.fault_drill.faults.signals import (
     kill_after_record,
     kill_driver,
@@ -30,6 +30,7 @@ FAULTS = {
         "loss of a worker's node in each stage, two nodes with addresses of their own",
         lose_nodes(namespace_nodes, [1, 2, 3]),
     ),
+    "cable": Fault("a node that nobody reaches any more in stage 2, of three", unplug_node),
     "tracking": Fault("MLflow server away for a minute", stop_tracking, restarts=False),
     "disk": Fault("disk full for checkpoints", fill_disk, restarts=False),
     "hang": Fault("hung worker (SIGSTOP) in stage 2", stop_worker),
