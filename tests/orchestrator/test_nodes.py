@@ -6,13 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from experiments.benchmarks.fault_drill.content import content_of, differences
 from experiments.benchmarks.fault_drill.faults.fault import Fault
 from experiments.benchmarks.fault_drill.faults.registry import FAULTS
+from experiments.benchmarks.fault_drill.nodes.autoscaled import autoscaled_cluster
 from experiments.benchmarks.fault_drill.nodes.namespaces import namespaces, why_not
 from experiments.benchmarks.fault_drill.outcome import Outcome, examine
 from experiments.benchmarks.fault_drill.site import TASKS, Site
-from experiments.benchmarks.fault_drill.trial import Trial, fresh_trial
+from experiments.benchmarks.fault_drill.trial import WORKERS, Trial, fresh_trial
 from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
+
+from ._server import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -68,6 +72,18 @@ def test_nodes_that_share_nothing_are_refused(drill_site: Site) -> None:
         without = cluster.add(covered={drill_site.folder / "data": own})
         said = _refused(trial, cluster.address)
         assert f"{without.address} (1 CPUs): the data are not at {drill_site.folder / 'data'}" in said
+
+
+def test_an_autoscaler_starts_the_nodes(drill_site: Site, undisturbed_drill: Undisturbed) -> None:
+    """A cluster without a CPU is not too small when it may grow."""
+    with (
+        fresh_trial(drill_site, "growing") as trial,
+        autoscaled_cluster(drill_site.environment, free_port(), WORKERS) as address,
+    ):
+        trial.start("--address", address)
+        trial.finish()
+        assert trial.problems == []
+        assert differences(content_of(trial), undisturbed_drill.content) == []
 
 
 def _refused(trial: Trial, address: str) -> str:

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,9 +18,7 @@ from typing import Any
 from experiments.benchmarks.fault_drill.errors import DrillError, SkippedError
 from experiments.benchmarks.fault_drill.family import psutil
 from experiments.benchmarks.fault_drill.nodes.nodes import Node, Nodes
-
-_UP = "Ray runtime started"
-_UP_WITHIN = 90.0
+from experiments.benchmarks.fault_drill.nodes.ray_start import RayStart
 
 _CABLE = "eth0"
 """What a node's network device is called in its namespace."""
@@ -54,7 +50,7 @@ class NamespaceNode:
 
     name: str
     address: str
-    start: subprocess.Popen[bytes] | None = None
+    start: RayStart | None = None
 
     def processes(self) -> list[Any]:
         """All that runs in the namespace."""
@@ -79,7 +75,7 @@ class NamespaceNodes:
         self._bridge = f"nmt{os.getpid()}"[:15]
         self._net = f"10.231.{os.getpid() % 254}"
         self._nodes: list[NamespaceNode] = []
-        self._head: subprocess.Popen[bytes] | None = None
+        self._head: RayStart | None = None
         self.address = f"{self._net}.1:6379"
 
     def open(self) -> None:
@@ -123,7 +119,7 @@ class NamespaceNodes:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         if node.start is not None:
-            node.start.wait()
+            node.start.process.wait()
 
     def unplug(self, node: NamespaceNode) -> None:
         """Nobody reaches the node any more, which goes on."""
@@ -136,35 +132,14 @@ class NamespaceNodes:
             with suppress(DrillError):
                 _ip("netns", "del", node.name)
         if self._head is not None:
-            family = psutil.Process(self._head.pid).children(recursive=True) if self._head.poll() is None else []
-            self._head.send_signal(signal.SIGTERM)
-            with suppress(subprocess.TimeoutExpired):
-                self._head.wait(30)
-            for process in (*family, self._head):
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-            self._head.wait()
+            self._head.end()
         with suppress(DrillError):
             _ip("link", "del", self._bridge)
 
-    def _start(self, name: str, within: Sequence[str], options: Sequence[str]) -> subprocess.Popen[bytes]:
-        log = self._folder / f"{name}.log"
+    def _start(self, name: str, within: Sequence[str], options: Sequence[str]) -> RayStart:
         # Gloo asks the name of the machine for its address, and that is the same in all namespaces.
         environment = {**self._environment, "GLOO_SOCKET_IFNAME": _CABLE}
-        with log.open("wb") as out:
-            process = subprocess.Popen(
-                [*within, str(Path(sys.executable).with_name("ray")), "start", "--block", *options],
-                env=environment,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-            )
-        end = time.monotonic() + _UP_WITHIN
-        while _UP not in (said := log.read_text(errors="replace")):
-            if process.poll() is not None or time.monotonic() > end:
-                raise DrillError(f"a node of Ray did not start:\n{said[-2000:]}")
-            time.sleep(0.1)
-        return process
+        return RayStart(options, environment, self._folder / f"{name}.log", within)
 
 
 @contextmanager
