@@ -112,6 +112,7 @@ class ChainRun:
         self._finished: dict[int, tuple[StageRecord, Cost]] = {}
         self._metric_names = {task.name: task.metric for task in spec.tasks}
         self._run_uuid = run_uuid or uuid.uuid4().hex
+        self._ended = False
         tags = {"nmt.kind": kind, "nmt.method": self._method, "nmt.data": spec.data_fingerprint}
         self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
         self.run_id = self._run.run_id
@@ -163,7 +164,7 @@ class ChainRun:
 
     def finish(self, wall_seconds: float = 0.0, at: int | None = None) -> None:
         """Write the end of a finished chain: test metrics, optima, cost, pictures."""
-        if self.finished:
+        if self.finished or self._ended:
             return
         records = [self._finished[stage][0] for stage in sorted(self._finished)]
         last = records[-1]
@@ -177,13 +178,13 @@ class ChainRun:
         self._store.log(self.run_id, _at(values, at))
         if self._flat:  # its guarantee is its group's to judge
             self._store.log(self.run_id, _at([("accepted_step", float(last.accepted_step), last.steps)], at))
-            self._store.end_run(self.run_id, "FINISHED", at)
+            self._end("FINISHED", at)
             return
         self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
         self._store.document(self.run_id, chain_summary(records), "summary.json")
         if self._parent is None:  # of a group only the winner's are drawn, by the group
             draw(self._store, self.run_id, records)
-        self._store.end_run(self.run_id, "FINISHED", at)
+        self._end("FINISHED", at)
 
     def abort(self, status: str, at: int | None = None, wall_seconds: float | None = None) -> None:
         """End this run and its open stages as ``FAILED`` or ``KILLED``.
@@ -193,7 +194,7 @@ class ChainRun:
             at: When it ended, in milliseconds since 1970.
             wall_seconds: Time that it took, of a chain that nobody will go on with: what it cost is then written.
         """
-        if self.finished:
+        if self.finished or self._ended:
             return
         if wall_seconds is not None:
             step = max((record.steps for record, _ in self._finished.values()), default=0)
@@ -207,7 +208,11 @@ class ChainRun:
                 self._store.end_run(self._stages[stage].run.run_id, status, at)
             elif self._run.found and (left := self._store.find_run(self._stage_uuid(stage))) is not None:
                 self._store.end_run(left.run_id, status, at)
+        self._end(status, at)
+
+    def _end(self, status: str, at: int | None) -> None:
         self._store.end_run(self.run_id, status, at)
+        self._ended = True  # a failure of what is written next has all of it done again
 
     def _cost(self, wall_seconds: float) -> Cost:
         """What the finished stages cost together."""

@@ -100,7 +100,7 @@ def test_a_sweep_that_was_cut_off_while_away_is_logged_and_then_goes_on(
     assert content(project, group) == undisturbed_sweep
 
 
-@pytest.mark.parametrize("seed", range(1))
+@pytest.mark.parametrize("seed", range(4))
 def test_requests_that_fail_leave_every_record_once(
     project: Project, undisturbed_sweep: dict[str, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

@@ -204,8 +204,8 @@ def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, mo
     finished = [event for event in events if isinstance(event, StageFinished)]
     for key in spec.stage_keys():
         assert sorted(event.reused for event in finished if event.record.key == key) == [False, True]
-    first = next(event for event in events if isinstance(event, StageAwaited))
-    assert (first.stage, first.key, first.level) == (0, spec.stage_keys()[0], ("first",))
+    awaited_stages = {(event.stage, event.key, event.level) for event in events if isinstance(event, StageAwaited)}
+    assert (0, spec.stage_keys()[0], ("first",)) in awaited_stages
     for one, other in zip(*(model.parameters() for _, model in prepared), strict=True):
         assert bool((one == other).all())
     free = StageClaims(str(tmp_path))
