@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import yaml
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 
+from ..._documents import the_command
 from .._commands import Project
 from ._cluster import LocalCluster, local_cluster
 
@@ -40,6 +42,18 @@ def gated(output, label, batch, gate, stages):
 '''
 
 BESIDE = "from trainers.losses.binary_cross_entropy import binary_cross_entropy as cross_entropy\n"
+
+
+def of_readme(start: str) -> tuple[str, ...]:
+    """Words of README's only command that begins so, without ``nmt`` and the address, which stands at its end."""
+    nmt, *words, option, address = shlex.split(the_command(start))
+    assert (nmt, option, address) == ("nmt", "--address", "http://HOST:8265")
+    return tuple(words)
+
+
+DOCTOR = of_readme("nmt doctor experiment.yaml")
+SWEEP = of_readme("nmt submit sweep experiment.yaml --address http://HOST")
+STATUS = of_readme("nmt submit status")
 
 
 @pytest.fixture(scope="module")
@@ -124,23 +138,22 @@ def job_id(said: str) -> str:
 
 def test_a_sweep_survives_its_client_and_goes_on_after_a_stop(cluster: LocalCluster, project: Project) -> None:
     folder = project.folder
-    submit = ("submit", "sweep", "experiment.yaml")
 
     # Refused before anything is sent.
-    wrong = nmt(cluster, folder, *submit, RAY_AUTH_TOKEN="another-token-0123456789")
+    wrong = nmt(cluster, folder, *SWEEP, RAY_AUTH_TOKEN="another-token-0123456789")
     assert wrong.returncode == 2
     assert "wants a token" in wrong.stderr
-    large = nmt(cluster, folder, *submit, "--set", "tune.workers_per_trial=3")
+    large = nmt(cluster, folder, *SWEEP, "--set", "tune.workers_per_trial=3")
     assert large.returncode == 2
     assert "tune.workers_per_trial: 3 workers of 1 CPU" in large.stderr
     assert "can never be placed" in large.stderr
 
     # The client is killed: the job goes on, and the same command finds it.
-    first = Follower(cluster, folder, 1, *submit)
+    first = Follower(cluster, folder, 1, *SWEEP)
     first.wait_for(lambda said: "stage 1 like done" in said)
     sent = job_id(first.said)
     first.signal(signal.SIGKILL)
-    second = Follower(cluster, folder, 2, *submit)
+    second = Follower(cluster, folder, 2, *SWEEP)
     second.wait_for(lambda said: "stage 1 like done" in said)
     assert f"{sent}: was submitted before and goes on" in second.said
     assert second.signal(signal.SIGINT) == 130
@@ -155,7 +168,7 @@ def test_a_sweep_survives_its_client_and_goes_on_after_a_stop(cluster: LocalClus
 
     # The same submission goes on from there, and hands on how it ended.
     (folder / "gate").unlink()
-    again = nmt(cluster, folder, *submit, "--json")
+    again = nmt(cluster, folder, *SWEEP, "--json")
     assert again.returncode == 0, again.stderr
     document = json.loads(again.stdout)
     assert (document["id"], document["status"], document["exit_status"]) == (f"{sent}-2", "SUCCEEDED", 0)
@@ -164,7 +177,7 @@ def test_a_sweep_survives_its_client_and_goes_on_after_a_stop(cluster: LocalClus
     assert sum(project.trained.values()) == 4
 
     # Nobody reads the token anywhere.
-    shown = nmt(cluster, folder, "submit", "status", "--json")
+    shown = nmt(cluster, folder, *STATUS, "--json")
     assert [job["status"] for job in json.loads(shown.stdout)["jobs"]] == ["SUCCEEDED", "STOPPED"]
     logged = nmt(cluster, folder, "submit", "logs", f"{sent}-2")
     assert "Winner, by priority" in logged.stdout
@@ -181,7 +194,7 @@ def test_a_failure_is_handed_on(cluster: LocalCluster, project: Project) -> None
 
 
 def test_the_doctor_looks_at_a_cluster(cluster: LocalCluster, project: Project) -> None:
-    done = nmt(cluster, project.folder, "doctor", "experiment.yaml", "--json")
+    done = nmt(cluster, project.folder, *DOCTOR, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert {"job server", "nodes", "job", "image", "nodes alike", "storage", "tracking"} <= set(found)
