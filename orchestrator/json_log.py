@@ -27,7 +27,7 @@ VARIABLE = "NMT_LOG_FORMAT"
 Level = Literal["info", "warning", "error"]
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_BAD = re.compile(r"(error|warning)\b", re.IGNORECASE)
+_BAD = re.compile(r"(critical|error|warning)\b", re.IGNORECASE)
 
 
 def _utc() -> datetime:
@@ -69,16 +69,18 @@ class JsonLog:
         self._put({"time": time, "level": level, "event": event, "message": message, **self._about, **fields})
 
     def take(self, line: str) -> None:
-        """Take a line that somebody else wrote; one that is a JSON object already stays what it is."""
+        """Take a line that somebody else wrote; one of such a log already, as a job's, stays what it is."""
         text = _COLOUR.sub("", line).rstrip()
         if not text:
             return
-        if (found := _object(text)) is not None:
+        found = _object(text)
+        if found is None:
+            self.write("output", text, _level_of(text))
+        elif "event" in found:
             self._put(found)
-            return
-        bad = _BAD.match(text)
-        level: Level = "info" if bad is None else "error" if bad[1].lower() == "error" else "warning"
-        self.write("output", text, level)
+        else:  # Ray's own form
+            level = _level_of(str(found.get("levelname")))
+            self.write("log", str(found.get("message", "")), level, content=found)
 
     def _put(self, content: Mapping[str, Any]) -> None:
         line = json.dumps(_clean(content), ensure_ascii=self._ascii, allow_nan=False)
@@ -139,11 +141,12 @@ class _Installed:
         self.stderr = sys.stderr
         self.log = JsonLog(sys.stderr)
         self.handler = _Records(self.log)
-        self.hooks = (sys.excepthook, threading.excepthook)
+        self.hooks = (sys.excepthook, threading.excepthook, sys.unraisablehook)
         self.handlers = logging.getLogger().handlers[:]
         sys.stderr = _Lines(self.log, self.stderr)
         sys.excepthook = self._crashed
         threading.excepthook = self._thread_crashed
+        sys.unraisablehook = self._unraisable
         logging.captureWarnings(True)
         self.take_loggers()
 
@@ -156,7 +159,7 @@ class _Installed:
 
     def remove(self) -> None:
         sys.stderr = self.stderr
-        sys.excepthook, threading.excepthook = self.hooks
+        sys.excepthook, threading.excepthook, sys.unraisablehook = self.hooks
         logging.captureWarnings(False)
         logging.getLogger().handlers[:] = self.handlers
 
@@ -168,6 +171,12 @@ class _Installed:
         lines = traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)
         thread = found.thread.name if found.thread is not None else None
         self.log.write("thread_crashed", lines[-1].strip(), "error", traceback="".join(lines), thread=thread)
+
+    def _unraisable(self, found: Any) -> None:
+        lines = traceback.format_exception(found.exc_type, found.exc_value, found.exc_traceback)
+        self.log.write(
+            "log", f"{found.err_msg or 'exception ignored'}: {lines[-1].strip()}", "warning", traceback="".join(lines)
+        )
 
 
 _installed: _Installed | None = None
@@ -202,6 +211,14 @@ def after_ray_started() -> None:
     """Take the loggers of this process back, to which Ray has added its own handlers."""
     if _installed is not None:
         _installed.take_loggers()
+
+
+def _level_of(text: str) -> Level:
+    """By the first word."""
+    bad = _BAD.match(text)
+    if bad is None:
+        return "info"
+    return "warning" if bad[1].lower() == "warning" else "error"
 
 
 def _object(text: str) -> dict[str, Any] | None:

@@ -249,7 +249,8 @@ class TestStandardError:
     def test_whoever_writes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with installed(monkeypatch) as collector:
             print("a\x1b[36m colour\x1b[0m\nERROR of somebody\n 10%\r 20%\rdone", file=sys.stderr)
-            print(json.dumps({"asctime": "Ray's own", "url": "https://me:hunter22@host"}), file=sys.stderr)
+            print(json.dumps({"levelname": "ERROR", "message": "see https://me:hunter22@host"}), file=sys.stderr)
+            print(json.dumps({"event": "of a job", "level": "error"}), file=sys.stderr)
             logging.getLogger("ray.train").warning("a worker\nis slow: %g", math.nan)
             warnings.showwarning("old", DeprecationWarning, "file.py", 1)
             try:
@@ -257,10 +258,11 @@ class TestStandardError:
             except KeyError as error:
                 sys.excepthook(KeyError, error, error.__traceback__)
         text = collector.stream.getvalue().splitlines()
-        assert json.loads(text.pop(3)) == {"asctime": "Ray's own", "url": "https://***@host"}
-        *printed, logged, warned, crashed = lines_of("\n".join(text))
+        assert json.loads(text.pop(4)) == {"event": "of a job", "level": "error"}
+        *printed, of_ray, logged, warned, crashed = lines_of("\n".join(text))
         assert [line["message"] for line in printed] == ["a colour", "ERROR of somebody", "done"]
         assert [line["level"] for line in printed] == ["info", "error", "info"]
+        assert (of_ray["event"], of_ray["level"], of_ray["message"]) == ("log", "error", "see https://***@host")
         assert (logged["event"], logged["level"], logged["logger"]) == ("log", "warning", "ray.train")
         assert logged["message"] == "a worker\nis slow: nan"
         assert (warned["logger"], "DeprecationWarning: old" in warned["message"]) == ("py.warnings", True)
