@@ -16,6 +16,9 @@ from rich.markup import escape
 
 from orchestrator.data.commands import app as data_commands
 from orchestrator.errors import RequestError, RunError
+from orchestrator.json_log import VARIABLE
+from orchestrator.log_format import LogFormat, OfCommand, choose
+from orchestrator.output import chosen
 from orchestrator.submit.commands import app as submit_commands
 
 if TYPE_CHECKING:
@@ -48,17 +51,13 @@ Limit = Annotated[
     int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
 ]
 
-console = Console(stderr=True)
-"""Progress and messages; standard output is for results."""
-
 
 @app.command()
 def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
     """Show what would run and what it would cost at most. Trains nothing."""
     from orchestrator.plan import plan_chain, plan_table
-    from orchestrator.prepared_experiment import prepare
 
-    planned = plan_chain(prepare(file, set, _say))
+    planned = plan_chain(_prepare(file, set))
     _print(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
 
 
@@ -69,16 +68,16 @@ def run(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Run one chain on Ray Train: every task in order of priority."""
-    from orchestrator.prepared_experiment import prepare
     from orchestrator.run import run_chain
     from orchestrator.summary import chain_table
 
-    prepared = prepare(file, set, _say)
+    prepared = _prepare(file, set)
     with _interruptible():
         outcome = run_chain(
-            prepared, console, address=address, verbose=verbose, sync_command=_command("sync", file, set)
+            prepared, chosen(), address=address, verbose=verbose, sync_command=_command("sync", file, set)
         )
 
     def show(out: Console) -> None:
@@ -105,18 +104,18 @@ def sweep(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
-    from orchestrator.prepared_experiment import prepare
     from orchestrator.sweep import plan_sweep, run_sweep
 
-    prepared = prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _say, _fits(address))
+    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _fits(address))
     if tasks is not None:
         _sweep_growing(prepared, tasks, file, json, address, verbose)
         return
     planned = plan_sweep(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_sweep(prepared, planned, runner, console)
+        outcome = run_sweep(prepared, planned, runner, chosen())
     _show_group(outcome, prepared, file, json)
 
 
@@ -130,15 +129,15 @@ def grid(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Train the p^m grid of loss weights on Ray Tune, for contrast, with equal weights and single-task models."""
     from orchestrator.grid import plan_grid, run_grid
-    from orchestrator.prepared_experiment import prepare
 
-    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit)], _say, _fits(address))
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _fits(address))
     planned = plan_grid(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_grid(prepared, planned, runner, console)
+        outcome = run_grid(prepared, planned, runner, chosen())
     _show_group(outcome, prepared, file, json)
 
 
@@ -153,21 +152,21 @@ def compare(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
     from orchestrator.compare import method_trials, run_compare
     from orchestrator.comparison.files import PAGE
     from orchestrator.comparison.table import comparison_table
-    from orchestrator.prepared_experiment import prepare
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
-    prepared = prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _say, _fits(address))
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _fits(address))
     try:
         trials = method_trials(prepared, prepared.experiment.compare.methods)
     except (ValueError, ImportError) as error:
         raise RequestError(f"compare.methods: {error}") from error
     with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_compare(prepared, trials, runner, console)
+        outcome = run_compare(prepared, trials, runner, chosen())
 
     def show(out: Console) -> None:
         out.print(comparison_table(outcome.comparison))
@@ -193,6 +192,7 @@ def reproduce(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Train an experiment of the paper, and print its figures beside ours."""
     from orchestrator.reproduce.command import draw_landscape
@@ -203,7 +203,7 @@ def reproduce(
         _print({"figure": str(path)}, json, lambda out: out.print(f"figure: {path}", soft_wrap=True))
         return
     with _interruptible():
-        outcome = run_one(what, source, data, seeds, preset, set, console, _say, address, verbose)
+        outcome = run_one(what, source, data, seeds, preset, set, chosen(), address, verbose)
 
     def show(out: Console) -> None:
         out.print(outcome.table.terminal())
@@ -223,11 +223,13 @@ def sync(
         str | None, typer.Option(help="Tracking URI, instead of those that the runs had; an empty store gets it all.")
     ] = None,
     json: Json = False,
+    log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
     """Log what the tracking store did not take while runs went on. Trains nothing."""
     from orchestrator.sync import sync_storage, sync_table
 
     synced = sync_storage(file, set, storage, tracking)
+    chosen().note("sync has ended", "sync_finished", complete=synced.complete, chains=len(synced.chains))
     _print(synced.to_dict(), json, lambda out: out.print(sync_table(synced)))
     if not synced.complete:
         raise typer.Exit(FAILED)
@@ -245,7 +247,7 @@ def ui(
     from orchestrator.ui import serve
 
     uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
-    serve(uri, host, port, _say)
+    serve(uri, host, port, chosen().say)
 
 
 @app.command()
@@ -279,13 +281,17 @@ def doctor(
 def main() -> None:
     """Entry point: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
     sys.path.insert(0, os.getcwd())  # a user's own models, losses and sources are found beside the experiment
+    if os.environ.get(VARIABLE) == LogFormat.JSON:  # for commands without the option, and for wrong ones
+        choose(LogFormat.JSON)
+        app.rich_markup_mode = None  # no frames around what is wrong
     try:
         app()  # ends in SystemExit; a wrong command line is status 2
     except RequestError as error:
-        console.print(f"[red]error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        chosen().say(f"error: {error}", "request_refused", "error", exit_status=WRONG_REQUEST)
         sys.exit(WRONG_REQUEST)
     except RunError as error:
-        _say(f"failed: {error}\nfinished stages are kept; the same command goes on from them")
+        kept = "finished stages are kept; the same command goes on from them"
+        chosen().say(f"failed: {error}\n{kept}", "run_failed", "error", exit_status=FAILED)
         sys.exit(FAILED)
 
 
@@ -297,7 +303,7 @@ def _sweep_growing(
 
     numbers = parse_numbers(tasks, prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_scaling(prepared, numbers, runner, console)
+        outcome = run_scaling(prepared, numbers, runner, chosen())
 
     def show(out: Console) -> None:
         out.print(scaling_table(outcome))
@@ -313,8 +319,17 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("interrupted; finished stages are kept, and the same command goes on from them")
+        kept = "interrupted; finished stages are kept, and the same command goes on from them"
+        chosen().say(kept, "interrupted", "warning", exit_status=INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None) -> PreparedExperiment:
+    from orchestrator.prepared_experiment import prepare
+
+    prepared = prepare(file, overrides, chosen().say, check)
+    chosen().about(experiment=prepared.experiment.name)
+    return prepared
 
 
 def _fits(address: str | None) -> Callable[[Experiment], None]:
@@ -371,10 +386,6 @@ def _fail_on(*outcomes: GroupOutcome) -> None:
         if outcome.broken or nothing:
             failed = len(outcome.broken) or len(outcome.results)
             raise RunError(f"{failed} of the {len(outcome.results)} trials of the {outcome.kind} failed")
-
-
-def _say(line: str) -> None:
-    console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _command(verb: str, file: str, overrides: list[str]) -> str:

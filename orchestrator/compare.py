@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.comparison.build import Parts, build_comparison
 from orchestrator.comparison.files import comparison_files
 from orchestrator.comparison.results import Comparison
 from orchestrator.forecast import forecast
 from orchestrator.grid import plan_grid, run_grid
 from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.sweep import plan_sweep, run_sweep
 from orchestrator.trial import Trial
@@ -65,7 +64,7 @@ def method_trials(prepared: PreparedExperiment, methods: Sequence[str]) -> tuple
 
 
 def run_compare(
-    prepared: PreparedExperiment, methods: Sequence[Trial], runner: TrialRunner, console: Console
+    prepared: PreparedExperiment, methods: Sequence[Trial], runner: TrialRunner, output: Output
 ) -> CompareOutcome:
     """Run a comparison.
 
@@ -73,7 +72,7 @@ def run_compare(
         prepared: The experiment.
         methods: Trials of the named methods.
         runner: Where trials run.
-        console: Where progress is shown.
+        output: Where progress is shown.
 
     Raises:
         RequestError: There is nothing to sweep or to weigh, or the cluster cannot hold one trial.
@@ -81,8 +80,8 @@ def run_compare(
         KeyboardInterrupt: The user ended it; finished stages are kept.
     """
     sweep_plan, grid_plan = plan_sweep(prepared), plan_grid(prepared)
-    sweep = run_sweep(prepared, sweep_plan, runner, console)
-    grid = run_grid(prepared, grid_plan, runner, console)
+    sweep = run_sweep(prepared, sweep_plan, runner, output)
+    grid = run_grid(prepared, grid_plan, runner, output)
     expected = forecast(methods, prepared.schema, StageStore(prepared.experiment.storage))
     tags = {"nmt.sweep_run": sweep.run_id or "", "nmt.grid_run": grid.run_id or ""}
     params = {
@@ -91,7 +90,7 @@ def run_compare(
         "eta_lambda": f"{prepared.experiment.training.eta_lambda:g}",
         "weights": "none",
     }
-    with GroupSession("comparison", "comparison", prepared, params, expected, runner, console, tags) as session:
+    with GroupSession("comparison", "comparison", prepared, params, expected, runner, output, tags) as session:
         results = session.run(methods)
         comparison = build_comparison(prepared, Parts(sweep_plan, sweep, grid_plan, grid, results))
         folder = session.attach(comparison_files(comparison))

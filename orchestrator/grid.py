@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from orchestrator.errors import RequestError
 from orchestrator.extrapolation import GRID_TRIALS
 from orchestrator.forecast import Forecast, forecast, stage_samples
 from orchestrator.group import GroupOutcome, GroupSession
 from orchestrator.loss_weights import WeightGrid, baseline_trials, weights_trial
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.trial import Trial
 from orchestrator.tuning.runner import TrialRunner
@@ -81,7 +80,7 @@ def plan_grid(prepared: PreparedExperiment) -> GridPlan:
     return GridPlan(grid, trials, baselines, expected, whole_grid(prepared, grid))
 
 
-def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, console: Console) -> GroupOutcome:
+def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, output: Output) -> GroupOutcome:
     """Run a grid.
 
     Raises:
@@ -96,6 +95,6 @@ def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, 
         "weights": f"{plan.grid.points} a task",
     }
     tags = {GRID_TRIALS: str(plan.grid.trials), "nmt.extrapolated": str(plan.limited).lower()}
-    with GroupSession("grid", plan.name, prepared, params, plan.expected, runner, console, tags) as session:
+    with GroupSession("grid", plan.name, prepared, params, plan.expected, runner, output, tags) as session:
         session.run((*plan.trials, *plan.baselines))
         return session.close()

@@ -7,10 +7,8 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
-
-from rich.console import Console
 
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
@@ -18,12 +16,12 @@ from orchestrator.experiment import flattened
 from orchestrator.extrapolation import GRID_TRIALS, Extrapolation, extrapolate
 from orchestrator.forecast import Forecast
 from orchestrator.group_ledger import GroupLedger, Snapshot
-from orchestrator.group_progress import GroupDisplay
 from orchestrator.held_out import HeldOut
 from orchestrator.manifests.chain import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.manifests.group import GroupManifest, Kind
 from orchestrator.manifests.keeper import ManifestKeeper
 from orchestrator.manifests.store import GroupStore, ManifestStore
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.group_live import GroupTracking
@@ -32,6 +30,9 @@ from orchestrator.trial_summary import trial_summary
 from orchestrator.tuning.runner import Ending, TrialRunner
 from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.stage_store import StageStore
+
+_IN_A_LINE = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
+"""What a log's last line about a group has of the JSON document; trials have lines of their own."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class GroupSession:
         params: What its comparable params say, and the options of the command.
         planned: What it is expected to cost.
         runner: Where trials run.
-        console: Where progress is shown.
+        output: Where progress is shown.
         tags: Further tags.
     """
 
@@ -116,13 +117,13 @@ class GroupSession:
         params: Mapping[str, str],
         planned: Forecast,
         runner: TrialRunner,
-        console: Console,
+        output: Output,
         tags: Mapping[str, str] | None = None,
     ) -> None:
         experiment = prepared.experiment
         self._experiment = experiment
         self._runner = runner
-        self._console = console
+        self._output = output
         self._planned = planned
         self._kind = kind
         self._stages = StageStore(experiment.storage)
@@ -155,11 +156,13 @@ class GroupSession:
             self._planned = planned = replace(planned, **manifest.planned, exact=exact)
         self._opened = time.monotonic()
         self._tracking = GroupTracking(experiment.tracking, manifest, experiment.storage)
-        self._display = GroupDisplay(name, console, planned)
+        self._display = output.trials(name, planned)
         self._ledger = GroupLedger(prepared.spec.levels, HeldOut(self._stages))
         self._trials: list[_Attempt] = []
 
     def __enter__(self) -> GroupSession:
+        planned = asdict(self._planned)
+        self._output.note(f"{self._group.name} starts", "group_started", kind=self._kind, planned=planned)
         self._display.__enter__()
         return self
 
@@ -212,7 +215,7 @@ class GroupSession:
         status = FAILED if "failed" in statuses else KILLED if "stopped" in statuses else FINISHED
         manifest = self._close(status, winner)
         tracking = self._tracking
-        return GroupOutcome(
+        outcome = GroupOutcome(
             self._kind,
             results,
             winner,
@@ -224,6 +227,11 @@ class GroupSession:
             tracking.view,
             None if tracking.complete else tracking.failure,
         )
+        told = outcome.to_dict()
+        best = f"its winner is {told['winner']}" if winner is not None else "without a winner"
+        message = f"{self._group.name} ended, {best}"
+        self._output.note(message, "group_finished", **{key: told[key] for key in _IN_A_LINE})
+        return outcome
 
     def _close(self, status: str, winner: TrialResult | None) -> GroupManifest:
         for attempt in self._trials:
@@ -231,14 +239,17 @@ class GroupSession:
                 self._keep(attempt, status)
         manifest = self._keeper.end(status)
         if self._tracking.is_away:
-            self._say(f"the tracking store is away ({self._tracking.failure}); trying for a few seconds")
+            away = f"the tracking store is away ({self._tracking.failure}); trying for a few seconds"
+            self._output.say(away, "tracking_away", "warning")
         results = tuple(attempt.result for attempt in self._trials if attempt.result is not None)
         self._tracking.close(manifest, results, winner)
         if not self._tracking.complete:
             place = without_credentials(self._experiment.storage)
-            self._say(
+            self._output.say(
                 f"tracking is not complete: {self._tracking.failure}; nothing is lost: the records are in {place}; log "
-                "what is missing later with nmt sync"
+                "what is missing later with nmt sync",
+                "tracking_incomplete",
+                "warning",
             )
         if self._lease is not None:
             self._lease.release()
@@ -353,10 +364,8 @@ class GroupSession:
         try:
             self._manifests.write(attempt.manifest)
         except OSError as error:
-            self._say(f"{attempt.trial.label} is not noted in the storage: {error}")
-
-    def _say(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            lost = f"{attempt.trial.label} is not noted in the storage: {error}"
+            self._output.say(lost, "trial_not_noted", "warning", trial=attempt.trial.label)
 
 
 @dataclass

@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+from orchestrator import json_log
 from orchestrator.errors import RunError
 
 _ENVIRONMENT = {
@@ -63,20 +64,20 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
 
     address = address_in_use(address)
     level = logging.INFO if verbose else logging.ERROR
+    options = {"log_to_driver": verbose, "logging_level": level, **json_log.ray_options(verbose)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if address:
                 _knock(address)
-                ray.init(address=address, log_to_driver=verbose, logging_level=level)
+                ray.init(address=address, **options)
             else:
                 # Nothing of a cluster started here listens beyond this machine.
                 ray.init(
                     include_dashboard=with_dashboard,
                     dashboard_host="127.0.0.1",
                     _node_ip_address="127.0.0.1",
-                    log_to_driver=verbose,
-                    logging_level=level,
+                    **options,
                 )
     except Exception as error:  # Ray has no type of its own for a start that fails
         if address:
@@ -86,7 +87,8 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
             "processors, run the same command again when there is less of it"
         ) from error
     try:
-        for name in ("ray.train", "ray.tune", "ray.data"):
+        json_log.after_ray_started()
+        for name in ("ray", "ray.train", "ray.tune", "ray.data"):
             logging.getLogger(name).setLevel(level)
         # Ray prints the loss of a worker to standard output, which is for results.
         with contextlib.redirect_stdout(sys.stderr):

@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cluster_check import check_cluster
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
+from orchestrator.output import Output
 from orchestrator.preflight import check_local_compiler, check_local_resources
 from orchestrator.prepared_experiment import PreparedExperiment
-from orchestrator.progress import ProgressDisplay
 from orchestrator.ray_cluster import address_in_use, cluster
 from orchestrator.summary import chain_summary
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.live import AWAY_SECONDS, LiveTracking
 from trainers.records import StageRecord
 from trainers.reporter import Event
+
+_IN_A_LINE = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete")
+"""What a log's last line about a chain has of the JSON document; tasks and stages have lines of their own."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class ChainOutcome:
 
 def run_chain(
     prepared: PreparedExperiment,
-    console: Console,
+    output: Output,
     *,
     address: str | None = None,
     verbose: bool = False,
@@ -66,7 +67,7 @@ def run_chain(
 
     Args:
         prepared: The experiment.
-        console: Where progress is shown.
+        output: Where progress is shown.
         address: Ray cluster to join; started here when absent.
         verbose: Whether Ray's own log is shown.
         sync_command: The command that logs later what the tracking store lacks now.
@@ -81,7 +82,8 @@ def run_chain(
         check_local_resources(experiment.scaling)
         check_local_compiler(experiment)
     ledger = ChainLedger()
-    display = ProgressDisplay([[task.name for task in level] for level in spec.levels], console)
+    levels = [[task.name for task in level] for level in spec.levels]
+    display = output.chain(levels)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
     missing: str | None = None
 
@@ -97,6 +99,7 @@ def run_chain(
             from orchestrator import ray_train
             from orchestrator.mailbox import Mailbox
 
+            output.note(f"the chain {experiment.name} starts", "run_started", levels=levels, storage=experiment.storage)
             with display, Mailbox(deliver) as mailbox:
                 records = ray_train.run(experiment, spec, prepared.folder, mailbox.reporter())
         status = "FINISHED"
@@ -105,7 +108,8 @@ def run_chain(
         raise KeyboardInterrupt from interrupt
     finally:
         if tracking.is_away:
-            _say(console, f"the tracking store is away ({tracking.failure}); trying for {AWAY_SECONDS:g} seconds")
+            away = f"the tracking store is away ({tracking.failure}); trying for {AWAY_SECONDS:g} seconds"
+            output.say(away, "tracking_away", "warning")
         tracking.close(status)
         if not tracking.complete:
             place = without_credentials(experiment.storage)
@@ -114,11 +118,11 @@ def run_chain(
             else:
                 later = f"nor is it noted in {place} ({tracking.unkept}): the same command logs the finished stages"
             missing = f"{tracking.failure}; {later}"
-            _say(console, f"tracking is not complete: {missing}")
+            output.say(f"tracking is not complete: {missing}", "tracking_incomplete", "warning")
         elif tracking.waiting:
-            _say(console, f"{tracking.waiting} earlier chains are not tracked to their end; see: {sync_command}")
-    return ChainOutcome(records, ledger.cost, tracking.run_id, tracking.link, missing, tracking.complete)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, markup=False, soft_wrap=True)
+            earlier = f"{tracking.waiting} earlier chains are not tracked to their end; see: {sync_command}"
+            output.say(earlier, "tracking_behind", "warning", chains=tracking.waiting)
+    outcome = ChainOutcome(records, ledger.cost, tracking.run_id, tracking.link, missing, tracking.complete)
+    told = outcome.to_dict()
+    output.note(told.pop("sentence"), "run_finished", **{key: told[key] for key in _IN_A_LINE})
+    return outcome

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from orchestrator.comparison.build import samples_from_nothing
@@ -21,6 +20,7 @@ from orchestrator.figures.cost import cost_against_tasks
 from orchestrator.forecast import Forecast
 from orchestrator.group import GroupOutcome, GroupSession
 from orchestrator.loss_weights import WeightGrid
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.sweep import SweepPlan, plan_sweep, run_sweep
 from orchestrator.tuning.runner import TrialRunner
@@ -85,7 +85,7 @@ def parse_numbers(text: str, prepared: PreparedExperiment) -> tuple[int, ...]:
 
 
 def run_scaling(
-    prepared: PreparedExperiment, numbers: Sequence[int], runner: TrialRunner, console: Console
+    prepared: PreparedExperiment, numbers: Sequence[int], runner: TrialRunner, output: Output
 ) -> ScalingOutcome:
     """Sweep the first tasks, then more of them, and draw what that costs.
 
@@ -96,12 +96,12 @@ def run_scaling(
     """
     parts = [first_levels(prepared, number) for number in numbers]
     plans = [plan_sweep(part) for part in parts]
-    sweeps = tuple(run_sweep(part, plan, runner, console) for part, plan in zip(parts, plans, strict=True))
+    sweeps = tuple(run_sweep(part, plan, runner, output) for part, plan in zip(parts, plans, strict=True))
     points = _points(parts, plans, sweeps)
     exact = prepared.experiment.training.patience is None
     params = {"method": prepared.experiment.training.method, **plans[-1].params}
     tags = {"nmt.tasks": ",".join(map(str, numbers)), "nmt.sweep_runs": ",".join(s.run_id or "" for s in sweeps)}
-    with GroupSession("comparison", "scaling", prepared, params, Forecast(), runner, console, tags) as session:
+    with GroupSession("comparison", "scaling", prepared, params, Forecast(), runner, output, tags) as session:
         folder = session.attach(_files(points, exact))
         return ScalingOutcome(sweeps, session.close(), points, exact, folder)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from orchestrator.errors import RequestError
 from orchestrator.forecast import Forecast, forecast, forecast_greedy
 from orchestrator.group import GroupOutcome, GroupSession
 from orchestrator.learning_rates import greedy_trials, sweep_trials
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.trial import Trial, TrialResult
 from orchestrator.tuning.runner import TrialRunner
@@ -84,7 +83,7 @@ def plan_sweep(prepared: PreparedExperiment) -> SweepPlan:
     return SweepPlan(thetas, lambdas, sweep.greedy, trials, expected)
 
 
-def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner, console: Console) -> GroupOutcome:
+def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner, output: Output) -> GroupOutcome:
     """Run a sweep.
 
     Raises:
@@ -95,7 +94,7 @@ def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner
     params = {"method": prepared.experiment.training.method, **plan.params}
     greedy = " greedy" if plan.greedy else ""
     name = f"sweep {len(plan.eta_theta)}×{len(plan.eta_lambda)}{greedy}"  # MLflow cuts long names
-    with GroupSession("sweep", name, prepared, params, plan.expected, runner, console) as session:
+    with GroupSession("sweep", name, prepared, params, plan.expected, runner, output) as session:
         if plan.greedy:
             _run_greedily(prepared, plan, session)
         else:

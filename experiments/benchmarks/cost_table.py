@@ -15,12 +15,11 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from rich.console import Console
-
 from orchestrator.comparison.build import samples_from_nothing
 from orchestrator.grid import plan_grid, run_grid, whole_grid
 from orchestrator.group import GroupOutcome
 from orchestrator.loss_weights import WeightGrid
+from orchestrator.output import Output, chosen
 from orchestrator.prepared_experiment import PreparedExperiment, prepare
 from orchestrator.scaling import first_levels
 from orchestrator.sweep import plan_sweep, run_sweep
@@ -51,7 +50,7 @@ def check(outcome: GroupOutcome, what: str) -> None:
         raise SystemExit(f"{what}: predicted and counted differ: {wrong}")
 
 
-def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: TrialRunner, console: Console) -> Cell:
+def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: TrialRunner, output: Output) -> Cell:
     """A grid, trained where it is small enough."""
     tasks = len(prepared.spec.tasks)
     trials = WeightGrid(tasks, points).trials
@@ -60,7 +59,7 @@ def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: Tria
     part = PreparedExperiment(experiment, prepared.spec, prepared.schema, prepared.folder)
     if trials > most:
         return Cell(trials, whole_grid(part, WeightGrid(tasks, points)).samples, counted=False)
-    outcome = run_grid(part, plan_grid(part), runner, console)
+    outcome = run_grid(part, plan_grid(part), runner, output)
     check(outcome, f"grid, p = {points}, m = {tasks}")
     return Cell(trials, samples_from_nothing(outcome.results), counted=True)
 
@@ -72,16 +71,16 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="override a key of the file")
     parser.add_argument("--most-trainings", type=int, default=130)
     arguments = parser.parse_args()
-    console = Console(stderr=True)
+    output = chosen()
     prepared = prepare(arguments.file, arguments.set, lambda line: print(line, file=sys.stderr))
     rows = []
     with TrialRunner(prepared.experiment, prepared.folder, None, verbose=False) as runner:
         for number in range(2, len(prepared.spec.levels) + 1):
             part = first_levels(prepared, number)
-            outcome = run_sweep(part, plan_sweep(part), runner, console)
+            outcome = run_sweep(part, plan_sweep(part), runner, output)
             check(outcome, f"sweep, m = {number}")
             nmt = Cell(outcome.cost.trials, samples_from_nothing(outcome.results), counted=True)
-            grids = [grid_cell(part, points, arguments.most_trainings, runner, console) for points in POINTS]
+            grids = [grid_cell(part, points, arguments.most_trainings, runner, output) for points in POINTS]
             stages = len({record.key for result in outcome.results for record in result.records})
             rows.append((number, stages, nmt, grids))
     print("| m | NMT: stages | NMT: samples | " + " | ".join(f"grid, p = {p} | times" for p in POINTS) + " |")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
 
 from orchestrator.errors import RequestError
 from orchestrator.experiment import Experiment
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import prepare_experiment
 from orchestrator.reproduce.run import Reproduced, run_study, study_trials
 from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study
@@ -26,8 +25,7 @@ def reproduce(
     seeds: int,
     preset: str | None,
     overrides: Sequence[str],
-    console: Console,
-    say: Callable[[str], None],
+    output: Output,
     address: str | None = None,
     verbose: bool = False,
 ) -> Reproduced:
@@ -40,8 +38,7 @@ def reproduce(
         seeds: Seeds.
         preset: Smaller sizes by name; ``small`` for stand-ins and none for the paper's data when absent.
         overrides: ``key=value`` assignments to the experiment file of all trials.
-        console: Where progress is shown.
-        say: Called with lines for the user.
+        output: Where progress is shown.
         address: Ray cluster to join.
         verbose: Whether Ray's own log is shown.
 
@@ -63,12 +60,13 @@ def reproduce(
     def fits(experiment: Experiment) -> None:
         check_trial(experiment, address)
 
-    prepared = prepare_experiment(base, say, fits)
+    prepared = prepare_experiment(base, output.say, fits)
     title = title_of(study, chosen, preset)
-    say(title)
+    output.about(experiment=base.name)
+    output.say(title)
     trials = study_trials(study, content, preset, prepared, seeds)
     with TrialRunner(base, prepared.folder, address, verbose) as runner:
-        return run_study(name, title, study, prepared, trials, runner, console)
+        return run_study(name, title, study, prepared, trials, runner, output)
 
 
 def draw_landscape(folder: str) -> Path:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rich.console import Console
-
 from orchestrator.comparison.files import TABLE, png
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.forecast import forecast
 from orchestrator.group import GroupOutcome, GroupSession
 from orchestrator.group_ledger import shown_value
+from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.reproduce.front import study_front
 from orchestrator.reproduce.study import Content, Study, experiment_of
@@ -87,7 +86,7 @@ def run_study(
     prepared: PreparedExperiment,
     trials: Mapping[Place, Trial],
     runner: TrialRunner,
-    console: Console,
+    output: Output,
 ) -> Reproduced:
     """Train a study, and make its table and picture.
 
@@ -98,7 +97,7 @@ def run_study(
         prepared: The experiment that its trials start from.
         trials: Its trials.
         runner: Where they run.
-        console: Where progress is shown.
+        output: Where progress is shown.
 
     Raises:
         RequestError: The cluster cannot hold one trial.
@@ -108,7 +107,7 @@ def run_study(
     planned = forecast(list(trials.values()), prepared.schema, StageStore(prepared.experiment.storage))
     params = {"method": "several", "eta_theta": "several", "eta_lambda": "several", "weights": "several"}
     tags = {"nmt.study": name, "nmt.title": title}
-    with GroupSession("comparison", name, prepared, params, planned, runner, console, tags) as session:
+    with GroupSession("comparison", name, prepared, params, planned, runner, output, tags) as session:
         found = dict(zip(trials, session.run(list(trials.values())), strict=True))
         table = study_table(title, study, prepared.spec.tasks, found)
         folder = session.attach(_files(study, table, prepared.spec.tasks, found))

@@ -13,6 +13,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.log_format import LogFormat, OfJob
+from orchestrator.output import chosen
+
 if TYPE_CHECKING:
     from orchestrator.submit.job_client import JobClient
 
@@ -36,9 +39,6 @@ Points = Annotated[int | None, typer.Option(help="Weights per task, instead of t
 Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
 Limit = Annotated[int | None, typer.Option(help="Train so many weightings; the rest is extrapolated.")]
 
-console = Console(stderr=True)
-"""Messages; standard output is for the job's log, or the JSON document."""
-
 
 @app.command()
 def run(
@@ -49,9 +49,10 @@ def run(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
+    log_format: OfJob = None,
 ) -> None:
     """Run one chain on the cluster."""
-    _submit("run", file, address, set, [], include, install, detach, json)
+    _submit("run", file, address, set, [], include, install, detach, json, log_format)
 
 
 @app.command()
@@ -64,9 +65,10 @@ def sweep(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
+    log_format: OfJob = None,
 ) -> None:
     """Try pairs of the two learning rates on the cluster."""
-    _submit("sweep", file, address, set, ["--greedy"] if greedy else [], include, install, detach, json)
+    _submit("sweep", file, address, set, ["--greedy"] if greedy else [], include, install, detach, json, log_format)
 
 
 @app.command()
@@ -81,10 +83,11 @@ def grid(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
+    log_format: OfJob = None,
 ) -> None:
     """Train the p^m grid of loss weights on the cluster."""
     options = _grid_options(points, normalised, limit)
-    _submit("grid", file, address, set, options, include, install, detach, json)
+    _submit("grid", file, address, set, options, include, install, detach, json, log_format)
 
 
 @app.command()
@@ -100,10 +103,11 @@ def compare(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
+    log_format: OfJob = None,
 ) -> None:
     """Compare NMT's sweep with the grid and with named methods on the cluster."""
     options = [*_grid_options(points, normalised, limit), *(["--methods", methods] if methods is not None else [])]
-    _submit("compare", file, address, set, options, include, install, detach, json)
+    _submit("compare", file, address, set, options, include, install, detach, json, log_format)
 
 
 @app.command()
@@ -166,6 +170,7 @@ def _submit(
     install: bool,
     detach: bool,
     as_json: bool,
+    log_format: LogFormat | None,
 ) -> None:
     from orchestrator.submit.job import described, submit
     from orchestrator.submit.job_client import address_of_jobs, ask, connect
@@ -173,13 +178,16 @@ def _submit(
 
     where = address_of_jobs(address)
     client = connect(where)
-    job = prepare_job(client, where, verb, file, overrides, options, include, install)
+    job = prepare_job(client, where, verb, file, overrides, options, include, install, log_format)
     submitted = submit(client, job, where)
     job_id = submitted.job_id
-    _say(f"{job_id}: {'submitted' if submitted.is_new else 'was submitted before and goes on; attached to it'}")
-    _say(f"MLflow: {job.metadata['nmt.mlflow']}")
+    output = chosen()
+    output.about(verb=f"submit {verb}", job=job_id)
+    how = "submitted" if submitted.is_new else "was submitted before and goes on; attached to it"
+    output.say(f"{job_id}: {how}", "job_submitted", new=submitted.is_new)
+    output.say(f"MLflow: {job.metadata['nmt.mlflow']}")
     if detach:
-        _say(_how_to_attach(job_id, where))
+        output.say(_how_to_attach(job_id, where))
         info = ask(lambda: client.get_job_info(job_id), where)
         _print({"address": where, **described(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
         return
@@ -199,15 +207,14 @@ def _follow(client: JobClient, job_id: str, where: str, write: Callable[[str], N
     try:
         info = follow(client, job_id, reader.write, where)
     except KeyboardInterrupt:
-        _say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}")
+        chosen().say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}", "detached")
         raise typer.Exit(INTERRUPTED) from None
     code = exit_status(info)
-    _say(
-        f"{job_id}: {str(getattr(info.status, 'value', info.status)).lower()}"
-        + (f", exit status {code}" if code else "")
-    )
+    status = str(getattr(info.status, "value", info.status)).lower()
+    told = f"{job_id}: {status}" + (f", exit status {code}" if code else "")
+    chosen().say(told, "job_ended", "error" if code else "info", job=job_id, status=status, exit_status=code)
     if code and info.driver_exit_code is None and info.message:
-        _say(info.message)
+        chosen().say(info.message)
     return code, info, reader.link
 
 
@@ -239,10 +246,6 @@ def _to(stream: Any) -> Callable[[str], None]:
         stream.flush()
 
     return write
-
-
-def _say(line: str) -> None:
-    console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:

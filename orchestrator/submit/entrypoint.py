@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from orchestrator import json_log
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 
@@ -28,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop``: runs end as they do after Ctrl-C
     sys.path.insert(0, str(Path.cwd()))
     verb, file, *options = arguments
+    if os.environ.get(json_log.VARIABLE) == "json":
+        json_log.install().about(verb=verb)
     if not check_image(_say):
         return WRONG_REQUEST
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RequestError
+from orchestrator.json_log import VARIABLE
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, told
 from orchestrator.submit.package import EXPERIMENT, Package
 
@@ -37,6 +38,8 @@ class Job:
         package: The files.
         pins: Packages that Ray installs on every node; the cluster's image is used as it is when empty.
         metadata: What Ray shows beside the job; no secrets.
+        log_format: What the job's log is written as, which makes no other job of it; the cluster's own setting holds
+            when absent.
     """
 
     verb: str
@@ -45,6 +48,7 @@ class Job:
     package: Package
     pins: tuple[str, ...]
     metadata: Mapping[str, str]
+    log_format: str | None = None
 
     @property
     def base_id(self) -> str:
@@ -62,7 +66,11 @@ class Job:
         """Ray's runtime environment; credentials stay out of it, for everybody on the cluster can read it."""
         return {
             "working_dir": str(archive),
-            "env_vars": {"RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS), "COLUMNS": "120"},
+            "env_vars": {
+                "RAY_JOB_STOP_WAIT_TIME_S": str(_STOP_SECONDS),
+                "COLUMNS": "120",
+                **({VARIABLE: self.log_format} if self.log_format else {}),
+            },
             **({"pip": {"packages": list(self.pins), "pip_check": False}} if self.pins else {}),
         }
 

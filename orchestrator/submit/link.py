@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 LINK = "MLflow experiment: "
@@ -26,5 +27,14 @@ class LinkReader:
         self._write(piece)
         *lines, self._line = (self._line + piece).split("\n")
         for line in lines:
-            if line.startswith(LINK):
-                self.link = line.removeprefix(LINK).strip()
+            said = _said(line)
+            if said.startswith(LINK):
+                self.link = said.removeprefix(LINK).strip()
+
+
+def _said(line: str) -> str:
+    """What a line says, be it text or JSON."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return line

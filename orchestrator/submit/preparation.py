@@ -30,6 +30,7 @@ def prepare_job(
     options: Sequence[str],
     include: Sequence[str],
     install: bool,
+    log_format: str | None = None,
 ) -> Job:
     """Make a job of an experiment file.
 
@@ -42,6 +43,7 @@ def prepare_job(
         options: Options of the verb.
         include: Further files and folders to send.
         install: Whether Ray installs the pinned packages.
+        log_format: What the job's log is written as; the cluster's own setting holds when absent.
 
     Raises:
         RequestError: Something in the request is wrong, or the cluster could never place the workers.
@@ -63,6 +65,7 @@ def prepare_job(
         pack(experiment, requirements, include),
         requirements.pins if install else (),
         _metadata(verb, experiment),
+        log_format,
     )
 
 

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from orchestrator.experiment import Experiment
+from orchestrator.json_log import VARIABLE
+from orchestrator.log_format import LogFormat
 
 from . import _kuberay, _kubernetes
 from ._files import (
@@ -82,6 +84,12 @@ class TestAsWritten:
             (word,) = (word for word in words if word.startswith(f"{key}=$"))
             given[key] = settings[word.partition("$")[2]]
         Experiment.model_validate(given)
+
+    def test_logs_are_json_lines(self) -> None:
+        (base,) = documents(KUBERNETES / "ray" / "base" / "kustomization.yaml")
+        assert f"{VARIABLE}={LogFormat.JSON}" in base["configMapGenerator"][0]["literals"]
+        (config,) = documents(ROOT / "infra" / "ray-cluster" / "on-premise.yaml")
+        assert f"--env {VARIABLE}={LogFormat.JSON}" in config["docker"]["run_options"]
 
     @pytest.mark.parametrize(
         "change",

@@ -18,6 +18,7 @@ from orchestrator.experiment import Experiment
 from orchestrator.grid import plan_grid, run_grid
 from orchestrator.group import GroupOutcome
 from orchestrator.manifests.store import GroupStore
+from orchestrator.output import TextOutput
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.sweep import plan_sweep, run_sweep
 from orchestrator.trial import Trial
@@ -144,8 +145,8 @@ class Runner:
         return cast(TrialRunner, self)
 
 
-def silent() -> Console:
-    return Console(file=io.StringIO(), width=200)
+def silent() -> TextOutput:
+    return TextOutput(Console(file=io.StringIO(), width=200))
 
 
 def sweep(project: Project, runner: Runner | None = None, **sections: Any) -> GroupOutcome:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 
 from orchestrator.errors import RunError
+from orchestrator.json_log import JsonLog
 from orchestrator.submit import follow as module
 from orchestrator.submit.follow import follow
 from orchestrator.submit.job_client import NoSuchJobError
-from orchestrator.submit.link import LinkReader
+from orchestrator.submit.link import LINK, LinkReader
 
 from ._jobs import JobServer
 
@@ -78,3 +81,15 @@ def test_the_link_is_read_from_the_log_as_it_passes() -> None:
         reader.write(piece)
     assert reader.link == "http://mlflow:5000/#/experiments/3"
     assert "".join(written) == "a\nMLflow experiment: http://mlflow:5000/#/experiments/3\nb\n"
+
+
+def test_the_link_in_a_log_of_json_lines() -> None:
+    link = "http://mlflow:5000/#/experiments/3"
+    stream = io.StringIO()
+    log = JsonLog(stream)
+    for line in ("a", f"{LINK}{link}", "b"):
+        log.take(line)
+    reader = LinkReader(lambda piece: None)
+    for piece in ("[1]\n{}\nnull\n", stream.getvalue()):
+        reader.write(piece)
+    assert reader.link == link

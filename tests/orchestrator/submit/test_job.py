@@ -52,6 +52,13 @@ class TestSubmitting:
         submit(server, job, WHERE)
         assert server.jobs[job.base_id].runtime_env["pip"]["packages"] == ["torch==2.13.0"]
 
+    @pytest.mark.parametrize("log_format", ["text", "json"])
+    def test_the_log_s_format_is_handed_on_and_makes_no_other_job(self, log_format: str) -> None:
+        server = JobServer()
+        job = dataclasses.replace(JOB, log_format=log_format)
+        assert submit(server, job, WHERE).job_id == BASE
+        assert server.jobs[BASE].runtime_env["env_vars"]["NMT_LOG_FORMAT"] == log_format
+
     def test_twice_is_one_job(self) -> None:
         server = JobServer()
         assert submit(server, JOB, WHERE).is_new
