@@ -45,7 +45,7 @@ def outcome(drill_site: Site, undisturbed_drill: Undisturbed) -> Outcome:
     """What the two faults cost."""
     with fresh_trial(drill_site, "disturbed") as trial:
         at = both(trial, undisturbed_drill.content.keys)
-        return examine(trial, Fault("both", both), at, undisturbed_drill)
+        return examine(trial, Fault("both", both, times=2), at, undisturbed_drill)
 
 
 @pytest.mark.ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def lost(
     """A chain of which one node was lost in each stage."""
     name: str = request.param
     fault = FAULTS[name]
-    with fresh_trial(drill_site, name) as trial:
+    # Slow enough for a node to join before the next stage is far.
+    slow = replace(drill_site, size=replace(drill_site.size, pace=0.05))
+    with fresh_trial(slow, name) as trial:
         at = fault.make(trial, undisturbed_drill.content.keys)
         return name, fault, examine(trial, fault, at, undisturbed_drill)
 

@@ -56,7 +56,7 @@ def examine(trial: Trial, fault: Fault, at: float, expected: Undisturbed) -> Out
     lost = _lost_steps(trial, stages, expected)
     recovery = _recovery_seconds(trial, at, expected) if fault.restarts else None
     problems = [*trial.problems, *differing, *log_differing]
-    most = 2 * trial.site.size.checkpoint_every if fault.restarts else 0
+    most = 2 * fault.times * trial.site.size.checkpoint_every if fault.restarts else 0
     if not 0 <= lost <= most:
         problems.append(f"{lost} steps were lost, expected 0 to {most}")
     if fault.restarts and recovery is None:

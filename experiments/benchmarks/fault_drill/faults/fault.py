@@ -17,8 +17,10 @@ class Fault:
         make: Runs the experiment in a trial, with the fault, to its end; gets the keys of the stages, and returns when
             the fault happened, in seconds since 1970.
         restarts: Whether workers have to start anew.
+        times: How often it happens in one run.
     """
 
     what: str
     make: Callable[[Trial, Sequence[str]], float]
     restarts: bool = True
+    times: int = 1

@@ -11,10 +11,10 @@ from experiments.benchmarks.fault_drill.trial import WORKERS, Trial
 
 
 def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Callable[[Trial, Sequence[str]], float]:
-    """In some stages a node with a worker goes, that of the driver's mailbox if there is one.
+    """In some stages a node with a worker goes, that of the driver's mailbox if there is one, and another one comes.
 
-    With spare nodes, the workers go on there at once, and another node comes before the next loss; without, they have
-    to wait for another one, which comes a little later.
+    With spare nodes, the workers go on there at once; without, they have to wait for the other one, which comes a
+    little later.
 
     Args:
         start: Starts the cluster.
@@ -29,14 +29,12 @@ def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Call
             trial.start("--address", cluster.address)
             for stage in stages:
                 trial.reach(keys[stage - 1])
-                while len(nodes) < WORKERS + spare:
-                    nodes.append(cluster.add())
                 lost = nodes.pop(_chosen(trial, nodes, stage))
                 at = time.time()
                 cluster.lose(lost)
                 if not spare:
                     time.sleep(5.0)
-                    nodes.append(cluster.add())
+                nodes.append(cluster.add())
             trial.finish()
         return at
 

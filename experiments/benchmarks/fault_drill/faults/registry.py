@@ -24,11 +24,14 @@ FAULTS = {
     "driver": Fault("kill -9 of the command in stage 2, and the same again", kill_driver(stage=2)),
     "node": Fault("loss of a worker's node in stage 2, another one 5 s later", lose_nodes(loopback_nodes, [2])),
     "nodes": Fault(
-        "loss of a worker's node in each stage, three nodes", lose_nodes(loopback_nodes, [1, 2, 3], spare=1)
+        "loss of a worker's node in each stage, three nodes",
+        lose_nodes(loopback_nodes, [1, 2, 3], spare=1),
+        times=3,
     ),
     "addresses": Fault(
-        "loss of a worker's node in each stage, two nodes with addresses of their own",
+        "loss of a worker's node in each stage, two nodes with addresses of their own, another one 5 s later",
         lose_nodes(namespace_nodes, [1, 2, 3]),
+        times=3,
     ),
     "cable": Fault("a node that nobody reaches any more in stage 2, of three", unplug_node),
     "tracking": Fault("MLflow server away for a minute", stop_tracking, restarts=False),
