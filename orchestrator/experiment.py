@@ -169,6 +169,8 @@ class Scaling(_Section):
             its last checkpoint.
         hang_timeout_s: Seconds after which a worker that the others wait for is taken for hung. Longer than any pause
             of one worker alone, such as the import of a large library at its first use.
+        placement_timeout_s: Seconds that a run waits, in all, for workers to find a place: an autoscaler, or whatever
+            replaces a lost node, takes minutes.
     """
 
     workers: Annotated[int, Field(ge=1)] | Elastic = 1
@@ -176,6 +178,7 @@ class Scaling(_Section):
     cpus_per_worker: Positive = 1.0
     max_failures: Annotated[int, Field(ge=0)] = 3
     hang_timeout_s: Positive = 45.0
+    placement_timeout_s: Positive = 900.0
 
     @field_validator("workers", mode="before")
     @classmethod

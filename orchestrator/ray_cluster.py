@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from orchestrator import json_log
 from orchestrator.errors import RunError
 
+PLACEMENT_ATTEMPT_SECONDS = 30
+"""Seconds of one attempt to place workers: after the loss of a node the first still counts on it."""
+
 _ENVIRONMENT = {
     # A report costs one poll of the controller: 2 seconds by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-    # After the loss of a node the first attempt still counts on it, and waits this long: a minute by default.
-    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": str(PLACEMENT_ATTEMPT_SECONDS),
     # A hung worker does not leave its process group either; half a minute by default.
     "TORCH_PROCESS_GROUP_SHUTDOWN_TIMEOUT_S": "5",
     # Paths in experiment files are absolute, but a user's own code may use its own.

@@ -20,6 +20,7 @@ from ray.train.v2.torch.torch_trainer import TorchTrainer
 from orchestrator.errors import RunError
 from orchestrator.experiment import Experiment
 from orchestrator.mailbox import MailboxReporter
+from orchestrator.ray_cluster import PLACEMENT_ATTEMPT_SECONDS
 from orchestrator.worker import Fault, StageError, WorkerJob, train_chain
 from trainers.chain_spec import ChainSpec
 from trainers.records import StageRecord
@@ -59,8 +60,12 @@ def run(
         run_config=RunConfig(
             name=f"chain-{spec.stage_keys()[:stages][-1]}",
             storage_path=f"{experiment.storage.rstrip('/')}/ray",
-            # Ray waits for ever for workers that cannot be placed unless controller failures are counted.
-            failure_config=FailureConfig(max_failures=scaling.max_failures, controller_failure_limit=3),
+            # Ray waits for ever for workers that cannot be placed unless controller failures are counted; one is an
+            # attempt to place them that took too long.
+            failure_config=FailureConfig(
+                max_failures=scaling.max_failures,
+                controller_failure_limit=math.ceil(scaling.placement_timeout_s / PLACEMENT_ATTEMPT_SECONDS),
+            ),
             logging_config=LoggingConfig(
                 log_level=logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
             ),

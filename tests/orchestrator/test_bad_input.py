@@ -91,6 +91,7 @@ SETTINGS = [
     ),
     ("scaling.max_failures=-1", r"scaling\.max_failures: .*greater than or equal to 0 \(found -1\)"),
     ("scaling.hang_timeout_s=0", r"scaling\.hang_timeout_s: .*greater than 0"),
+    ("scaling.placement_timeout_s=0", r"scaling\.placement_timeout_s: .*greater than 0"),
     ("training.checkpoint_every=-5", "checkpoint_every must be a finite number at least 0, found -5"),
     ("training.proportional=-1", "proportional must be a finite number at least 0, found -1"),
     ("training.method=nmt+torchjd:Upgrad", r"torchjd has no aggregator 'Upgrad' \(did you mean 'UPGrad'\?\)"),

@@ -1,4 +1,4 @@
-"""A Ray cluster on the loopback address, as an administrator starts one: with a token, and on ports of its own."""
+"""A Ray cluster on this machine, as an administrator starts one: with a token, and on ports of its own."""
 
 from __future__ import annotations
 

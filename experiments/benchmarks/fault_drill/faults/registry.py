@@ -13,8 +13,8 @@ from experiments.benchmarks.fault_drill.faults.signals import (
     stop_worker,
 )
 from experiments.benchmarks.fault_drill.faults.tracking_outage import stop_tracking
-from experiments.benchmarks.fault_drill.nodes.loopback import loopback_nodes
 from experiments.benchmarks.fault_drill.nodes.namespaces import namespace_nodes
+from experiments.benchmarks.fault_drill.nodes.one_address import one_address_nodes
 
 FAULTS = {
     "worker-stage-1": Fault("kill -9 of a worker in stage 1", kill_worker(stage=1, rank=1)),
@@ -22,10 +22,10 @@ FAULTS = {
     "checkpoint": Fault("kill -9 of the first worker while it writes a checkpoint", kill_in_checkpoint),
     "record": Fault("kill -9 of the first worker right after it kept stage 2", kill_after_record),
     "driver": Fault("kill -9 of the command in stage 2, and the same again", kill_driver(stage=2)),
-    "node": Fault("loss of a worker's node in stage 2, another one 5 s later", lose_nodes(loopback_nodes, [2])),
+    "node": Fault("loss of a worker's node in stage 2, another one 5 s later", lose_nodes(one_address_nodes, [2])),
     "nodes": Fault(
         "loss of a worker's node in each stage, three nodes",
-        lose_nodes(loopback_nodes, [1, 2, 3], spare=1),
+        lose_nodes(one_address_nodes, [1, 2, 3], spare=1),
         times=3,
     ),
     "addresses": Fault(

@@ -1,1 +1,1 @@
-"""Ray nodes on this machine, to be lost: on the loopback address, or each in a network namespace of its own."""
+"""Ray nodes on this machine, to be lost: on one address, each in a network namespace, or started by an autoscaler."""

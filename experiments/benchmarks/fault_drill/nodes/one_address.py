@@ -1,4 +1,4 @@
-"""Nodes that share the loopback address, by Ray's own test cluster."""
+"""Nodes that share the address of this machine, by Ray's own test cluster."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from experiments.benchmarks.fault_drill.nodes.nodes import Node, Nodes
 
 
 @dataclass
-class LoopbackNode:
+class OneAddressNode:
     """A raylet of its own.
 
     Attributes:
         raylet: Ray's handle.
-        address: The loopback address, as of all others.
+        address: As of all others.
     """
 
     raylet: Any
-    address: str = "127.0.0.1"
+    address: str
 
     def processes(self) -> list[Any]:
         """Workers, and actors such as the queue of :class:`orchestrator.mailbox.Mailbox`."""
@@ -30,7 +30,7 @@ class LoopbackNode:
         return found
 
 
-class LoopbackNodes:
+class OneAddressNodes:
     """A cluster of :class:`ray.cluster_utils.Cluster`.
 
     Args:
@@ -41,13 +41,14 @@ class LoopbackNodes:
         self._cluster = cluster
         self.address: str = cluster.address
 
-    def add(self) -> LoopbackNode:
+    def add(self) -> OneAddressNode:
         """Start a node."""
-        return LoopbackNode(self._cluster.add_node(num_cpus=1))
+        raylet = self._cluster.add_node(num_cpus=1)
+        return OneAddressNode(raylet, raylet.node_ip_address)
 
     def lose(self, node: Node) -> None:
         """End a node by force, and what ran on it."""
-        assert isinstance(node, LoopbackNode)
+        assert isinstance(node, OneAddressNode)
         processes = node.processes()
         self._cluster.remove_node(node.raylet, allow_graceful=False)
         for process in processes:
@@ -56,15 +57,15 @@ class LoopbackNodes:
 
 
 @contextmanager
-def loopback_nodes(environment: Mapping[str, str]) -> Iterator[Nodes]:
-    """A cluster on the loopback address; its nodes take the environment of this process, which is lent them."""
+def one_address_nodes(environment: Mapping[str, str]) -> Iterator[Nodes]:
+    """A cluster on this machine's address; its nodes take the environment of this process, which is lent them."""
     with _environment(environment):
         from ray.cluster_utils import Cluster
 
         cluster: Any = Cluster()
         try:
             cluster.add_node(num_cpus=0, include_dashboard=False)
-            yield LoopbackNodes(cluster)
+            yield OneAddressNodes(cluster)
         finally:
             cluster.shutdown()
 
