@@ -91,7 +91,7 @@ def the_command(start: str) -> str:
 
 
 def _lines(block: Block) -> Iterator[Command]:
-    """Commands of a block: a line, with those after it while a quotation is open or a backslash ends it."""
+    """Commands of a block: a line, with those after it while a quotation is open or a backslash or a pipe ends it."""
     text, begun = "", 0
     for number, line in enumerate(block.text.splitlines(), block.line):
         begun = begun if text else number
@@ -100,6 +100,8 @@ def _lines(block: Block) -> Iterator[Command]:
             text += "\n"
         elif text.endswith("\\"):
             text = text[:-1].rstrip() + " "
+        elif text.endswith("|"):
+            text += " "
         elif text:
             yield Command(text, block.document, begun, inline=False)
             text = ""

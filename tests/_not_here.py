@@ -4,11 +4,13 @@ from __future__ import annotations
 
 DEMO = "tests/orchestrator/test_demo.py"
 CLUSTER = "tests/orchestrator/submit/test_cluster.py"
+IMAGE = "tests/infra/test_image_replayed.py"
 
 ELSEWHERE = {
     "make demo": (DEMO, 'the_command("make demo")'),
     "nmt run experiments/complete_journey.yaml": (DEMO, 'the_command("nmt run experiments/complete_journey.yaml")'),
     ".venv/bin/nmt ui experiments/complete_journey.yaml": (DEMO, 'the_command(".venv/bin/nmt ui")'),
+    "nmt doctor": (IMAGE, "image.final.run(*image.final.command)"),  # CMD of the Dockerfile
     "nmt doctor experiment.yaml --address http://HOST:8265": (CLUSTER, 'of_readme("nmt doctor experiment.yaml")'),
     "nmt submit sweep experiment.yaml --address http://HOST:8265": (
         CLUSTER,
@@ -22,7 +24,7 @@ CANNOT = {
     "has places that a reader fills in": (
         *("nmt plan FILE", "nmt run FILE", "nmt sweep FILE", "nmt grid FILE", "nmt compare FILE", "nmt data …"),
         *("nmt reproduce WHAT", "nmt sync [FILE]", "nmt submit VERB FILE --address …", "nmt ui [FILE]"),
-        "nmt doctor [FILE]",
+        *("nmt doctor [FILE]", "nmt submit VERB FILE --log-format json"),
     ),
     "names a command, and leaves out what it needs": (
         *("nmt plan", "nmt compare", "nmt sync", "nmt data prepare --no-ray", "nmt data prepare --ray"),
@@ -77,6 +79,9 @@ CANNOT = {
         "kubectl apply -k infra/kubernetes/ray/cpu",
         "kubectl -n nmt port-forward service/nmt-head-svc 8265 &",
         "kubectl -n nmt port-forward service/nmt-head-svc 8265",
+        "kubectl -n nmt exec svc/nmt-head-svc -- sh -c 'cat /tmp/ray/session_latest/logs/job-driver-*.log' | "
+        """jq -R -r 'fromjson? | select(.event == "stage_finished") | [.time, .trial, .stage, .held, .wall_seconds] """
+        "| @tsv'",
         "nmt submit sweep experiment.yaml --address http://localhost:8265 "
         "--set storage=/shared/nmt-runs --set tracking=http://mlflow:5000",
         "ray job submit --address http://localhost:8265 --working-dir . -- nmt sweep experiment.yaml",
