@@ -73,6 +73,7 @@ HERE = {
     "nmt data describe prepared/tiktok": Here(says=r"rate of like[\s\S]*like and finish", before=prepared),
     # CONTRIBUTING
     "make test": Here(says=r"ruff check \.\n.*ruff format --check \.\n.*mypy\n.*-m pytest", variables=DRY),
+    "make drill": Here(says=r"-m pytest -m drill", lacks="mypy", variables=DRY),
     "make lint": Here(says=r"mypy$", lacks="pytest|pip", variables=DRY),
     "make": Here(says="make demo .*\n.*make lint"),
     "make install": Here(says="(?i)nothing to be done|up to date", lacks="pip"),

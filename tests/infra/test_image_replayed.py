@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 from ._dockerfile import of, stages
 from ._stage import Stage
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.drill, pytest.mark.timeout(1800)]
 
 SYSTEM = "/usr/bin:/bin"
 

@@ -19,7 +19,7 @@ from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
 
 from ._server import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
 
 with_addresses = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
