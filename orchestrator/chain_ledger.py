@@ -16,11 +16,15 @@ class ChainLedger:
     After the loss of a worker the group starts anew and finds what this very run has trained: that is told once, and
     counts as trained.
 
+    Events may get lost with the process that sends or hears them; the record of a stage tells who trained it.
+
     Args:
         trained: Keys of stages that this run has trained before it was cut off.
+        run_uuid: What this run is found by, which the records of its stages have.
     """
 
-    def __init__(self, trained: Iterable[str] = ()) -> None:
+    def __init__(self, trained: Iterable[str] = (), run_uuid: str = "") -> None:
+        self._run_uuid = run_uuid
         self.trained = dict.fromkeys(trained)
         """Keys of the stages whose training this run began, in order."""
         self.records: dict[str, StageRecord] = {}
@@ -36,6 +40,8 @@ class ChainLedger:
             if key in self.records:
                 return None
             self.records[key] = event.record
-            event = replace(event, reused=event.reused and key not in self.trained)
+            if not event.reused or (self._run_uuid and event.record.trained_by == self._run_uuid):
+                self.trained[key] = None
+            event = replace(event, reused=key not in self.trained)
             self.cost = self.cost + Cost.of_stage(event.record, event.reused)
         return event

@@ -28,7 +28,7 @@ from orchestrator.tracking.group_live import GroupTracking
 from orchestrator.trial import Status, Trial, TrialResult
 from orchestrator.trial_summary import trial_summary
 from orchestrator.tuning.runner import Ending, TrialRunner
-from trainers.reporter import Event, StageFinished, StageStarted
+from trainers.reporter import Event, StageFinished
 from trainers.stage_store import StageStore
 
 _IN_A_LINE = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
@@ -193,7 +193,12 @@ class GroupSession:
         self._display.add({attempt.number: attempt.trial for attempt in mine})
         waiting = [attempt for attempt in sorted(mine, key=_when_finished) if not self._found(attempt)]
         waiting.sort(key=lambda attempt: attempt.number)
-        endings = self._runner.run({attempt.number: attempt.trial for attempt in waiting}, self._kind, self._deliver)
+        endings = self._runner.run(
+            {attempt.number: attempt.trial for attempt in waiting},
+            {attempt.number: attempt.manifest.run_uuid for attempt in waiting},
+            self._kind,
+            self._deliver,
+        )
         for attempt in waiting:
             if attempt.result is None:
                 self._settle(attempt, endings.get(attempt.number, Ending("stopped")))
@@ -286,7 +291,7 @@ class GroupSession:
                 status=before.status,
                 seen=before.seen,
             )
-        return _Attempt(number, trial, manifest, ChainLedger(manifest.trained))
+        return _Attempt(number, trial, manifest, ChainLedger(manifest.trained, manifest.run_uuid))
 
     def _found(self, attempt: _Attempt) -> bool:
         """Whether a trial's stages are all there; it has ended then."""
@@ -308,9 +313,9 @@ class GroupSession:
             attempt.begun = True
             if attempt.manifest.status != FINISHED:
                 attempt.manifest = replace(attempt.manifest, status=RUNNING)
-        if isinstance(told, StageStarted) and told.key not in attempt.manifest.trained:
-            trained = {**attempt.manifest.trained, told.key: time.time()}
-            attempt.manifest = replace(attempt.manifest, trained=trained)
+        manifest = attempt.manifest.training(told, time.time())
+        if manifest is not attempt.manifest:
+            attempt.manifest = manifest
             self._keep(attempt, RUNNING)
         self._display.show(number, told)
         self._tracking.write(attempt.manifest, told)

@@ -14,6 +14,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from trainers.reporter import Event, StageFinished
 
+CLOSING_SECONDS = 120.0
+"""Longest that events are waited for which were sent before the end: on a busy machine they may be late."""
+
 
 class MailboxReporter:
     """The reporter inside a Ray worker: puts events into the driver's queue.
@@ -29,7 +32,7 @@ class MailboxReporter:
     def report(self, event: Event) -> None:
         """Send an event; a driver that is busy or gone must not hurt the training.
 
-        Events arrive in order. Only the end of a stage, after which this process may end, is waited for.
+        Only the end of a stage, after which this process may end, is waited for.
         """
         item = (self._chain, event)
         try:
@@ -68,16 +71,28 @@ class Mailbox:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closing.set()
-        self._thread.join(timeout=30)
+        self._thread.join(timeout=CLOSING_SECONDS)
 
     def _run(self) -> None:
         while True:
+            closing = self._closing.is_set()  # asked first: what is sent before it is set then is in the queue
             try:
-                chain, event = self._queue.get(timeout=0.2)
+                items = self._waiting()
             except Empty:
-                if self._closing.is_set():
+                if closing:
                     return
                 continue
             except Exception:
                 return
-            self._deliver(chain, event)
+            for chain, event in items:
+                self._deliver(chain, event)
+
+    def _waiting(self) -> list[tuple[int, Event]]:
+        """All that has come, together: the actor is slow to answer on a busy machine, and trials are many.
+
+        Raises:
+            Empty: Nothing came for a moment.
+        """
+        first = self._queue.get(timeout=0.2)
+        more = self._queue.qsize()  # nobody else takes from it
+        return [first, *(self._queue.get_nowait_batch(more) if more else [])]

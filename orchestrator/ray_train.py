@@ -28,7 +28,12 @@ from trainers.stage_store import StageStore
 
 
 def run(
-    experiment: Experiment, spec: ChainSpec, data: str, reporter: MailboxReporter, stages: int | None = None
+    experiment: Experiment,
+    spec: ChainSpec,
+    data: str,
+    reporter: MailboxReporter,
+    stages: int | None = None,
+    run_uuid: str = "",
 ) -> tuple[StageRecord, ...]:
     """Run a chain on the present Ray cluster and return its records.
 
@@ -38,13 +43,14 @@ def run(
         data: Prepared folder.
         reporter: Where the first worker reports.
         stages: How many stages to run; all of them when absent.
+        run_uuid: What the run is found by; the records of stages that it trains tell.
 
     Raises:
         StageError: A stage cannot go on, however often it is tried.
         RunError: A worker failed, or the workers could not be placed.
     """
     scaling = experiment.scaling
-    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages)
+    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages, run_uuid)
     trainer = TorchTrainer(
         train_chain,
         train_loop_config={"job": job},

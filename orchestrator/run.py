@@ -81,10 +81,10 @@ def run_chain(
     if address_in_use(address) is None:
         check_local_resources(experiment.scaling)
         check_local_compiler(experiment)
-    ledger = ChainLedger()
     levels = [[task.name for task in level] for level in spec.levels]
     display = output.chain(levels)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
+    ledger = ChainLedger()  # of this command alone, whatever run it goes on with
     missing: str | None = None
 
     def deliver(_: int, event: Event) -> None:
@@ -101,7 +101,8 @@ def run_chain(
 
             output.note(f"the chain {experiment.name} starts", "run_started", levels=levels, storage=experiment.storage)
             with display, Mailbox(deliver) as mailbox:
-                records = ray_train.run(experiment, spec, prepared.folder, mailbox.reporter())
+                reporter = mailbox.reporter()
+                records = ray_train.run(experiment, spec, prepared.folder, reporter, run_uuid=tracking.run_uuid)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit) as interrupt:
         status = "KILLED"  # Ray Train turns Ctrl-C into an exit of its own

@@ -32,6 +32,7 @@ class WorkerJob:
         reporter: Where the first worker reports.
         import_paths: Folders with the user's own modules.
         stages: How many stages to run; all of them when absent.
+        run_uuid: What the run is found by.
     """
 
     spec: ChainSpec
@@ -40,6 +41,7 @@ class WorkerJob:
     reporter: MailboxReporter
     import_paths: tuple[str, ...]
     stages: int | None = None
+    run_uuid: str = ""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
             spec,
             model,
             feed,
-            StageStore(job.storage),
+            StageStore(job.storage, job.run_uuid),
             reporter,
             CheckpointStore(job.storage),
             StageClaims(job.storage),

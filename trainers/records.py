@@ -116,6 +116,8 @@ class StageRecord:
         certificate: How θ* stands to the optimality conditions; ``None`` in the record of a program that had none yet.
         seconds: What ``wall_seconds`` went to on the first worker: ``start``, ``steps``, ``evaluation``,
             ``checkpoints``, ``certificate``; empty in the record of a program that did not tell.
+        trained_by: What the run that trained the stage is found by; empty where no run has a name, and in the record of
+            a program that did not tell.
     """
 
     key: str
@@ -140,6 +142,7 @@ class StageRecord:
     rows: tuple[Row, ...]
     certificate: Certificate | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
+    trained_by: str = ""
 
     @property
     def held(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
@@ -49,13 +49,15 @@ class StageStore:
 
     Args:
         storage: An absolute path, or a URI of a file system that pyarrow knows (``s3://…``, ``gs://…``, ``file://…``).
+        run_uuid: What the run is found by that keeps stages here; their records tell.
 
     Raises:
         ValueError: ``storage`` is no such path.
     """
 
-    def __init__(self, storage: str) -> None:
+    def __init__(self, storage: str, run_uuid: str = "") -> None:
         self._storage = Storage(storage)
+        self._run_uuid = run_uuid
 
     def read(self, key: str) -> StageRecord | None:
         """The record of a finished stage, or ``None``."""
@@ -96,7 +98,7 @@ class StageStore:
         files = {
             "model.pt": to_bytes(dict(state)),
             "references.pt": to_bytes({"sums": references.sums, "counts": references.counts}),
-            "record.json": record.to_json().encode(),
+            "record.json": replace(record, trained_by=self._run_uuid or record.trained_by).to_json().encode(),
         }
         self._storage.write_folder(f"stages/{record.key}", files)
 

@@ -11,6 +11,8 @@ from orchestrator.comparison.results import Source
 from orchestrator.manifests.content import of_text, to_text
 from orchestrator.trial import Status, short_label
 from trainers.chain_spec import ChainSpec, ModelSpec, Rates
+from trainers.records import StageRecord
+from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.task import Task
 from trainers.training import Training
 
@@ -88,6 +90,31 @@ class ChainManifest:
     def name(self) -> str:
         """Name of its MLflow run."""
         return short_label(self.label) or f"chain {self.key[:8]}"
+
+    def began(self, record: StageRecord) -> float | None:
+        """When this run began to train a stage, in seconds since 1970; ``None`` when it found the stage.
+
+        The record tells too: a driver that was killed may not have heard that the stage had begun.
+        """
+        if (at := self.trained.get(record.key)) is not None:
+            return at
+        return self.seen - record.wall_seconds if record.trained_by == self.run_uuid else None
+
+    def training(self, event: Event, now: float) -> ChainManifest:
+        """This manifest with the stage that this run trains, if the event is the first that tells of it.
+
+        Args:
+            event: An event, as :class:`~orchestrator.chain_ledger.ChainLedger` tells it.
+            now: Seconds since 1970.
+        """
+        match event:
+            case StageStarted():
+                key, began = event.key, now
+            case StageFinished(reused=False):  # that of its start got lost
+                key, began = event.record.key, now - event.record.wall_seconds
+            case _:
+                return self
+        return self if key in self.trained else dataclasses.replace(self, trained={**self.trained, key: began})
 
     @property
     def file(self) -> str:

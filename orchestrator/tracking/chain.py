@@ -271,7 +271,7 @@ class ChainRun:
     def _finish_stage(self, record: StageRecord, reused: bool, at: int) -> None:
         found = self._stages.get(record.stage)
         if found is None:
-            own = not reused or record.key in self._trained
+            own = not reused or record.key in self._trained or record.trained_by == self._run_uuid
             origin = None if own else self._store.run_of_stage(record.key) or record.key
             start = at - round(1000 * record.wall_seconds) if own else at
             found = self._open_stage(record.stage, record.key, record.level, origin, start)

@@ -112,7 +112,7 @@ def result_of(manifest: ChainManifest, stages: StageStore) -> TrialResult:
         if (record := stages.read(key)) is None:
             break
         records.append(record)
-        cost = cost + Cost.of_stage(record, key not in manifest.trained)
+        cost = cost + Cost.of_stage(record, manifest.began(record) is None)
     trial = Trial(
         label=manifest.label,
         source=manifest.source,

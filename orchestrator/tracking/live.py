@@ -15,7 +15,7 @@ from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.background import BackgroundTracking
 from trainers.chain_spec import ChainSpec
-from trainers.reporter import Evaluated, Event, Progress, StageStarted
+from trainers.reporter import Evaluated, Event, Progress
 from trainers.stage_store import StageStore
 
 if TYPE_CHECKING:
@@ -83,14 +83,20 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
         super().__init__(uri, _Opening())
 
     @property
+    def run_uuid(self) -> str:
+        """What the run is found by."""
+        return self._began.run_uuid
+
+    @property
     def unkept(self) -> str | None:
         """Why the storage lacks the chain's manifest, which is what is logged later; ``None`` when it is there."""
         return str(self._keeper.failure) if self._keeper.failure is not None else None
 
     def write(self, event: Event) -> None:
         """Write an event, later; never waits."""
-        if isinstance(event, StageStarted):
-            self._trains(event.key)
+        before = self._keeper.manifest
+        if (manifest := before.training(event, time.time())) is not before:
+            self._keeper.change(trained=manifest.trained)
         if isinstance(event, Progress | Evaluated) and self._is_full(event):
             return
         self._writer.submit(_Arrived(event, time.time()))
@@ -109,12 +115,6 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
             self._log_earlier()
         if self._lease is not None:
             self._lease.release()
-
-    def _trains(self, key: str) -> None:
-        """Note that this run trains the stage of this key."""
-        trained = self._keeper.manifest.trained
-        if key not in trained:
-            self._keeper.change(trained={**trained, key: time.time()})
 
     def _is_full(self, event: Progress | Evaluated) -> bool:
         """Whether too much waits already. What is left out then is filled in when the stage is finished."""

@@ -17,7 +17,7 @@ def write_finished_stages(run: ChainRun, manifest: ChainManifest, stages: StageS
         record = stages.read(key)
         if record is None:
             return False
-        began = manifest.trained.get(key)
+        began = manifest.began(record)
         at = milliseconds(manifest.seen if began is None else min(began + record.wall_seconds, manifest.seen))
         run.write([Timed(StageFinished(record, reused=began is None), at)])
     return True

@@ -75,11 +75,14 @@ class TrialRunner:
     ) -> None:
         self._stack.close()
 
-    def run(self, trials: Mapping[int, Trial], name: str, deliver: Callable[[int, Event], None]) -> dict[int, Ending]:
+    def run(
+        self, trials: Mapping[int, Trial], runs: Mapping[int, str], name: str, deliver: Callable[[int, Event], None]
+    ) -> dict[int, Ending]:
         """Run trials, as many at once as there is room for.
 
         Args:
             trials: Trials by number; they are started in this order.
+            runs: What the run of each is found by.
             name: What Ray Tune calls them together.
             deliver: Called with the number of a trial and each of its events, in a thread.
 
@@ -101,7 +104,8 @@ class TrialRunner:
         alone = scaling.most == 1
         with Mailbox(deliver) as mailbox:
             jobs = {
-                number: TrialJob(trial.spec, trial.stages, mailbox.reporter(number)) for number, trial in trials.items()
+                number: TrialJob(trial.spec, trial.stages, mailbox.reporter(number), runs[number])
+                for number, trial in trials.items()
             }
             job = GroupJob(experiment, self._data, import_paths(), jobs, scaling.most)
             tuner = tune.Tuner(

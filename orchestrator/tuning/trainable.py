@@ -32,11 +32,13 @@ class TrialJob:
         spec: What to compute.
         stages: How many stages of it; all of them when absent.
         reporter: Where events go.
+        run_uuid: What the trial's run is found by.
     """
 
     spec: ChainSpec
     stages: int | None
     reporter: MailboxReporter
+    run_uuid: str
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def _in_this_process(trial: TrialJob, job: GroupJob) -> None:
         spec,
         model,
         feed,
-        StageStore(storage),
+        StageStore(storage, trial.run_uuid),
         _TrialReporter(trial.reporter),
         CheckpointStore(storage),
         StageClaims(storage),
@@ -108,7 +110,7 @@ def _in_this_process(trial: TrialJob, job: GroupJob) -> None:
 def _on_workers(trial: TrialJob, job: GroupJob) -> None:
     from orchestrator import ray_train
 
-    records = ray_train.run(job.experiment, trial.spec, job.data, trial.reporter, trial.stages)
+    records = ray_train.run(job.experiment, trial.spec, job.data, trial.reporter, trial.stages, trial.run_uuid)
     for record in records:
         tune.report(stage_metrics(record))
 

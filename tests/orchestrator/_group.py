@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -98,6 +98,7 @@ class Runner:
         endings: Trials that do not end well, each with the stage that it does not come to the end of; ``None`` for one
             that never starts.
         cut: See :data:`Cut`.
+        deaf: Numbers of trials whose events are lost on their way.
         trained: Keys of the stages that were trained.
         asked: Numbers of the trials of each call.
     """
@@ -105,27 +106,31 @@ class Runner:
     storage: str
     endings: Mapping[int, tuple[int | None, Ending]] = field(default_factory=dict)
     cut: Cut = lambda number, stage: None
+    deaf: Collection[int] = ()
     trained: list[str] = field(default_factory=list)
     asked: list[list[int]] = field(default_factory=list)
 
-    def run(self, trials: Mapping[int, Trial], name: str, deliver: Callable[[int, Event], None]) -> dict[int, Ending]:
+    def run(
+        self, trials: Mapping[int, Trial], runs: Mapping[int, str], name: str, deliver: Callable[[int, Event], None]
+    ) -> dict[int, Ending]:
         assert name in ("sweep", "grid", "comparison")
         self.asked.append(list(trials))
-        return {number: self._one(number, trial, deliver) for number, trial in trials.items()}
+        return {number: self._one(number, trial, runs[number], deliver) for number, trial in trials.items()}
 
-    def _one(self, number: int, trial: Trial, deliver: Callable[[int, Event], None]) -> Ending:
+    def _one(self, number: int, trial: Trial, run: str, deliver: Callable[[int, Event], None]) -> Ending:
         bad, ending = self.endings.get(number, (len(trial.keys), Ending("ended")))
         for stage in range(len(trial.keys)):
             if bad is None:
                 return ending
-            for event in self._stage(number, trial, stage, bad):
-                deliver(number, event)
+            for event in self._stage(number, trial, run, stage, bad):
+                if number not in self.deaf:
+                    deliver(number, event)
             if stage == bad:
                 return ending
         return ending
 
-    def _stage(self, number: int, trial: Trial, stage: int, bad: int) -> Iterator[Event]:
-        store = StageStore(self.storage)
+    def _stage(self, number: int, trial: Trial, run: str, stage: int, bad: int) -> Iterator[Event]:
+        store = StageStore(self.storage, run)
         found = store.read(trial.keys[stage])
         if found is not None:
             yield StageFinished(found, reused=True)

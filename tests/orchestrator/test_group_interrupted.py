@@ -13,6 +13,7 @@ from orchestrator.tracking import group_live
 from ._group import (
     CutError,
     Runner,
+    assert_costs_add_up,
     content,
     cut_at,
     grid,
@@ -49,6 +50,17 @@ def test_a_grid_that_was_cut_off_twice(project: Project, undisturbed_grid: dict[
     grid(project)
     (group,) = trees(project)
     assert content(project, group) == undisturbed_grid
+
+
+def test_events_that_got_lost_are_missing_in_no_count(project: Project) -> None:
+    """Two trials train and nobody hears of it; a third one does not get to its end, and its driver neither."""
+    with pytest.raises(CutError):
+        sweep(project, Runner(project.storage, cut=cut_at(14, CutError), deaf=(0, 2)))
+    outcome = sweep(project)
+    assert (outcome.cost.stages, outcome.cost.stages_reused, outcome.cost.samples) == (10, 2, 2000)
+    (group,) = trees(project)
+    assert_costs_add_up(group)
+    assert (group.cost("stages"), group.cost("stages_reused"), group.cost("samples")) == (10, 2, 2000)
 
 
 def test_stages_are_kept_where_tracking_is_given_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

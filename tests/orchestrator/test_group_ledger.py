@@ -171,6 +171,18 @@ def test_after_the_loss_of_a_worker_nothing_is_counted_twice() -> None:
     assert (ledger.cost.stages, ledger.cost.stages_reused, ledger.cost.samples) == (2, 0, 2000)
 
 
+def test_a_stage_of_which_nothing_was_heard_is_counted_as_its_record_tells() -> None:
+    """Events got lost, or the driver with them; the stage is found when all is over."""
+    one = replace(_records.record(0, ["a"]), trained_by="this run")
+    for run_uuid, reused in (("this run", False), ("another run", True), ("", True)):
+        ledger = ChainLedger(run_uuid=run_uuid)
+        assert ledger.take(StageFinished(one, reused=True)) == StageFinished(one, reused=reused)
+        assert (ledger.cost.stages, ledger.cost.stages_reused) == (int(not reused), int(reused))
+    ledger = ChainLedger(run_uuid="")
+    unknown = replace(one, trained_by="")  # a record of a program that did not tell
+    assert ledger.take(StageFinished(unknown, reused=True)) == StageFinished(unknown, reused=True)
+
+
 def test_a_chain_that_was_cut_off_counts_what_it_had_trained() -> None:
     one = _records.record(0, ["a"])
     ledger = ChainLedger([one.key])

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from trainers.stage_store import StageStore, StoredReferences
+
 from ._tracked import PARAMS, Project, events, records
 
 ROOT = Path(__file__).parents[2]
@@ -63,6 +65,20 @@ def test_an_interrupted_chain_goes_on_in_its_run(project: Project, undisturbed: 
     interrupted.close("KILLED")
     assert interrupted.complete
     assert [run["status"] for run in project.content()] == ["KILLED", "FINISHED", "KILLED"]
+    resumed = project.run()
+    assert resumed.run_id == interrupted.run_id
+    assert project.content() == undisturbed
+
+
+def test_a_stage_of_which_its_driver_heard_nothing_is_its_own(
+    project: Project, undisturbed: list[dict[str, Any]]
+) -> None:
+    """The driver ends, or is killed, before it hears that the second stage was begun and finished."""
+    interrupted = project.track()
+    first, second, _ = records()
+    project.train(interrupted, [first])
+    StageStore(project.storage, interrupted.run_uuid).write(second, {}, StoredReferences({}, {}))
+    interrupted.close("KILLED")
     resumed = project.run()
     assert resumed.run_id == interrupted.run_id
     assert project.content() == undisturbed

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ def test_round_trip(store: StageStore) -> None:
         assert_identical(found.sums[split], references().sums[split])
         assert_identical(found.counts[split], references().counts[split])
     assert store.read("other") is None
+
+
+def test_a_record_tells_which_run_trained_it(tmp_path: Path) -> None:
+    StageStore(str(tmp_path), "one").write(record(), state(), references())
+    StageStore(str(tmp_path), "two").write(record(), state(2.0), references())
+    found = StageStore(str(tmp_path)).read("key")
+    assert found is not None
+    assert found.trained_by == "one"
+    assert replace(found, trained_by="") == record()
 
 
 def test_another_process_finds_it(tmp_path: Path) -> None:
