@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -115,6 +115,8 @@ class Compare(_Section):
     def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         for method in methods:
             check_method(method)
+        if repeated := _repeated(methods):
+            raise ValueError(f"methods must differ, found {', '.join(repeated)} more than once")
         return methods
 
 
@@ -235,8 +237,7 @@ class Experiment(_Section):
         names = [task.name for level in tasks for task in (level if isinstance(level, tuple) else (level,))]
         if not names or any(isinstance(level, tuple) and not level for level in tasks):
             raise ValueError("at least one task is needed, and no level may be empty")
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
+        if repeated := _repeated(names):
             raise ValueError(f"task names must differ, found {', '.join(repeated)} more than once")
         return tasks
 
@@ -291,3 +292,7 @@ def flattened(experiment: Experiment) -> dict[str, str]:
 
     visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage", "tune"}))
     return flat
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})

@@ -34,6 +34,7 @@ SETTINGS = [
     ("sweep.eta_lambda=[0]", r"sweep\.eta_lambda\.0: .*greater than 0"),
     ("grid.points=1", r"grid\.points: .*greater than or equal to 2 \(found 1\)"),
     ("grid.limit=0", r"grid\.limit: .*greater than or equal to 1 \(found 0\)"),
+    ("compare.methods=[famo,nmt,famo]", "methods must differ, found famo more than once"),
     ("compare.methods=[fmo]", "unknown method 'fmo'; allowed: nmt, weighted_sum, famo"),
     ("tune.workers_per_trial=0", r"tune\.workers_per_trial: .*greater than or equal to 1 \(found 0\)"),
     ("tune.max_failures=-1", r"tune\.max_failures: .*greater than or equal to 0 \(found -1\)"),

@@ -19,7 +19,7 @@ from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
 
 from ._server import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 with_addresses = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -27,7 +27,7 @@ NODES = {"nodes": 3, "addresses": 2}
 """Fault → nodes of its cluster, beside the head."""
 
 
-@pytest.fixture(scope="module", params=["nodes", pytest.param("addresses", marks=with_addresses)])
+@pytest.fixture(scope="module", params=["nodes", pytest.param("addresses", marks=[with_addresses, pytest.mark.drill])])
 def lost(
     request: pytest.FixtureRequest, drill_site: Site, undisturbed_drill: Undisturbed
 ) -> tuple[str, Fault, Outcome]:
@@ -61,6 +61,7 @@ def test_each_loss_took_a_worker(lost: tuple[str, Fault, Outcome]) -> None:
     assert len(taken) == len(TASKS)
 
 
+@pytest.mark.drill
 @with_addresses
 def test_nodes_that_share_nothing_are_refused(drill_site: Site) -> None:
     """A node on which another disk is mounted in the storage's place, and one without the data."""
@@ -77,6 +78,7 @@ def test_nodes_that_share_nothing_are_refused(drill_site: Site) -> None:
         assert f"{without.address} (1 CPUs): the data are not at {drill_site.folder / 'data'}" in said
 
 
+@pytest.mark.drill
 def test_an_autoscaler_starts_the_nodes(drill_site: Site, undisturbed_drill: Undisturbed) -> None:
     """A cluster without a CPU is not too small when it may grow."""
     with (
