@@ -39,6 +39,7 @@ CANNOT = {
         "nmt reproduce table1",
         "nmt compare experiments/complete_journey.yaml --limit 18",
         "python -m experiments.benchmarks",
+        "python -m experiments.benchmarks run",
         "python -m experiments.benchmarks step tasks --json found.json",
         "python -m experiments.benchmarks.cost_table FILE",
         "python -m experiments.benchmarks.fault_drill",

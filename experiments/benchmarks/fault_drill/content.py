@@ -54,7 +54,7 @@ def content_of(trial: Trial) -> Content:
     found = {}
     for path in trial.storage.glob("stages/*/record.json"):
         record = json.loads(path.read_text())
-        del record["wall_seconds"], record["seconds"]
+        del record["wall_seconds"], record["seconds"], record["trained_by"]
         found[record["stage"]] = record
     records = tuple(found[stage] for stage in sorted(found))
     keys = tuple(record["key"] for record in records)
