@@ -24,6 +24,7 @@ from experiments.benchmarks.result import Result, Row
 from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
 from experiments.benchmarks.run_times import itemised
 from experiments.benchmarks.steps.bare_loop import BareLoop
+from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, make_up
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.step import problem
@@ -34,7 +35,7 @@ from trainers.chain_spec import ModelSpec
 from trainers.data.order import epoch_order
 
 STEPS = 12
-WITHOUT_RAY = [name for name, one in BENCHMARKS.items() if not one.ray and name != "cooper"]
+WITHOUT_RAY = [name for name, one in BENCHMARKS.items() if not one.ray]
 STILL = replace(PAPER, eta_lambda=1e-12, eta_theta=1e-2, l2_embedding=1e-3)
 """λ stays 1, so that the combination's weights are equal."""
 
@@ -131,9 +132,6 @@ class TestRivals:
 
     def test_cooper_takes_the_same_steps(self, tmp_path: Path) -> None:
         """Cooper does not re-scale its sum: a factor, to which Adam is blind while λ changes slowly."""
-        pytest.importorskip("cooper")
-        from experiments.benchmarks.steps.cooper_loop import CooperLoop
-
         place = make_up(tmp_path / "rows", 3, 200, numeric=6)
         rates = replace(STILL, eta_lambda=0.05, l2_embedding=0.0)
         model = ModelSpec("shared_bottom", {"bottom_units": [8], "tower_units": [4]})

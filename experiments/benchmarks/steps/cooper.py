@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.benchmarks.options import Options
 from experiments.benchmarks.pairing import measure
 from experiments.benchmarks.result import Result, Row
-from experiments.benchmarks.steps.cooper_loop import CooperLoop, import_cooper
+from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import Problem
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.step import problem
@@ -13,12 +13,7 @@ from experiments.benchmarks.steps.tasks import many_tasks
 
 
 def run(options: Options) -> Result:
-    """Measure.
-
-    Raises:
-        SystemExit: Cooper is not there; the message says how to have it.
-    """
-    import_cooper()
+    """Measure."""
     problems: dict[str, Problem] = {"MMoE, TikTok's columns, m = 2": problem(options)}
     for tasks in (8, 64):
         problems[f"Shared-Bottom, m = {tasks}"] = many_tasks(options, tasks)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
+import cooper
 import torch
 from torch import optim
 
@@ -12,25 +12,6 @@ from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.problem import Problem, parameter_groups
 from experiments.benchmarks.steps.stage_steps import OPTIMUM
 from trainers.data.batch import Batch
-
-INSTALL = "pip install --no-deps --target cooper-lib cooper-optim==1.0.1, and put cooper-lib on PYTHONPATH"
-
-
-def import_cooper() -> ModuleType:
-    """Cooper, which is no dependency of this project.
-
-    Raises:
-        SystemExit: It is not there.
-    """
-    try:
-        import cooper  # type: ignore[import-not-found, unused-ignore]
-    except ImportError as error:
-        raise SystemExit(
-            f"the benchmark 'cooper' measures Cooper ({error}), which is no dependency of this project; to have it: "
-            f"{INSTALL}"
-        ) from error
-    module: ModuleType = cooper
-    return module
 
 
 class CooperLoop:
@@ -41,13 +22,9 @@ class CooperLoop:
 
     Args:
         problem: What to train.
-
-    Raises:
-        SystemExit: Cooper is not there.
     """
 
     def __init__(self, problem: Problem) -> None:
-        cooper = import_cooper()
         loop = BareLoop(problem)
         training = problem.training
         protected = len(problem.tasks) - 1
