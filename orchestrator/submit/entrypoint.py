@@ -76,7 +76,7 @@ def _check_tracking(file: str) -> bool:
     """Whether the tracking store answers from here; a wrong address is worth knowing before hours of training."""
     from orchestrator.experiment_file import load
     from orchestrator.submit.link import LINK
-    from orchestrator.tracking.address import without_credentials, without_user
+    from orchestrator.tracking.address import page, without_credentials
     from orchestrator.tracking.store import TrackingStore
 
     experiment = load(file)
@@ -91,7 +91,7 @@ def _check_tracking(file: str) -> bool:
         )
         return False
     if experiment.tracking.startswith("http"):
-        _say(f"{LINK}{without_user(experiment.tracking).rstrip('/')}/#/experiments/{store.experiment_id}")
+        _say(f"{LINK}{page(experiment.tracking, store.experiment_id)}")
     return True
 
 

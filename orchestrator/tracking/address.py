@@ -1,4 +1,4 @@
-"""Addresses of tracking stores and data, without the credentials that may stand in them."""
+"""Addresses of tracking stores, their pages, and data, without the credentials that may stand in them."""
 
 from __future__ import annotations
 
@@ -28,3 +28,19 @@ def without_credentials(text: str) -> str:
 def without_user(uri: str) -> str:
     """An address that can be opened in a browser without telling who opened it before."""
     return _USER.sub(r"\1", uri)
+
+
+TRAINING = "workflowType=machine_learning"
+"""What chooses MLflow's pages of model training; the others, which are about language models, come up first."""
+
+
+def page(uri: str, experiment_id: str, run_id: str | None = None) -> str:
+    """The page of an experiment's runs, or of one of them, on a server.
+
+    Args:
+        uri: Address of the server.
+        experiment_id: The experiment.
+        run_id: The run.
+    """
+    runs = f"{without_user(uri).rstrip('/')}/#/experiments/{experiment_id}/runs"
+    return f"{runs}/{run_id}?{TRAINING}" if run_id is not None else f"{runs}?{TRAINING}"

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from orchestrator.tracking import experiment_note
-from orchestrator.tracking.address import without_user
+from orchestrator.tracking.address import TRAINING, without_user
 from orchestrator.tracking.store import TrackingStore, milliseconds
 from trainers.task import Task
 
@@ -145,9 +145,7 @@ def _width(metric: str) -> int:
 
 
 def _fragment(experiment_id: str) -> str:
-    # The last part chooses the pages of model training; the others, which are about language models, come up first.
-    mode = "compareRunsMode=CHART&workflowType=machine_learning"
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={SHARE_KEY}&{mode}"
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={SHARE_KEY}&compareRunsMode=CHART&{TRAINING}"
 
 
 def _section(section: str, name: str, columns: int, folded: bool = False) -> _Json:

@@ -25,7 +25,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from orchestrator.tracking.address import without_user
+from orchestrator.tracking.address import page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -215,7 +215,7 @@ class TrackingStore:
         """Address of a run's page, when the store is a server."""
         if not self.uri.startswith("http"):
             return None
-        return f"{without_user(self.uri).rstrip('/')}/#/experiments/{self.experiment_id}/runs/{run_id}"
+        return page(self.uri, self.experiment_id, run_id)
 
     @contextmanager
     def _in_doubt_after_failure(self, run_id: str) -> Iterator[None]:

@@ -254,4 +254,4 @@ def test_a_server_that_is_stopped_and_started_again_has_every_record_once(
     tracking.close("FINISHED")
     assert tracking.complete, tracking.failure
     assert project.content() == undisturbed
-    assert tracking.link == f"{project.uri}/#/experiments/1/runs/{tracking.run_id}"
+    assert tracking.link == f"{project.uri}/#/experiments/1/runs/{tracking.run_id}?workflowType=machine_learning"
