@@ -23,7 +23,7 @@ from orchestrator.submit.commands import app as submit_commands
 
 if TYPE_CHECKING:
     from orchestrator.experiment import Experiment
-    from orchestrator.group import GroupOutcome
+    from orchestrator.group_outcome import GroupOutcome
     from orchestrator.prepared_experiment import PreparedExperiment
     from orchestrator.tuning.runner import TrialRunner
 
@@ -174,7 +174,8 @@ def compare(
         _show_links(out, outcome.groups[2], file)
 
     _print(outcome.to_dict(), json, show)
-    _fail_on(*outcome.groups)
+    for group in outcome.groups:
+        group.check()
 
 
 @app.command()
@@ -211,7 +212,7 @@ def reproduce(
         _show_links(out, outcome.group, "")
 
     _print(outcome.to_dict(), json, show)
-    _fail_on(outcome.group)
+    outcome.group.check()
 
 
 @app.command()
@@ -311,7 +312,8 @@ def _sweep_growing(
         _show_links(out, outcome.group, file)
 
     _print(outcome.to_dict(), as_json, show)
-    _fail_on(*outcome.sweeps)
+    for group in outcome.sweeps:
+        group.check()
 
 
 @contextlib.contextmanager
@@ -365,7 +367,7 @@ def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, 
         _show_links(out, outcome, file)
 
     _print(outcome.to_dict(), as_json, show)
-    _fail_on(outcome)
+    outcome.check()
 
 
 def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
@@ -377,15 +379,6 @@ def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
     else:
         out.print(f"MLflow run {outcome.run_id}; in the browser: {f'nmt ui {file}'.strip()}", soft_wrap=True)
         out.print(f"NMT against grid: http://127.0.0.1:5000/{outcome.view}", soft_wrap=True)
-
-
-def _fail_on(*outcomes: GroupOutcome) -> None:
-    """A trial that failed for another reason than its learning rate is a failure; so is a group without a result."""
-    for outcome in outcomes:
-        nothing = bool(outcome.results) and outcome.winner is None and not outcome.unfinished
-        if outcome.broken or nothing:
-            failed = len(outcome.broken) or len(outcome.results)
-            raise RunError(f"{failed} of the {len(outcome.results)} trials of the {outcome.kind} failed")
 
 
 def _command(verb: str, file: str, overrides: list[str]) -> str:

@@ -11,7 +11,8 @@ from orchestrator.comparison.files import comparison_files
 from orchestrator.comparison.results import Comparison
 from orchestrator.forecast import forecast
 from orchestrator.grid import plan_grid, run_grid
-from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group import GroupSession
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.sweep import plan_sweep, run_sweep

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from orchestrator.errors import RequestError
 from orchestrator.extrapolation import GRID_TRIALS
 from orchestrator.forecast import Forecast, forecast, stage_samples
-from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group import GroupSession
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.loss_weights import WeightGrid, baseline_trials, weights_trial
 from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment

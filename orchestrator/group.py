@@ -13,9 +13,10 @@ from typing import Any
 from orchestrator.chain_ledger import ChainLedger
 from orchestrator.cost import Cost
 from orchestrator.experiment import flattened
-from orchestrator.extrapolation import GRID_TRIALS, Extrapolation, extrapolate
+from orchestrator.extrapolation import GRID_TRIALS, extrapolate
 from orchestrator.forecast import Forecast
 from orchestrator.group_ledger import GroupLedger, Snapshot
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.held_out import HeldOut
 from orchestrator.manifests.chain import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.manifests.group import GroupManifest, Kind
@@ -26,71 +27,12 @@ from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.tracking.address import without_credentials
 from orchestrator.tracking.group_live import GroupTracking
 from orchestrator.trial import Status, Trial, TrialResult
-from orchestrator.trial_summary import trial_summary
 from orchestrator.tuning.runner import Ending, TrialRunner
 from trainers.reporter import Event, StageFinished
 from trainers.stage_store import StageStore
 
 _IN_A_LINE = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
 """What a log's last line about a group has of the JSON document; trials have lines of their own."""
-
-
-@dataclass(frozen=True)
-class GroupOutcome:
-    """A group that ran.
-
-    Attributes:
-        kind: What it is.
-        results: What came of its trials, in their order.
-        winner: The lexicographic winner; ``None`` when no trial is finished.
-        cost: What was spent.
-        planned: What was predicted.
-        whole: What the whole of a grid would cost of which only some was trained.
-        run_id: Its run in MLflow, or ``None`` when it could not be opened.
-        link: Address of its page, when the tracking store is a server.
-        view: Address of the saved view in MLflow, or the part of it behind that of ``nmt ui``.
-        tracking_failure: What the tracking store lacks and why; ``None`` when it has it all.
-    """
-
-    kind: Kind
-    results: tuple[TrialResult, ...]
-    winner: TrialResult | None
-    cost: Cost
-    planned: Forecast
-    whole: Extrapolation | None
-    run_id: str | None
-    link: str | None
-    view: str | None
-    tracking_failure: str | None
-
-    @property
-    def broken(self) -> tuple[TrialResult, ...]:
-        """Trials that failed for another reason than their learning rate."""
-        return tuple(result for result in self.results if result.status == "failed")
-
-    @property
-    def unfinished(self) -> tuple[TrialResult, ...]:
-        """Trials that were stopped."""
-        return tuple(result for result in self.results if result.status == "stopped")
-
-    def of(self, source: str) -> tuple[TrialResult, ...]:
-        """Results that belong there in a comparison."""
-        return tuple(result for result in self.results if result.trial.source == source)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready content."""
-        return {
-            "kind": self.kind,
-            "winner": self.winner.trial.label if self.winner is not None else None,
-            "cost": self.cost.__dict__,
-            "planned": self.planned.__dict__,
-            "extrapolated": self.whole.__dict__ if self.whole is not None else None,
-            "trials": [trial_summary(result) for result in self.results],
-            "mlflow_run_id": self.run_id,
-            "mlflow_link": self.link,
-            "mlflow_view": self.view,
-            "tracking_failure": self.tracking_failure,
-        }
 
 
 class GroupSession:

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.forecast import Forecast
-from orchestrator.group import GroupOutcome
 from orchestrator.group_ledger import shown_value
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.summary import NOTHING
 from orchestrator.trial import TrialResult
 from trainers.task import Task

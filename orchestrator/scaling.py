@@ -18,7 +18,8 @@ from orchestrator.comparison.results import CostPoint
 from orchestrator.errors import RequestError
 from orchestrator.figures.cost import cost_against_tasks
 from orchestrator.forecast import Forecast
-from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group import GroupSession
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.loss_weights import WeightGrid
 from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment

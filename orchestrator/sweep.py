@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.errors import RequestError
 from orchestrator.forecast import Forecast, forecast, forecast_greedy
-from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group import GroupSession
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.learning_rates import greedy_trials, sweep_trials
 from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment

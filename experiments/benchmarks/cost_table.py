@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from orchestrator.comparison.build import samples_from_nothing
 from orchestrator.grid import plan_grid, run_grid, whole_grid
-from orchestrator.group import GroupOutcome
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.loss_weights import WeightGrid
 from orchestrator.output import Output, chosen
 from orchestrator.prepared_experiment import PreparedExperiment, prepare

@@ -10,8 +10,8 @@ from orchestrator.comparison.results import ComparedModel, ComparedTask, Compari
 from orchestrator.cost import Cost
 from orchestrator.extrapolation import extrapolate
 from orchestrator.grid import GridPlan
-from orchestrator.group import GroupOutcome
 from orchestrator.group_ledger import higher_is_better, shown_value
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.guarantee import Standing, guarantee
 from orchestrator.held_out import HeldOut
 from orchestrator.prepared_experiment import PreparedExperiment

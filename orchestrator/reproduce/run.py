@@ -11,8 +11,9 @@ from orchestrator.comparison.files import TABLE, png
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.forecast import forecast
-from orchestrator.group import GroupOutcome, GroupSession
+from orchestrator.group import GroupSession
 from orchestrator.group_ledger import shown_value
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.output import Output
 from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.reproduce.front import study_front

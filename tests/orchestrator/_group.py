@@ -16,7 +16,7 @@ from rich.console import Console
 
 from orchestrator.experiment import Experiment
 from orchestrator.grid import plan_grid, run_grid
-from orchestrator.group import GroupOutcome
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.manifests.store import GroupStore
 from orchestrator.output import TextOutput
 from orchestrator.prepared_experiment import PreparedExperiment

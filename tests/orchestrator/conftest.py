@@ -22,7 +22,7 @@ from experiments.benchmarks.fault_drill.site import Site, Size, site
 from experiments.benchmarks.fault_drill.trial import fresh_trial
 from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
 from experiments.benchmarks.fault_drill.undisturbed import undisturbed as without_fault
-from orchestrator.group import GroupOutcome
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.tracking import backlog, writer
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema

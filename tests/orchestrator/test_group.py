@@ -7,7 +7,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from orchestrator.group import GroupOutcome
+from orchestrator.group_outcome import GroupOutcome
 from orchestrator.manifests.store import ManifestStore
 from orchestrator.tracking import experiment_note, saved_view
 
