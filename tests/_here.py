@@ -85,7 +85,7 @@ HERE = {
     ".venv/bin/pytest -k multipliers": Here(
         says=r"test_multipliers.py::[\s\S]* tests collected \([0-9]+ deselected\)",
         lacks="test_no_import_crosses_a_wall",
-        variables=collected("tests/test_rooms.py", "tests/trainers/test_multipliers.py"),
+        variables=collected("tests/test_rooms.py", "tests/trainers/algorithm/test_multipliers.py"),
         slow=True,
     ),
     '.venv/bin/pytest -m "not ray and not slow"': Here(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-DEMO = "tests/orchestrator/test_demo.py"
+DEMO = "tests/orchestrator/verbs/test_demo.py"
 CLUSTER = "tests/orchestrator/submit/test_cluster.py"
 IMAGE = "tests/infra/test_image_replayed.py"
 
@@ -42,7 +42,7 @@ CANNOT = {
         "python -m experiments.benchmarks run",
         "python -m experiments.benchmarks step tasks --json found.json",
         "python -m experiments.benchmarks.cost_table FILE",
-        "python -m experiments.benchmarks.fault_drill",
+        "python -m tests.drill",
         "python -m experiments.benchmarks.prepare_throughput",
         "python -m experiments.benchmarks.stream_ingest FOLDER --gigabytes 20 --distinct 2",
     ),
@@ -69,7 +69,7 @@ CANNOT = {
         "kubectl apply -k infra/kubernetes/mlflow",
         "kubectl -n nmt rollout status deployment/mlflow",
         "kubectl -n nmt port-forward service/mlflow 5000 &",
-        # tests/orchestrator/test_mlflow_server.py sends the same request.
+        # tests/orchestrator/tracking/test_mlflow_server.py sends the same request.
         'curl --fail --user "admin:$(value nmt-mlflow admin-password)" '
         "-H 'Content-Type: application/json' "
         r'-d "{\"username\": \"nmt\", \"password\": \"$(value nmt-tracking password)\"}" '

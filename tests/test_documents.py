@@ -24,8 +24,8 @@ import torch
 import typer
 import yaml
 
-from orchestrator.cli import app
-from orchestrator.experiment import Experiment
+from orchestrator.cli.app import app
+from orchestrator.experiment.sections import Experiment
 
 from ._checkout import Checkout, checkout
 from ._documents import DOCUMENTS, ROOT, Command, all_blocks, all_commands, commands
@@ -66,7 +66,7 @@ class TestTheClasses:
 def test_fields_of_the_log_have_their_names() -> None:
     """The example line of README has no field that the program does not write."""
     (block,) = (block for block in all_blocks("README.md") if block.language == "json")
-    written = "".join(path.read_text() for path in sorted((ROOT / "orchestrator").glob("*.py")))
+    written = "".join(path.read_text() for path in sorted((ROOT / "orchestrator").rglob("*.py")))
     names = re.findall(r'"(\w+)": ', block.text)
     assert len(names) > 15
     for name in set(names) - {"pay"}:  # a task

@@ -170,8 +170,8 @@ class TestTheCheckerItself:
             ("trainers/__init__.py", "from ..experiments import data"),
             ("trainers/loop.py", "from .. import orchestrator"),
             ("experiments/data/census.py", "import ray.data"),
-            ("experiments/figures.py", "from orchestrator.compare import table"),
-            ("orchestrator/plan.py", "from tests import asserts"),
+            ("experiments/figures.py", "from orchestrator.verbs.compare import table"),
+            ("orchestrator/verbs/plan.py", "from tests import asserts"),
         ],
     )
     def test_finds_an_import_that_crosses_a_wall(self, tmp_path: Path, place: str, code: str) -> None:
@@ -188,7 +188,7 @@ class TestTheCheckerItself:
             ("trainers/loop.py", "# import ray\ntext = 'import mlflow'"),
             ("experiments/data/census.py", "from trainers.data import schema"),
             ("experiments/benchmarks/scaling.py", "import ray\nfrom orchestrator import plan"),
-            ("orchestrator/plan.py", "import ray, mlflow, trainers, experiments"),
+            ("orchestrator/verbs/plan.py", "import ray, mlflow, trainers, experiments"),
         ],
     )
     def test_lets_the_allowed_ones_pass(self, tmp_path: Path, place: str, code: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from trainers.acceptance import Verdict
 from trainers.certificate import Certificate
 
 _MAY_BE_ABSENT = ("parent", "certificate")
@@ -33,6 +32,32 @@ class Optimum:
     valid: float
     valid_samples: int
     mode: str = "train"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a candidate stands to one protected task on one split.
+
+    Attributes:
+        task: The protected task.
+        split: Split of the measurement.
+        optimum: L*, the task's mean loss at its own accepted θ*.
+        value: L(θ), the candidate's mean loss.
+        difference: L(θ) − L*, the mean of the paired sample differences.
+        standard_error: Standard error of ``difference``. Examples, not samples, are the independent units: the pairs
+            of one list share its items.
+        allowed: Largest difference that the rule accepts, ε + s · SE.
+        held: Whether ``difference ≤ allowed``, up to rounding.
+    """
+
+    task: str
+    split: str
+    optimum: float
+    value: float
+    difference: float
+    standard_error: float
+    allowed: float
+    held: bool
 
 
 @dataclass(frozen=True)

@@ -78,8 +78,8 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = arguments_of(words)
     import torch
 
-    from experiments.benchmarks.options import Options
-    from experiments.benchmarks.page import show
+    from experiments.benchmarks.harness.options import Options
+    from experiments.benchmarks.harness.page import show
     from experiments.benchmarks.suite import chosen
 
     torch.set_num_threads(arguments.threads)

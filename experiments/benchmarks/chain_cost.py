@@ -14,18 +14,18 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.result import Result, Table
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.result import Result, Table
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, make_up
 from experiments.benchmarks.steps.timed_model import read_calls
 from experiments.benchmarks.steps.workers import timed
 from experiments.data import toxcast
-from trainers.chain import run_chain
-from trainers.chain_spec import ChainSpec, ModelSpec
 from trainers.data.prepared import read_schema
 from trainers.reporter import Silent
-from trainers.stage_store import StageStore
-from trainers.task import Task
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.stage.chain import run_chain
+from trainers.store.stage_store import StageStore
 
 TASKS = (2, 4, 8, 16, 32, 64)
 MODEL = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [256, 128], "tower_units": [16]})

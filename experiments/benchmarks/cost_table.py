@@ -15,15 +15,18 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from orchestrator.cluster.tuning.runner import TrialRunner
 from orchestrator.comparison.build import samples_from_nothing
-from orchestrator.grid import plan_grid, run_grid, whole_grid
-from orchestrator.group_outcome import GroupOutcome
-from orchestrator.loss_weights import WeightGrid
-from orchestrator.output import Output, chosen
-from orchestrator.prepared_experiment import PreparedExperiment, prepare
-from orchestrator.scaling import first_levels
-from orchestrator.sweep import plan_sweep, run_sweep
-from orchestrator.tuning.runner import TrialRunner
+from orchestrator.experiment.prepared import PreparedExperiment, prepare
+from orchestrator.terminal.current_output import current_output
+from orchestrator.terminal.output import Output
+from orchestrator.trials.grid_plan import plan_grid, whole_grid
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.loss_weights import WeightGrid
+from orchestrator.trials.sweep_plan import plan_sweep
+from orchestrator.verbs.cost_curve import first_levels
+from orchestrator.verbs.grid import run_grid
+from orchestrator.verbs.sweep import run_sweep
 
 POINTS = (5, 10)
 
@@ -71,7 +74,7 @@ def main() -> None:
     parser.add_argument("--set", action="append", default=[], help="override a key of the file")
     parser.add_argument("--most-trainings", type=int, default=130)
     arguments = parser.parse_args()
-    output = chosen()
+    output = current_output()
     prepared = prepare(arguments.file, arguments.set, lambda line: print(line, file=sys.stderr))
     rows = []
     with TrialRunner(prepared.experiment, prepared.folder, None, verbose=False) as runner:

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import Timing
-from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import Timing
+from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.stream_ingest import BATCH, LABELS, SCHEMA, Measured, generate, peak, scan, stream
 from trainers.data.memory import MemoryFeed
 from trainers.data.prepared import SHARD_ROWS, read_schema

@@ -20,15 +20,15 @@ from pathlib import Path
 import torch
 
 from experiments.data.kuairand import prepare
-from trainers.chain import run_chain
-from trainers.chain_spec import ChainSpec, ModelSpec
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
 from trainers.records import StageRecord
 from trainers.reporter import Silent
-from trainers.stage_store import StageStore
-from trainers.task import Task
-from trainers.training import Training
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+from trainers.stage.chain import run_chain
+from trainers.store.stage_store import StageStore
 
 LIKE = Task("like", "binary_cross_entropy", label="is_like")
 FINISH = Task("finish", "binary_cross_entropy", label="finish")

@@ -31,11 +31,11 @@ from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE
 from orchestrator.figures.style import spread as spread_apart
 from trainers import Multipliers
 from trainers.data.memory import MemoryFeed
-from trainers.evaluation import evaluate
+from trainers.evaluation.evaluation import evaluate
 from trainers.losses.task_losses import TaskLosses
 from trainers.models.build import build_model
-from trainers.stage_store import StageStore
-from trainers.training import Training
+from trainers.spec.training import Training
+from trainers.store.stage_store import StageStore
 
 SIZES = (8, 64, 512, 4096)
 """Examples of a minibatch."""

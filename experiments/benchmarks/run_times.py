@@ -12,12 +12,12 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.result import Result, Table
-from orchestrator.manifests.chain import ChainManifest
-from orchestrator.manifests.store import ManifestStore
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.result import Result, Table
+from orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from orchestrator.tracking.manifests.store import ManifestStore
 from trainers.records import StageRecord
-from trainers.stage_store import StageStore
+from trainers.store.stage_store import StageStore
 
 FILE = Path(__file__).parents[1] / "complete_journey.yaml"
 STEPS = "stages: steps"

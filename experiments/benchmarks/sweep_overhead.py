@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from orchestrator.manifests.store import ManifestStore
+from orchestrator.tracking.manifests.store import ManifestStore
 
 TRAINED_ALONE = "bare process"
 ONE, ALL = "sweep, one trial at a time", "sweep, as many as fit"
@@ -35,13 +35,13 @@ def bare(file: str, overrides: Sequence[str]) -> None:
     """Train the sweep's stages in this process; prints seconds of training and of everything."""
     import torch
 
-    from orchestrator.prepared_experiment import prepare
-    from orchestrator.sweep import plan_sweep
-    from trainers.chain import run_chain
+    from orchestrator.experiment.prepared import prepare
+    from orchestrator.trials.sweep_plan import plan_sweep
     from trainers.data.open_feed import open_feed
     from trainers.models.build import build_model
     from trainers.reporter import Silent
-    from trainers.stage_store import StageStore
+    from trainers.stage.chain import run_chain
+    from trainers.store.stage_store import StageStore
 
     torch.set_num_threads(1)
     prepared = prepare(file, overrides, lambda _: None)

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.data import table
-from experiments.data.held_out import TEST, TRAIN, HeldOut
 from experiments.data.official import preparation
-from experiments.data.recipe import SPLIT, Format, Recipe
+from experiments.data.official.held_out import TEST, TRAIN, HeldOut
+from experiments.data.official.recipe import SPLIT, Format, Recipe
 
 CATEGORICAL = ("workclass", "occupation", "race", "gender", "native_country")
 NUMERIC = ("age", "fnlwgt", "capital_loss", "hours_per_week")

@@ -29,15 +29,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.data import table
-from experiments.data.cache import cached
 from experiments.data.journey.catalogue import catalogue_of
 from experiments.data.journey.documents import sample_documents, split_names
 from experiments.data.journey.facts import facts_of
 from experiments.data.journey.integers import Integers
 from experiments.data.journey.purchases import purchases_of
 from experiments.data.journey.raw_tables import COLUMNS, DEMOGRAPHICS, read_table, table_folder
-from experiments.data.roles import Roles
-from experiments.data.rows import Files, Memory
+from experiments.data.prepared.cache import cached
+from experiments.data.table.roles import Roles
+from experiments.data.table.rows import Files, Memory
 
 RECIPE = 1
 """Version of what this module makes of the raw tables; part of the cache key."""

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.data import table
-from experiments.data.cache import cached
-from experiments.data.roles import Roles
-from experiments.data.rows import Memory
+from experiments.data.prepared.cache import cached
+from experiments.data.table.roles import Roles
+from experiments.data.table.rows import Memory
 
 RECIPE = 1
 """Version of how pictures are composed; part of the cache key."""

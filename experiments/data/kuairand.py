@@ -20,11 +20,11 @@ import numpy as np
 import pyarrow as pa
 
 from experiments.data import table
-from experiments.data.blocks import header
-from experiments.data.held_out import TEST, TRAIN, VALID
 from experiments.data.official import preparation
-from experiments.data.recipe import SPLIT, Format, Join, Recipe
-from experiments.data.rows import Files
+from experiments.data.official.blocks import header
+from experiments.data.official.held_out import TEST, TRAIN, VALID
+from experiments.data.official.recipe import SPLIT, Format, Join, Recipe
+from experiments.data.table.rows import Files
 
 CORE = ("user_id", "video_id", "split")
 """Columns that the table must have, beside the labels."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data.official import preparation
-from experiments.data.random_log import random_log
-from experiments.data.recipe import Format, Recipe
+from experiments.data.official.random_log import random_log
+from experiments.data.official.recipe import Format, Recipe
 
 FILE = "ctr_data_1M.csv"
 CATEGORICAL = ("user_id", "item_id", "video_category", "gender", "age", *(f"hist_{i}" for i in range(1, 11)))

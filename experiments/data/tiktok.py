@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data.official import preparation
-from experiments.data.random_log import random_log
-from experiments.data.recipe import Format, Recipe
+from experiments.data.official.random_log import random_log
+from experiments.data.official.recipe import Format, Recipe
 
 FILE = "final_track1_train.txt"
 FIELDS = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from experiments.data import table
-from experiments.data.rows import Files
+from experiments.data.table.rows import Files
 
 FINGERPRINT = "fp1024"
 BITS = 1024

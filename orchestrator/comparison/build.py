@@ -6,19 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from orchestrator.comparison.costs import cost_points
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow, Source
-from orchestrator.cost import Cost
-from orchestrator.extrapolation import extrapolate
-from orchestrator.grid import GridPlan
-from orchestrator.group_ledger import higher_is_better, shown_value
-from orchestrator.group_outcome import GroupOutcome
-from orchestrator.guarantee import Standing, guarantee
-from orchestrator.held_out import HeldOut
-from orchestrator.prepared_experiment import PreparedExperiment
-from orchestrator.sweep import SweepPlan
-from orchestrator.trial import TrialResult
-from trainers.stage_store import StageStore
-from trainers.task import Task
+from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.extrapolation import extrapolate
+from orchestrator.trials.grid_plan import GridPlan
+from orchestrator.trials.group_ledger import higher_is_better, shown_value
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.guarantee import Standing, guarantee
+from orchestrator.trials.held_out import HeldOut
+from orchestrator.trials.sweep_plan import SweepPlan
+from orchestrator.trials.trial import Source, TrialResult
+from trainers.spec.task import Task
+from trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.comparison.results import CostPoint, MethodRow
-from orchestrator.forecast import stage_samples
-from orchestrator.loss_weights import WeightGrid
-from orchestrator.prepared_experiment import PreparedExperiment
-from orchestrator.sweep import SweepPlan
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.trials.forecast import stage_samples
+from orchestrator.trials.loss_weights import WeightGrid
+from orchestrator.trials.sweep_plan import SweepPlan
 
 FEWEST, LEAST_MOST = 2, 8
 """Numbers of tasks for which cost is predicted: from the one to the other, or to those of the experiment if more."""

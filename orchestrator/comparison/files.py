@@ -8,11 +8,11 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
+from orchestrator.comparison.cost_figure import cost_against_tasks
+from orchestrator.comparison.front_figure import trade_off_front
 from orchestrator.comparison.page import page
 from orchestrator.comparison.results import Comparison
 from orchestrator.comparison.table import comparison_columns, comparison_markdown
-from orchestrator.figures.cost import cost_against_tasks
-from orchestrator.figures.front import trade_off_front
 from orchestrator.figures.multipliers import multiplier_trajectory
 
 PAGE = "comparison.html"

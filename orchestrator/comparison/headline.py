@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from orchestrator.comparison.dominance import Standing, dominates, standing
 from orchestrator.comparison.numerals import samples_text, times_text
-from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow, Source
-from orchestrator.summary import named
+from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow
+from orchestrator.summary.wording import named
+from orchestrator.trials.trial import Source
 
 
 @dataclass(frozen=True)

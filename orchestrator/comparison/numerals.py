@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.comparison.results import MethodRow
-from orchestrator.summary import NOTHING, number
+from orchestrator.summary.wording import NOTHING, number
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST = 10**12

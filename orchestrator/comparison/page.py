@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from orchestrator.comparison.cost_figure import cost_against_tasks
+from orchestrator.comparison.front_figure import trade_off_front
 from orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, star_standing
 from orchestrator.comparison.numerals import (
     amount_text,
@@ -18,14 +20,13 @@ from orchestrator.comparison.numerals import (
     times_text,
     trials_text,
 )
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, Source
+from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison
 from orchestrator.comparison.style_sheet import style_sheet
 from orchestrator.comparison.table import MOST_COLUMNS, common_metric, guarantee_text, lines, shown_tasks, task_header
-from orchestrator.figures.cost import cost_against_tasks
-from orchestrator.figures.front import trade_off_front
 from orchestrator.figures.multipliers import multiplier_trajectory
 from orchestrator.figures.svg import inline_svg
-from orchestrator.summary import NOTHING
+from orchestrator.summary.wording import NOTHING
+from orchestrator.trials.trial import Source
 
 _SOURCES: dict[Source, str] = {"sweep": "NMT's sweep", "grid": "grid", "baseline": "baseline", "method": "method"}
 

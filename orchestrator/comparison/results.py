@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-from orchestrator.cost import Cost
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.guarantee import Guarantee
+from orchestrator.trials.trial import Source
 from trainers.records import StageRecord
-
-Source = Literal["sweep", "grid", "baseline", "method"]
-"""Where a model comes from: NMT's sweep of learning rates, the grid of loss weights, the baselines in the grid's list
-(equal weights, single-task models), or a method that was named."""
-
-Guarantee = Literal["held", "broken", "unknown"]
-"""Whether every protected task is within its limit on the validation split; ``unknown`` where it was not evaluated."""
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from orchestrator.comparison.numerals import (
     trials_text,
 )
 from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
-from orchestrator.cost import Cost
-from orchestrator.summary import NOTHING, number
+from orchestrator.summary.wording import NOTHING, number
+from orchestrator.trials.cost import Cost
 
 MOST_COLUMNS = 8
 """Tasks with a column each; the first by priority, where there are more."""

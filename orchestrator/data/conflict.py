@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainers.data.schema import Schema
-from trainers.file_system import locate, parquet_files
+from trainers.store.file_system import locate, parquet_files
 
 GRADIENT_BYTES = 256 << 20
 """Memory for gradients; more columns than fit take another pass over the labels."""

@@ -20,7 +20,7 @@ from orchestrator.errors import RequestError
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS, Schema
 from trainers.data.split import Split
-from trainers.file_system import is_file, locate, parquet_files
+from trainers.store.file_system import is_file, locate, parquet_files
 
 SHOWN_PAIRS = 10
 """Pairs of tasks that are printed, those that conflict most; ``--json`` has all."""

@@ -17,13 +17,13 @@ from rich.console import Console
 
 from experiments.data.official.block_map import Map, in_turn
 from experiments.data.official.preparation import build
+from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import Report
-from experiments.data.recipe import Recipe
+from orchestrator.cluster.ray_cluster import address_in_use, cluster
 from orchestrator.data.block_progress import BlockProgress
 from orchestrator.data.ray_blocks import on_ray
 from orchestrator.data.sources import Source
 from orchestrator.errors import RequestError, RunError
-from orchestrator.ray_cluster import address_in_use, cluster
 from trainers.data.prepared import read_schema
 from trainers.data.schema import Schema
 from trainers.registry import check_options

@@ -32,9 +32,9 @@ from orchestrator.figures.style import (
     strokes,
     take_title,
 )
-from orchestrator.summary import against_limit, number, share_used, unsigned, worst
-from trainers.acceptance import Verdict
-from trainers.records import Candidate, StageRecord
+from orchestrator.summary.limits import against_limit, share_used, worst
+from orchestrator.summary.wording import number, unsigned
+from trainers.records import Candidate, StageRecord, Verdict
 
 MOST_PANELS = 12
 """Tasks that get a panel each; more are drawn as one strip per task."""

@@ -27,7 +27,7 @@ from orchestrator.figures.style import (
     strokes,
     take_title,
 )
-from orchestrator.summary import level_name, multiplier_text, number
+from orchestrator.summary.wording import level_name, multiplier_text, number
 from trainers.records import StageRecord
 
 MOST_NAMED = 6

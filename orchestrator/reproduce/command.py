@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from orchestrator.cluster.tuning.placement import check_trial
+from orchestrator.cluster.tuning.runner import TrialRunner
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
-from orchestrator.output import Output
-from orchestrator.prepared_experiment import prepare_experiment
+from orchestrator.experiment.prepared import prepare_experiment
+from orchestrator.experiment.sections import Experiment
 from orchestrator.reproduce.run import Reproduced, run_study, study_trials
 from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study
-from orchestrator.tuning.placement import check_trial
-from orchestrator.tuning.runner import TrialRunner
+from orchestrator.terminal.output import Output
 
 SMALL = "small"
 """Preset that is taken where the data only stand in for the paper's."""

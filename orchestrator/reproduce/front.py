@@ -17,7 +17,7 @@ from orchestrator.figures.style import (
     wrapped,
 )
 from orchestrator.reproduce.table import Line, StudyTable
-from trainers.task import Task
+from trainers.spec.task import Task
 
 _WIDTH, _HEIGHT = 6.4, 4.8
 _TITLE_SIZE = 10.0

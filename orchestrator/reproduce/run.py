@@ -7,23 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.cluster.tuning.runner import TrialRunner
 from orchestrator.comparison.files import TABLE, png
+from orchestrator.experiment.prepared import PreparedExperiment
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import multiplier_trajectory
-from orchestrator.forecast import forecast
-from orchestrator.group import GroupSession
-from orchestrator.group_ledger import shown_value
-from orchestrator.group_outcome import GroupOutcome
-from orchestrator.output import Output
-from orchestrator.prepared_experiment import PreparedExperiment
 from orchestrator.reproduce.front import study_front
 from orchestrator.reproduce.study import Content, Study, experiment_of
 from orchestrator.reproduce.table import AVERAGE, Estimate, Line, StudyTable
-from orchestrator.trial import Trial, TrialResult
-from orchestrator.tuning.runner import TrialRunner
+from orchestrator.terminal.output import Output
+from orchestrator.trials.forecast import forecast
+from orchestrator.trials.group_ledger import shown_value
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.trial import Trial, TrialResult
+from orchestrator.verbs.trial_group import GroupSession
 from trainers.methods.names import is_constrained
-from trainers.stage_store import StageStore
-from trainers.task import Task
+from trainers.spec.task import Task
+from trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

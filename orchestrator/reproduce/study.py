@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import experiments
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
-from orchestrator.experiment_file import assign, validated
+from orchestrator.experiment.file import assign, validated
+from orchestrator.experiment.sections import Experiment
 
 FOLDER = Path(experiments.__path__[0]) / "paper"
 

@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary import NOTHING
+from orchestrator.summary.wording import NOTHING
 
 AVERAGE = "average"
 HELD = "guarantee held"

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.doctor import Finding, examine
 from orchestrator.errors import RequestError, RunError
-from orchestrator.experiment import Experiment
-from orchestrator.experiment_file import load
+from orchestrator.experiment.file import load
+from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.job import Job
 from orchestrator.submit.job_client import JobClient, address_of_jobs, connect, nodes_of
 from orchestrator.submit.package import pack
 from orchestrator.submit.requirements import of_this_machine
+from orchestrator.verbs.doctor import Finding, examine
 
 _MARK = "nmt-finding "
 """What a line of the job's log begins with that holds a finding."""
@@ -81,7 +81,7 @@ def examine_from_inside(file: str | None) -> int:
     Args:
         file: The experiment whose storage, data and tracking are tried, if any.
     """
-    from orchestrator.ray_cluster import cluster
+    from orchestrator.cluster.ray_cluster import cluster
 
     for finding in examine():
         _tell(finding)
@@ -109,7 +109,7 @@ def _of_nodes() -> list[Finding]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from orchestrator.cluster_nodes import present_nodes
+    from orchestrator.cluster.nodes import present_nodes
 
     remote: Any = ray.remote(versions)
     found: list[Finding] = []
@@ -135,8 +135,8 @@ def _all_alike(told: Sequence[dict[str, str]]) -> Finding:
 
 
 def _of_experiment(experiment: Experiment) -> list[Finding]:
-    from orchestrator.shared_storage import check_shared
-    from orchestrator.tracking.address import without_credentials
+    from orchestrator.cluster.shared_storage import check_shared
+    from orchestrator.credentials import without_credentials
     from orchestrator.tracking.store import TrackingStore
 
     found = []

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.log_format import LogFormat, OfJob
-from orchestrator.output import chosen
+from orchestrator.terminal.current_output import current_output
+from orchestrator.terminal.log_format import LogFormat, OfJob
 
 if TYPE_CHECKING:
     from orchestrator.submit.job_client import JobClient
@@ -181,7 +181,7 @@ def _submit(
     job = prepare_job(client, where, verb, file, overrides, options, include, install, log_format)
     submitted = submit(client, job, where)
     job_id = submitted.job_id
-    output = chosen()
+    output = current_output()
     output.about(verb=f"submit {verb}", job=job_id)
     how = "submitted" if submitted.is_new else "was submitted before and goes on; attached to it"
     output.say(f"{job_id}: {how}", "job_submitted", new=submitted.is_new)
@@ -207,14 +207,14 @@ def _follow(client: JobClient, job_id: str, where: str, write: Callable[[str], N
     try:
         info = follow(client, job_id, reader.write, where)
     except KeyboardInterrupt:
-        chosen().say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}", "detached")
+        current_output().say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}", "detached")
         raise typer.Exit(INTERRUPTED) from None
     code = exit_status(info)
     status = str(getattr(info.status, "value", info.status)).lower()
     told = f"{job_id}: {status}" + (f", exit status {code}" if code else "")
-    chosen().say(told, "job_ended", "error" if code else "info", job=job_id, status=status, exit_status=code)
+    current_output().say(told, "job_ended", "error" if code else "info", job=job_id, status=status, exit_status=code)
     if code and info.driver_exit_code is None and info.message:
-        chosen().say(info.message)
+        current_output().say(info.message)
     return code, info, reader.link
 
 

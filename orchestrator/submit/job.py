@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RequestError
-from orchestrator.json_log import VARIABLE
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, told
 from orchestrator.submit.package import EXPERIMENT, Package
+from orchestrator.terminal.json_log import VARIABLE
 
 PREFIX = "nmt-"
 """What the ids of all of this project's jobs begin with."""
@@ -60,7 +60,7 @@ class Job:
     @property
     def entrypoint(self) -> str:
         """The command line on the cluster."""
-        return shlex.join(["python", "-m", "orchestrator.submit.entrypoint", self.verb, EXPERIMENT, *self.options])
+        return shlex.join(["python", "-m", "orchestrator.cli.job", self.verb, EXPERIMENT, *self.options])
 
     def runtime_env(self, archive: Path) -> dict[str, Any]:
         """Ray's runtime environment; credentials stay out of it, for everybody on the cluster can read it."""

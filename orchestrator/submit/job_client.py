@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator.cluster_nodes import Node, may_grow_by
+from orchestrator.cluster.nodes import Node, may_grow_by
 from orchestrator.errors import RequestError, RunError
 
 _Answer = TypeVar("_Answer")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.sections import Experiment
 
 ROOMS = ("trainers", "orchestrator", "experiments")
 """The project's own packages, which are sent anyway."""

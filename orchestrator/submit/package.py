@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.ignored import Ignored
 from orchestrator.submit.requirements import REQUIREMENTS, Requirements

@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from orchestrator.cluster_nodes import check_nodes
-from orchestrator.experiment import Experiment
-from orchestrator.experiment_file import assign, load
+from orchestrator.cluster.nodes import check_nodes
+from orchestrator.cluster.tuning.placement import trial_scaling
+from orchestrator.credentials import without_credentials, without_user
+from orchestrator.experiment.file import assign, load
+from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.job import Job
 from orchestrator.submit.job_client import JobClient, is_this_machine, may_grow, nodes_of
 from orchestrator.submit.package import pack
 from orchestrator.submit.reach import check_reach
 from orchestrator.submit.requirements import of_this_machine
-from orchestrator.tracking.address import without_credentials, without_user
-from orchestrator.tuning.placement import trial_scaling
 
 
 def prepare_job(

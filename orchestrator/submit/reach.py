@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.data_source import cache_folder
+from orchestrator.credentials import without_credentials
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
-from orchestrator.tracking.address import without_credentials
+from orchestrator.experiment.data_source import cache_folder
+from orchestrator.experiment.sections import Experiment
 
 
 def check_reach(experiment: Experiment, content: Mapping[str, Any], is_here: bool) -> None:

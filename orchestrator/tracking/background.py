@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from orchestrator.tracking.address import without_credentials
+from orchestrator.credentials import without_credentials
 from orchestrator.tracking.failures import passes, told
 from orchestrator.tracking.writer import Writer
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from orchestrator.manifests.chain import RUNNING, ChainManifest
-from orchestrator.manifests.group import GroupManifest
-from orchestrator.manifests.store import GroupStore, Manifests, ManifestStore
-from orchestrator.tracking.address import HIDDEN, without_credentials
+from orchestrator.credentials import HIDDEN, without_credentials
 from orchestrator.tracking.failures import passes, told
+from orchestrator.tracking.manifests.chain_manifest import RUNNING, ChainManifest
+from orchestrator.tracking.manifests.group_manifest import GroupManifest
+from orchestrator.tracking.manifests.store import GroupStore, Manifests, ManifestStore
 from orchestrator.tracking.writer import FIRST_DELAY
-from trainers.stage_store import StageStore
+from trainers.store.stage_store import StageStore
 
 if TYPE_CHECKING:
     from orchestrator.tracking.store import TrackingStore
@@ -172,7 +172,7 @@ class Backlog:
 
     def _replay(self, manifest: ChainManifest | GroupManifest, store: TrackingStore) -> tuple[str, str, int]:
         """Log it; returns its run, the status that it ended with, and how many runs it has in all."""
-        from orchestrator.tracking.group import replay_group
+        from orchestrator.tracking.group_log import replay_group
         from orchestrator.tracking.replay import replay
 
         if isinstance(manifest, ChainManifest):

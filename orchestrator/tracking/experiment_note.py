@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainers.task import Task
+from trainers.spec.task import Task
 
 TAG = "mlflow.note.content"
 

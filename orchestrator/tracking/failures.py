@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.tracking.address import without_credentials
+from orchestrator.credentials import without_credentials
 
 _STAYING = frozenset(
     {

@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.group_ledger import Snapshot
-from orchestrator.held_out import HeldOut
-from orchestrator.manifests.chain import ChainManifest
-from orchestrator.manifests.group import GroupManifest
-from orchestrator.manifests.store import GroupStore
 from orchestrator.tracking.background import BackgroundTracking
-from orchestrator.tracking.live import AWAY_SECONDS
-from orchestrator.trial import TrialResult
+from orchestrator.tracking.chain_live import AWAY_SECONDS
+from orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from orchestrator.tracking.manifests.group_manifest import GroupManifest
+from orchestrator.tracking.manifests.store import GroupStore
+from orchestrator.trials.group_ledger import Snapshot
+from orchestrator.trials.held_out import HeldOut
+from orchestrator.trials.trial import TrialResult
 from trainers.reporter import Event, StageFinished, StageStarted
-from trainers.stage_store import StageStore
+from trainers.store.stage_store import StageStore
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.chain import ChainRun
-    from orchestrator.tracking.group import GroupRun
+    from orchestrator.tracking.chain_log import ChainRun
+    from orchestrator.tracking.group_log import GroupRun
     from orchestrator.tracking.store import TrackingStore
 
 CLOSING_SECONDS = 600.0
@@ -93,7 +93,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                 self._groups.write(replace(group, logged=True))
 
     def _write(self, items: Sequence[_Opening | _Arrived | _TrialEnded | _Ending]) -> None:
-        from orchestrator.tracking.chain import Timed  # MLflow takes seconds to import
+        from orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
         from orchestrator.tracking.replay import write_end, write_finished_stages
         from orchestrator.tracking.store import milliseconds
 
@@ -115,7 +115,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                     run.finish(item.group, item.results, item.winner, HeldOut(self._stages), files)
 
     def _chain(self, trial: ChainManifest) -> ChainRun:
-        from orchestrator.tracking.chain import ChainRun
+        from orchestrator.tracking.chain_log import ChainRun
 
         assert self._store is not None
         assert self._run is not None
@@ -124,7 +124,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
         return self._chains[trial.run_uuid]
 
     def _open(self) -> GroupRun:
-        from orchestrator.tracking.group import GroupRun
+        from orchestrator.tracking.group_log import GroupRun
         from orchestrator.tracking.saved_view import link
         from orchestrator.tracking.store import TrackingStore
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.manifests.chain import FINISHED, KILLED, RUNNING, ChainManifest
-from orchestrator.tracking.chain import ChainRun, Timed
+from orchestrator.tracking.chain_log import ChainRun, Timed
+from orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.tracking.store import TrackingStore, milliseconds
 from trainers.reporter import StageFinished
-from trainers.stage_store import StageStore
+from trainers.store.stage_store import StageStore
 
 
 def write_finished_stages(run: ChainRun, manifest: ChainManifest, stages: StageStore) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from orchestrator.summary import number
+from orchestrator.summary.wording import number
 from trainers.records import StageRecord
 
 

@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import toxcast
-from orchestrator import data_source
 from orchestrator.errors import RequestError
-from orchestrator.experiment_file import load
-from orchestrator.plan import plan_chain
-from orchestrator.prepared_experiment import prepare
+from orchestrator.experiment import data_source
+from orchestrator.experiment.file import load
+from orchestrator.experiment.prepared import prepare
+from orchestrator.verbs.plan import plan_chain
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))

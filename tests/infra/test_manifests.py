@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestrator.experiment import Experiment
-from orchestrator.json_log import VARIABLE
-from orchestrator.log_format import LogFormat
+from orchestrator.experiment.sections import Experiment
+from orchestrator.terminal.json_log import VARIABLE
+from orchestrator.terminal.log_format import LogFormat
 
 from . import _kuberay, _kubernetes
 from ._files import (

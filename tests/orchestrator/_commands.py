@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import yaml
 from mlflow import MlflowClient
 
-from experiments.benchmarks.fault_drill.command import Command
-from experiments.benchmarks.fault_drill.family import psutil
-from experiments.benchmarks.fault_drill.site import ROOT
-from trainers.stage_store import StageStore
+from tests.drill.command import Command
+from tests.drill.family import psutil
+from tests.drill.site import ROOT
+from trainers.store.stage_store import StageStore
 
 TASKS = ("pay", "amount", "relevance")
 

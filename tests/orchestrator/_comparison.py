@@ -8,16 +8,10 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.comparison.results import (
-    ComparedModel,
-    ComparedTask,
-    Comparison,
-    CostPoint,
-    Guarantee,
-    MethodRow,
-    Source,
-)
-from orchestrator.cost import Cost
+from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, CostPoint, MethodRow
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.guarantee import Guarantee
+from orchestrator.trials.trial import Source
 from tests.orchestrator._records import chain
 
 HIGH = {"pay": 0.8043, "amount": 0.7418, "relevance": 0.7391}

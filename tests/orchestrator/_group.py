@@ -14,19 +14,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from rich.console import Console
 
-from orchestrator.experiment import Experiment
-from orchestrator.grid import plan_grid, run_grid
-from orchestrator.group_outcome import GroupOutcome
-from orchestrator.manifests.store import GroupStore
-from orchestrator.output import TextOutput
-from orchestrator.prepared_experiment import PreparedExperiment
-from orchestrator.sweep import plan_sweep, run_sweep
-from orchestrator.trial import Trial
-from orchestrator.tuning.runner import Ending, TrialRunner
+from orchestrator.cluster.tuning.runner import Ending, TrialRunner
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.experiment.sections import Experiment
+from orchestrator.terminal.output import TextOutput
+from orchestrator.tracking.manifests.store import GroupStore
+from orchestrator.trials.grid_plan import plan_grid
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.sweep_plan import plan_sweep
+from orchestrator.trials.trial import Trial
+from orchestrator.verbs.grid import run_grid
+from orchestrator.verbs.sweep import run_sweep
 from trainers.data.schema import Schema
 from trainers.records import StageRecord
 from trainers.reporter import Event, StageFinished, StageStarted
-from trainers.stage_store import StageStore, StoredReferences
+from trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
 from ._tracked import OF_THE_MOMENT, Project

@@ -8,8 +8,7 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trainers.acceptance import Verdict
-from trainers.records import Candidate, Optimum, Row, StageRecord
+from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
 
 SPLITS = ("train", "valid", "test")
 

@@ -16,13 +16,13 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from orchestrator.tracking import store
-from orchestrator.tracking.live import LiveTracking
-from trainers.chain_spec import ChainSpec, ModelSpec
+from orchestrator.tracking.chain_live import LiveTracking
 from trainers.records import StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
-from trainers.stage_store import StageStore, StoredReferences
-from trainers.task import Task
-from trainers.training import Training
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+from trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from orchestrator.comparison.results import Source
-from orchestrator.cost import Cost
-from orchestrator.trial import Status, Trial, TrialResult
-from trainers.chain_spec import ChainSpec, ModelSpec
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.trial import Source, Status, Trial, TrialResult
 from trainers.records import StageRecord
-from trainers.stage_store import StageStore, StoredReferences
-from trainers.task import Task
-from trainers.training import Training
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+from trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
 

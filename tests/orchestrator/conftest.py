@@ -18,12 +18,12 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from experiments.benchmarks.fault_drill.site import Site, Size, site
-from experiments.benchmarks.fault_drill.trial import fresh_trial
-from experiments.benchmarks.fault_drill.undisturbed import Undisturbed
-from experiments.benchmarks.fault_drill.undisturbed import undisturbed as without_fault
-from orchestrator.group_outcome import GroupOutcome
 from orchestrator.tracking import backlog, writer
+from orchestrator.trials.group_outcome import GroupOutcome
+from tests.drill.site import Site, Size, site
+from tests.drill.trial import fresh_trial
+from tests.drill.undisturbed import Undisturbed
+from tests.drill.undisturbed import undisturbed as without_fault
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 

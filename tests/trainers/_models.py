@@ -14,16 +14,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.trainers._asserts import assert_close, assert_identical
 from tests.trainers._problems import binary, paper, rows_batch
-from trainers.chain_spec import ModelSpec
 from trainers.data.batch import Batch
 from trainers.data.schema import Numeric, Schema
 from trainers.losses.task_losses import TaskLosses
 from trainers.models.build import build_model
 from trainers.models.perceptrons import Perceptrons
-from trainers.optimizer import build_optimizer
-from trainers.participation import participating
 from trainers.registry import MODELS, resolve
-from trainers.task import Task
+from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.task import Task
+from trainers.stage.optimizer import build_optimizer
+from trainers.stage.participation import participating
 
 SCHEMA = Schema(categorical={"user": 7, "item": 5}, numeric={"age": Numeric(1.0, 2.0)}, packed={"words": 8})
 WIDTH = 11

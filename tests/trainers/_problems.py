@@ -13,17 +13,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.acceptance import Verdict
-from trainers.chain_spec import ChainSpec, ModelSpec
 from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
 from trainers.data.prepared import read_schema, write
 from trainers.data.schema import Numeric, Schema
 from trainers.models.build import build_model
-from trainers.records import Candidate, Optimum, Row, StageRecord
+from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
 from trainers.reporter import Event
-from trainers.task import Task
-from trainers.training import Training
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
 
 # --- quadratics of method.md, section 10 ------------------------------------------------------------------------------
 

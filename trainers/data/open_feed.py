@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 
 from trainers.data.memory import MemoryFeed
 from trainers.data.stream import StreamFeed
-
-Ingest = Literal["memory", "stream"]
+from trainers.spec.chain_spec import Ingest
 
 
 def open_feed(

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trainers.data.schema import SPLITS, Schema
-from trainers.file_system import is_file, locate
+from trainers.store.file_system import is_file, locate
 
 SHARD_ROWS = 262_144
 """Rows per Parquet shard that :func:`write` aims at; a list is never cut."""
@@ -153,7 +153,7 @@ def read_schema(folder: str) -> Schema:
     """The schema of a prepared data set.
 
     Args:
-        folder: Its path, or the URI of a copy on another file system (:func:`~trainers.file_system.locate`).
+        folder: Its path, or the URI of a copy on another file system (:func:`~trainers.store.file_system.locate`).
 
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no ``schema.json``.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from trainers.data.examples import Examples, rows_of_lists
 from trainers.data.prepared import LISTS, list_starts
 from trainers.data.schema import Schema
-from trainers.file_system import locate, parquet_files
+from trainers.store.file_system import locate, parquet_files
 
 FOOTERS_AT_ONCE = 16
 """Files whose footers are read at the same time: on an object store each takes a round trip."""

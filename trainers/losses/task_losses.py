@@ -11,7 +11,7 @@ from torch import Tensor
 from trainers.data.batch import Batch
 from trainers.losses.samples import Samples
 from trainers.registry import LOSSES, resolve
-from trainers.task import Task
+from trainers.spec.task import Task
 
 
 class TaskLosses:

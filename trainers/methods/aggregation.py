@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from trainers.methods.aggregator_state import read_state, write_state
 from trainers.methods.torchjd import torchjd
 from trainers.multipliers import Multipliers
-from trainers.pending_losses import PendingLosses
-from trainers.process_group import from_first_worker, sum_over_workers
 from trainers.registry import check_options, closest
+from trainers.workers.pending_losses import PendingLosses
+from trainers.workers.process_group import from_first_worker, sum_over_workers
 
 
 class Aggregation:

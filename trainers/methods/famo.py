@@ -10,8 +10,8 @@ from torch import Tensor
 
 from trainers.methods.torchjd import torchjd
 from trainers.multipliers import Multipliers
-from trainers.pending_losses import PendingLosses
-from trainers.process_group import world_size
+from trainers.workers.pending_losses import PendingLosses
+from trainers.workers.process_group import world_size
 
 
 class Famo:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from trainers.methods.names import CONSTRAINED, FAMO, TORCHJD, WEIGHTED_SUM
 from trainers.multipliers import Multipliers
-from trainers.pending_losses import PendingLosses
+from trainers.workers.pending_losses import PendingLosses
 
 
 class Method(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import Metric
 
-from trainers.process_group import from_all_workers, world_size
+from trainers.workers.process_group import from_all_workers, world_size
 
 
 def compute_together(metrics: Mapping[str, Metric]) -> dict[str, Tensor]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from trainers.chain_spec import ModelSpec
 from trainers.data.schema import Schema
 from trainers.registry import MODELS, check_options, resolve
-from trainers.task import Task
+from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.task import Task
 
 
 def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: int) -> nn.Module:

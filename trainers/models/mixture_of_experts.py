@@ -14,7 +14,7 @@ from trainers.models.mixture import mixture
 from trainers.models.perceptrons import Perceptrons
 from trainers.models.sizes import check_size, check_units
 from trainers.models.towers import Towers
-from trainers.task import Task
+from trainers.spec.task import Task
 
 
 class MixtureOfExperts(nn.Module):

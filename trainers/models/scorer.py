@@ -11,7 +11,7 @@ from trainers.data.schema import Schema
 from trainers.models.features import Features
 from trainers.models.perceptron import perceptron
 from trainers.models.sizes import check_units
-from trainers.task import Task
+from trainers.spec.task import Task
 
 
 class Scorer(nn.Module):

@@ -12,7 +12,7 @@ from trainers.models.features import Features
 from trainers.models.perceptron import perceptron
 from trainers.models.sizes import check_units
 from trainers.models.towers import Towers
-from trainers.task import Task
+from trainers.spec.task import Task
 
 
 class SharedBottom(nn.Module):

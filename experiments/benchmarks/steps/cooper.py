@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import measure
-from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import Problem
 from experiments.benchmarks.steps.stage_steps import StageSteps

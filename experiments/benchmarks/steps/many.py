@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import Timing, measure
-from experiments.benchmarks.result import Result, Row, Table
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import Timing, measure
+from experiments.benchmarks.harness.result import Result, Row, Table
 from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.tasks import many_tasks

@@ -7,13 +7,13 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import measure
-from experiments.benchmarks.result import Result, Row, Table
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.result import Result, Row, Table
 from experiments.benchmarks.steps.problem import PAPER
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.tasks import many_tasks
-from trainers.chain_spec import ModelSpec
+from trainers.spec.chain_spec import ModelSpec
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "PCGrad": ("torchjd:PCGrad", {}),

@@ -12,13 +12,13 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from trainers.chain_spec import ModelSpec
 from trainers.data.memory import MemoryFeed
 from trainers.data.prepared import write
 from trainers.data.schema import Numeric, Schema
 from trainers.models.build import build_model
-from trainers.task import Task
-from trainers.training import Training
+from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
 
 TIKTOK = {
     "uid": 60_000,

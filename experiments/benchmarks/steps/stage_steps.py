@@ -9,26 +9,26 @@ from itertools import count, pairwise
 import torch
 
 from experiments.benchmarks.steps.problem import Problem
-from trainers.agreement import check_agreement
 from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
-from trainers.history import History
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.method import build_method
 from trainers.multipliers import Multipliers
-from trainers.protection import Protection
 from trainers.records import Optimum
-from trainers.stage import REPORT_SECONDS, VERIFY_EVERY
-from trainers.stepper import Stepper
-from trainers.violations import build_violations
+from trainers.stage.history import History
+from trainers.stage.protection import Protection
+from trainers.stage.stage import REPORT_SECONDS, VERIFY_EVERY
+from trainers.stage.stepper import Stepper
+from trainers.stage.violations import build_violations
+from trainers.workers.agreement import check_agreement
 
 OPTIMUM = 0.6
 """L* of every protected task: near what the losses are, as in a stage that is under way."""
 
 
 class StageSteps:
-    """What :mod:`trainers.stage` does from one evaluation to the next, stopped after each step.
+    """What :mod:`trainers.stage.stage` does from one evaluation to the next, stopped after each step.
 
     Batches, their successors, step, history, the checks that a step goes through on this device, and rows copied out
     twice a second. Evaluations and checkpoints are left out: their price is that of a run, not of a step.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import measure
-from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.problem import PAPER, SMALL_MMOE, TIKTOK, Problem, binary_tasks, make_up
 from experiments.benchmarks.steps.stage_steps import StageSteps
-from trainers.chain_spec import ModelSpec
-from trainers.training import Training
+from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.training import Training
 
 AIM = 1.03
 HELD_OUT = replace(PAPER, violation="relative", measured_on="valid", eta_lambda=3.0)

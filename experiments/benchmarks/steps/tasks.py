@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import measure
-from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, make_up
 from experiments.benchmarks.steps.stage_steps import StageSteps
-from trainers.chain_spec import ModelSpec
-from trainers.training import Training
+from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.training import Training
 
 AIM = 1.03
 TASKS = (8, 32, 64)

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
-from trainers.process_group import rank
 from trainers.registry import MODELS, resolve
-from trainers.task import Task
+from trainers.spec.task import Task
+from trainers.workers.process_group import rank
 
 _CALL = struct.Struct("<d?")
 

@@ -12,18 +12,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.options import Options
-from experiments.benchmarks.pairing import Timing
-from experiments.benchmarks.result import Result, Row
+from experiments.benchmarks.harness.options import Options
+from experiments.benchmarks.harness.pairing import Timing
+from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.problem import Problem
 from experiments.benchmarks.steps.step import problem
 from experiments.benchmarks.steps.timed_model import Calls, read_calls
 from experiments.benchmarks.steps.torchrun_loop import Job
-from orchestrator.experiment import Experiment
-from orchestrator.mailbox import Mailbox
-from orchestrator.prepared_experiment import prepare_experiment
-from orchestrator.ray_cluster import cluster
-from trainers.chain_spec import ModelSpec
+from orchestrator.cluster.mailbox import Mailbox
+from orchestrator.cluster.ray_cluster import cluster
+from orchestrator.experiment.prepared import prepare_experiment
+from orchestrator.experiment.sections import Experiment
+from trainers.spec.chain_spec import ModelSpec
 
 AIM = 1.05
 WORKERS = 2
@@ -75,7 +75,7 @@ def timed(stated: Problem, folder: Path) -> Problem:
 
 def by_ray(stated: Problem, folder: Path) -> list[Calls]:
     """One chain of two stages on Ray Train, as ``nmt run`` runs it, without MLflow; the last stage is constrained."""
-    from orchestrator import ray_train
+    from orchestrator.cluster import ray_train
 
     stated = timed(stated, folder)
     content: dict[str, Any] = {

@@ -9,8 +9,8 @@ Each step is one pure function mapped over blocks, by whatever is given as :clas
 other in this process. The result does not depend on it, to the last byte.
 
 Between the steps the rows wait on disk beside the result, as numbers into each block's own tokens. In memory are a
-block for each process, the tokens that vocabularies keep, and what :class:`~experiments.data.held_out.HeldOut` asks
-for. Rows keep the order of the files within a split.
+block for each process, the tokens that vocabularies keep, and what
+:class:`~experiments.data.official.held_out.HeldOut` asks for. Rows keep the order of the files within a split.
 
 Beside the shards stand ``vocabulary.parquet`` (column, token, id, count in the training rows; rows in the order of
 columns and ids; PAD and OOV are no tokens) and ``preparation.json`` (:class:`Report`).

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from experiments.data.lines import FEW, Lines, numbers_of
+from experiments.data.official.lines import FEW, Lines, numbers_of
 
 
 def drop_no_numbers(lines: Lines, names: Sequence[str], optional: Sequence[str]) -> dict[str, npt.NDArray[np.float64]]:

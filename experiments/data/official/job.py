@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.blocks import Block, blocks, header
-from experiments.data.recipe import Format, Recipe
+from experiments.data.official.blocks import Block, blocks, header
+from experiments.data.official.recipe import Format, Recipe
 from trainers.data.schema import Schema
 
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from experiments.data import lookup
-from experiments.data.lines import numbers_of, parse
+from experiments.data.official import lookup
 from experiments.data.official.block_map import Map
 from experiments.data.official.damage import drop_no_numbers
 from experiments.data.official.job import Job, jobs_of
+from experiments.data.official.lines import numbers_of, parse
+from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import BlockRead, Report, take_in
-from experiments.data.recipe import Recipe
 
 
 def put_down_join(recipe: Recipe, number: int, work: Path, report: Report, mapped: Map) -> int:

@@ -9,17 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.data import vocabulary
-from experiments.data.blocks import check_files
-from experiments.data.cache import cached
 from experiments.data.official.block_map import Map, in_turn
+from experiments.data.official.blocks import check_files
 from experiments.data.official.joins import put_down_join
+from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import Report
 from experiments.data.official.rows import divide, read_rows
 from experiments.data.official.shards import encode_block
 from experiments.data.official.statistics import check_labels, count_block, merged_statistics
 from experiments.data.official.vocabularies import write_vocabularies
-from experiments.data.recipe import Recipe
+from experiments.data.prepared import vocabulary
+from experiments.data.prepared.cache import cached
 from trainers.data.prepared import seal
 from trainers.data.schema import SPLITS, Schema
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from experiments.data.lines import FEW, Lines
 from experiments.data.official.job import Job
-from experiments.data.recipe import Recipe
+from experiments.data.official.lines import FEW, Lines
+from experiments.data.official.recipe import Recipe
 
 
 @dataclass(frozen=True)

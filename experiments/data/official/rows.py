@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.lines import parse
 from experiments.data.official.block_map import Map
 from experiments.data.official.damage import drop_no_numbers, drop_wrong_labels
 from experiments.data.official.job import Job, jobs_of
 from experiments.data.official.joins import joined_features
+from experiments.data.official.lines import parse
+from experiments.data.official.recipe import SPLIT, Recipe
 from experiments.data.official.report import BlockRead, Report, take_in
-from experiments.data.recipe import SPLIT, Recipe
 
 
 def read_rows(recipe: Recipe, work: Path, joined: tuple[int, ...], report: Report, mapped: Map) -> list[Job]:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.data import vocabulary
 from experiments.data.official.job import Job
 from experiments.data.official.statistics import numbers_of_feature
 from experiments.data.official.vocabularies import vocabulary_path
+from experiments.data.prepared import vocabulary
 from trainers.data.prepared import Shard, write_shard
 from trainers.data.schema import SPLITS
 

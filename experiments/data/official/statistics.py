@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data import vocabulary
 from experiments.data.official.job import Job
-from experiments.data.recipe import Recipe
+from experiments.data.official.recipe import Recipe
+from experiments.data.prepared import vocabulary
 from trainers.data.schema import SPLITS, Numeric
 
 

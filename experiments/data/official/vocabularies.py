@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.data import vocabulary
 from experiments.data.official.block_map import Map
 from experiments.data.official.job import Job
+from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import Report
-from experiments.data.recipe import Recipe
+from experiments.data.prepared import vocabulary
 
 
 def write_vocabularies(

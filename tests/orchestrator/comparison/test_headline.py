@@ -14,7 +14,8 @@ from orchestrator.comparison.headline import (
     row_of,
     star_standing,
 )
-from orchestrator.comparison.results import ComparedModel, Comparison, Guarantee
+from orchestrator.comparison.results import ComparedModel, Comparison
+from orchestrator.trials.guarantee import Guarantee
 from tests.orchestrator._comparison import comparison, model, nothing_chosen, row, tasks, with_nan, without
 
 FRONT = ({"a": 1.0, "b": 5.0}, {"a": 3.0, "b": 3.0}, {"a": 5.0, "b": 1.0}, {"a": 1.0, "b": 1.0})

@@ -21,7 +21,7 @@ from orchestrator.comparison.numerals import (
     trials_text,
 )
 from orchestrator.comparison.results import MethodRow
-from orchestrator.cost import Cost
+from orchestrator.trials.cost import Cost
 
 WHOLE = MethodRow(
     name="NMT",

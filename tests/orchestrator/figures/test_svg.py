@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from orchestrator.figures.cost import cost_against_tasks
+from orchestrator.comparison.cost_figure import cost_against_tasks
 from orchestrator.figures.style import GREY, PALETTE
 from orchestrator.figures.svg import SCHEME, inline_svg
 from tests.orchestrator._comparison import costs

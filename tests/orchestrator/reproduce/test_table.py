@@ -11,14 +11,14 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from orchestrator.comparison.files import png
-from orchestrator.cost import Cost
 from orchestrator.reproduce.front import study_front
 from orchestrator.reproduce.run import Place, study_table
 from orchestrator.reproduce.study import Arm, DataSet, Study
 from orchestrator.reproduce.table import Estimate
-from orchestrator.trial import Trial, TrialResult
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.trial import Trial, TrialResult
 from tests.orchestrator import _records, _tracked
-from trainers.training import Training
+from trainers.spec.training import Training
 
 STUDY = Study(
     title="A table",

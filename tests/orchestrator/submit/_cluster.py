@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.fault_drill.family import psutil
-from experiments.benchmarks.fault_drill.site import ROOT
+from tests.drill.family import psutil
+from tests.drill.site import ROOT
 
 from .._server import free_port
 

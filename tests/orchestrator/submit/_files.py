@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.sections import Experiment
 from orchestrator.submit.requirements import Requirements
 
 NONE = Requirements({}, {}, ("torch==2.13.0",))

@@ -7,11 +7,11 @@ import io
 import pytest
 
 from orchestrator.errors import RunError
-from orchestrator.json_log import JsonLog
 from orchestrator.submit import follow as module
 from orchestrator.submit.follow import follow
 from orchestrator.submit.job_client import NoSuchJobError
 from orchestrator.submit.link import LINK, LinkReader
+from orchestrator.terminal.json_log import JsonLog
 
 from ._jobs import JobServer
 

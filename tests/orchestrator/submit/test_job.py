@@ -23,7 +23,7 @@ BASE = JOB.base_id
 class TestTheId:
     def test_says_what_it_is(self) -> None:
         assert BASE.startswith("nmt-sweep-my-experiment-")
-        assert JOB.entrypoint == "python -m orchestrator.submit.entrypoint sweep experiment.yaml --greedy"
+        assert JOB.entrypoint == "python -m orchestrator.cli.job sweep experiment.yaml --greedy"
 
     def test_follows_from_what_is_computed(self) -> None:
         same = Job("sweep", ("--greedy",), "My Experiment!", Package({"experiment.yaml": b"1"}), (), {"other": "x"})

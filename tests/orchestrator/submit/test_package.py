@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from orchestrator.errors import RequestError
-from orchestrator.experiment import Experiment
+from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import package
 from orchestrator.submit.ignored import Ignored
 from orchestrator.submit.package import EXPERIMENT, Package, pack
@@ -32,7 +32,7 @@ class TestWhatIsSent:
         fill(folder, {"notes.txt": "mine", "other.py": "x = 1", "nmt-runs/stages/a.json": "{}"})
         files = dict(pack(experiment(), NONE).files)
         assert own(files) == set()
-        assert {"trainers/multipliers.py", "orchestrator/cli.py", "experiments/complete_journey.yaml"} <= set(files)
+        assert {"trainers/multipliers.py", "orchestrator/cli/app.py", "experiments/complete_journey.yaml"} <= set(files)
         assert not [name for name in files if name.endswith((".png", ".pyc"))]
         assert files["requirements.txt"] == b"torch==2.13.0\n"
 

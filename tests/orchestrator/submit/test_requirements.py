@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.submit.entrypoint import check_image
+from orchestrator.cli.job import check_image
 from orchestrator.submit.requirements import REQUIREMENTS, compare, of_this_machine
 
 HERE = of_this_machine()

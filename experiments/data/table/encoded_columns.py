@@ -1,0 +1,146 @@
+"""Columns of a user's table, encoded by their roles.
+
+What becomes of a column is told in :mod:`experiments.data.table`. Each function raises a :class:`ValueError` that names
+the column, the row and the remedy where a value is not what the role allows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from experiments.data.table.rows import Rows
+from trainers.data.schema import SPLITS, Numeric
+
+MAX_INFERRED_CLASSES = 100
+"""Integer labels with more values than this are taken for real-valued unless the number of classes is given."""
+
+
+def encode_categorical(rows: Rows, name: str, train: npt.NDArray[np.bool_], min_count: int) -> tuple[pa.Array, int]:
+    """Ids of a column of tokens, and the size of the vocabulary with PAD and OOV."""
+    values = rows.column(name)
+    if pa.types.is_nested(values.type):
+        raise ValueError(f"categorical column {name!r} holds {values.type}; give one token a row (text or a number)")
+    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
+        values = values.cast(pa.int8())
+    if pa.types.is_floating(values.type):
+        values = _without_nan(values)
+    counts = pc.value_counts(values.filter(pa.array(train)))
+    tokens, seen = counts.field("values"), counts.field("counts")
+    tokens = tokens.filter(pc.and_(pc.greater_equal(seen, min_count), pc.is_valid(tokens)))
+    tokens = tokens.take(pc.sort_indices(tokens))
+    ids = pc.fill_null(pc.add(pc.index_in(values, value_set=tokens), 1), len(tokens) + 1)
+    return ids.cast(pa.int32()), len(tokens) + 2
+
+
+def encode_numeric(rows: Rows, name: str, train: npt.NDArray[np.bool_], log1p: bool) -> tuple[pa.Array, Numeric]:
+    """A column of numbers as float32 without gaps, and its statistics over the training split."""
+    values = _numbers(rows, name, "numeric", "list it under categorical, or convert it to numbers")
+    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
+    del values
+    with np.errstate(over="ignore"):
+        infinite = np.isinf(numbers.astype(np.float32))
+    if infinite.any():
+        row = int(np.argmax(infinite))
+        raise ValueError(
+            f"numeric column {name!r} holds {numbers[row]} in {rows.where(row)}; finite float32 values are allowed, "
+            "make it null if it means missing"
+        )
+    if log1p:
+        if (negative := numbers < 0).any():
+            row = int(np.argmax(negative))
+            raise ValueError(
+                f"numeric column {name!r} holds {numbers[row]} in {rows.where(row)}; log1p takes values from 0 up, "
+                "take the column out of log1p, or make the value null if it means missing"
+            )
+        numbers = np.log1p(numbers)
+    known = numbers[train & ~np.isnan(numbers)]
+    if not len(known):
+        raise ValueError(f"numeric column {name!r} has no value in the training split; leave the column out")
+    mean, std = float(known.mean()), float(known.std())
+    # A constant column has a std of rounding errors, which would blow up what test rows deviate by.
+    constant = std <= 1e-7 * max(1.0, abs(mean))
+    numbers[np.isnan(numbers)] = mean
+    return pa.array(numbers.astype(np.float32)), Numeric(mean, 1.0 if constant else std)
+
+
+def encode_label(rows: Rows, name: str, classes: int | None, split: npt.NDArray[np.int8]) -> tuple[pa.Array, int]:
+    """A label column as float32 with nulls, and its number of classes."""
+    values = _numbers(rows, name, "label", "code the classes as 0, 1, …")
+    known = values.is_valid().to_numpy(zero_copy_only=False)
+    numbers = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
+    with np.errstate(over="ignore"):
+        infinite = ~np.isfinite(numbers.astype(np.float32))
+    _refuse_label(rows, name, numbers, infinite, "finite numbers and null (missing)")
+    for i, part in enumerate(SPLITS):
+        if not known[split == i].any():
+            raise ValueError(
+                f"label {name!r} is null in every row of split {part!r}; leave the label out, or split anew"
+            )
+    if classes is None:
+        classes = _classes(numbers[known], whole=pa.types.is_integer(rows.column(name).type))
+    if classes:
+        wrong = known & ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
+        _refuse_label(rows, name, numbers, wrong, f"the classes 0 … {classes - 1} and null (missing)")
+        found = np.unique(numbers[known & (split == 0)])
+        if len(found) < 2:
+            raise ValueError(
+                f"label {name!r} is {found[0]:g} in every training row that has it; a task needs at least two classes "
+                "in training, leave the label out or split anew"
+            )
+    return pa.array(numbers.astype(np.float32), mask=~known), classes
+
+
+def _classes(values: npt.NDArray[np.float64], *, whole: bool) -> int:
+    """The number of classes that label values speak for; 0 when they look real-valued."""
+    if np.isin(values, (0.0, 1.0)).all():
+        return 2
+    largest = int(values.max())
+    return largest + 1 if whole and values.min() >= 0 and largest < MAX_INFERRED_CLASSES else 0
+
+
+def _refuse_label(
+    rows: Rows, name: str, numbers: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], allowed: str
+) -> None:
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise ValueError(
+            f"label {name!r} is {numbers[row]:g} in {rows.where(row)} ({int(wrong.sum())} such rows in all); "
+            f"allowed are {allowed}. Correct the values, or give the right number of classes under labels"
+        )
+
+
+def encode_packed(rows: Rows, name: str, bits: int) -> pa.Array:
+    """A column of packed bits as fixed-size binary."""
+    values = rows.column(name)
+    kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    if not any(kind(values.type) for kind in kinds):
+        raise ValueError(
+            f"packed column {name!r} holds {values.type}; give bytes, one numpy.packbits(…).tobytes() a row"
+        )
+    wrong = pc.fill_null(pc.not_equal(pc.binary_length(values), bits // 8), True).to_numpy(zero_copy_only=False)
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        value = values[row].as_py()
+        found = "null" if value is None else f"{len(value)} bytes"
+        raise ValueError(
+            f"packed column {name!r} is {found} in {rows.where(row)}; {bits} bits are {bits // 8} bytes in every row"
+        )
+    return values.cast(pa.binary(bits // 8))
+
+
+def _numbers(rows: Rows, name: str, role: str, remedy: str) -> pa.Array:
+    """A column as float64 with its nulls."""
+    values = rows.column(name)
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
+    if not any(kind(values.type) for kind in kinds):
+        raise ValueError(f"{role} column {name!r} holds {values.type}; numbers are needed, {remedy}")
+    if pa.types.is_boolean(values.type):
+        values = values.cast(pa.int8())
+    return values.cast(pa.float64())
+
+
+def _without_nan(values: pa.Array) -> pa.Array:
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)

@@ -1,0 +1,1 @@
+"""The command ``nmt``, and what a job of it runs on a cluster."""

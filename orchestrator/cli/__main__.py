@@ -1,0 +1,5 @@
+"""``python -m orchestrator.cli`` is ``nmt``."""
+
+from orchestrator.cli.app import main
+
+main()

@@ -1,0 +1,395 @@
+"""The command ``nmt``."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from orchestrator.data.commands import app as data_commands
+from orchestrator.errors import RequestError, RunError
+from orchestrator.submit.commands import app as submit_commands
+from orchestrator.terminal.current_output import current_output
+from orchestrator.terminal.json_log import VARIABLE
+from orchestrator.terminal.log_format import LogFormat, OfCommand, choose
+
+if TYPE_CHECKING:
+    from orchestrator.cluster.tuning.runner import TrialRunner
+    from orchestrator.experiment.prepared import PreparedExperiment
+    from orchestrator.experiment.sections import Experiment
+    from orchestrator.trials.group_outcome import GroupOutcome
+
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="nmt",
+    help="No More Tuning: prioritised multi-task learning, solved in order of priority on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_commands)
+app.add_typer(submit_commands)
+
+File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
+Address = Annotated[str | None, typer.Option(help="Ray cluster to join; by default Ray is started on this machine.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")]
+Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
+Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
+Limit = Annotated[
+    int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
+]
+
+
+@app.command()
+def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
+    """Show what would run and what it would cost at most. Trains nothing."""
+    from orchestrator.verbs.plan import plan_chain, plan_table
+
+    planned = plan_chain(_prepare(file, set))
+    _print(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
+
+
+@app.command()
+def run(
+    file: File,
+    set: Set = [],  # noqa: B006
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Run one chain on Ray Train: every task in order of priority."""
+    from orchestrator.summary.table import chain_table
+    from orchestrator.verbs.run import run_chain
+
+    prepared = _prepare(file, set)
+    with _interruptible():
+        outcome = run_chain(
+            prepared, current_output(), address=address, verbose=verbose, sync_command=_command("sync", file, set)
+        )
+
+    def show(out: Console) -> None:
+        out.print(chain_table(outcome.records))
+        cost = outcome.cost
+        out.print(
+            f"{cost.stages} stages trained, {cost.stages_reused} reused; {cost.samples:,} samples in "
+            f"{cost.worker_seconds:.1f} worker-seconds"
+        )
+        if outcome.run_id is not None:
+            out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+
+    _print(outcome.to_dict(), json, show)
+
+
+@app.command()
+def sweep(
+    file: File,
+    set: Set = [],  # noqa: B006
+    greedy: Annotated[bool, typer.Option("--greedy", help="Settle one stage after the other.")] = False,
+    tasks: Annotated[
+        str | None, typer.Option(help="Sweep the first 2, then 4, … tasks, and draw the cost: 2,4,8,16.")
+    ] = None,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
+    from orchestrator.trials.sweep_plan import plan_sweep
+    from orchestrator.verbs.sweep import run_sweep
+
+    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _fits(address))
+    if tasks is not None:
+        _sweep_growing(prepared, tasks, file, json, address, verbose)
+        return
+    planned = plan_sweep(prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_sweep(prepared, planned, runner, current_output())
+    _show_group(outcome, prepared, file, json)
+
+
+@app.command()
+def grid(
+    file: File,
+    set: Set = [],  # noqa: B006
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Train the p^m grid of loss weights on Ray Tune, for contrast, with equal weights and single-task models."""
+    from orchestrator.trials.grid_plan import plan_grid
+    from orchestrator.verbs.grid import run_grid
+
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _fits(address))
+    planned = plan_grid(prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_grid(prepared, planned, runner, current_output())
+    _show_group(outcome, prepared, file, json)
+
+
+@app.command()
+def compare(
+    file: File,
+    set: Set = [],  # noqa: B006
+    points: Points = None,
+    normalised: Normalised = False,
+    limit: Limit = None,
+    methods: Annotated[str | None, typer.Option(help="Further methods, such as famo,nmt+famo,torchjd:UPGrad.")] = None,
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
+    from orchestrator.comparison.files import PAGE
+    from orchestrator.comparison.table import comparison_table
+    from orchestrator.verbs.compare import method_trials, run_compare
+
+    named = [f"compare.methods=[{methods}]"] if methods is not None else []
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _fits(address))
+    try:
+        trials = method_trials(prepared, prepared.experiment.compare.methods)
+    except (ValueError, ImportError) as error:
+        raise RequestError(f"compare.methods: {error}") from error
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_compare(prepared, trials, runner, current_output())
+
+    def show(out: Console) -> None:
+        out.print(comparison_table(outcome.comparison))
+        out.print(f"page: {outcome.folder}/{PAGE}", soft_wrap=True)
+        _show_links(out, outcome.groups[2], file)
+
+    _print(outcome.to_dict(), json, show)
+    for group in outcome.groups:
+        group.check()
+
+
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(metavar="WHAT", help="table1 … table4, figure1 … figure3.")],
+    source: Annotated[
+        str | None, typer.Option(help="Data set; by default the paper's, or one that needs no file.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Where the data are: a prepared folder, or the source's file.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds.")] = 3,
+    preset: Annotated[str | None, typer.Option(help="Sizes by name; 'small' by default where data stand in.")] = None,
+    set: Set = [],  # noqa: B006
+    json: Json = False,
+    address: Address = None,
+    verbose: Verbose = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Train an experiment of the paper, and print its figures beside ours."""
+    from orchestrator.reproduce.command import draw_landscape
+    from orchestrator.reproduce.command import reproduce as run_one
+
+    if what == "figure1":
+        path = draw_landscape("nmt-runs/figure1")
+        _print({"figure": str(path)}, json, lambda out: out.print(f"figure: {path}", soft_wrap=True))
+        return
+    with _interruptible():
+        outcome = run_one(what, source, data, seeds, preset, set, current_output(), address, verbose)
+
+    def show(out: Console) -> None:
+        out.print(outcome.table.terminal())
+        out.print(f"files: {outcome.folder}", soft_wrap=True)
+        _show_links(out, outcome.group, "")
+
+    _print(outcome.to_dict(), json, show)
+    outcome.group.check()
+
+
+@app.command()
+def sync(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its storage.")] = None,
+    set: Set = [],  # noqa: B006
+    storage: Annotated[str | None, typer.Option(help="Storage, instead of the file's.")] = None,
+    tracking: Annotated[
+        str | None, typer.Option(help="Tracking URI, instead of those that the runs had; an empty store gets it all.")
+    ] = None,
+    json: Json = False,
+    log_format: OfCommand = LogFormat.TEXT,
+) -> None:
+    """Log what the tracking store did not take while runs went on. Trains nothing."""
+    from orchestrator.verbs.sync import sync_storage, sync_table
+
+    synced = sync_storage(file, set, storage, tracking)
+    current_output().note("sync has ended", "sync_finished", complete=synced.complete, chains=len(synced.chains))
+    _print(synced.to_dict(), json, lambda out: out.print(sync_table(synced)))
+    if not synced.complete:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def ui(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="Experiment file; its tracking store.")] = None,
+    tracking: Annotated[str | None, typer.Option(help="Tracking URI, instead of the file's.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+) -> None:
+    """Open MLflow's user interface on this project's tracking store."""
+    from orchestrator.experiment.file import load
+    from orchestrator.verbs.ui import serve
+
+    uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
+    serve(uri, host, port, current_output().say)
+
+
+@app.command()
+def doctor(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="With --address: what it needs there.")] = None,
+    json: Json = False,
+    address: Annotated[str | None, typer.Option(help="A cluster's dashboard, http://HOST:8265, to look at.")] = None,
+) -> None:
+    """Tell what works here, or on a cluster: packages, devices, process group, tracking; nodes and storage."""
+    from dataclasses import asdict
+
+    if address is None:
+        from orchestrator.verbs.doctor import examine
+
+        findings = examine()
+    else:
+        from orchestrator.submit.cluster_doctor import examine_cluster
+
+        findings = examine_cluster(address, file)
+
+    def show(out: Console) -> None:
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.works else "[red]✗[/]"
+            out.print(f"{mark} {finding.what:<28} {escape(finding.detail)}", soft_wrap=True)
+
+    _print({"findings": [asdict(finding) for finding in findings]}, json, show)
+    if not all(finding.works for finding in findings):
+        raise typer.Exit(FAILED)
+
+
+def main() -> None:
+    """Entry point: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
+    sys.path.insert(0, os.getcwd())  # a user's own models, losses and sources are found beside the experiment
+    if os.environ.get(VARIABLE) == LogFormat.JSON:  # for commands without the option, and for wrong ones
+        choose(LogFormat.JSON)
+        app.rich_markup_mode = None  # no frames around what is wrong
+    try:
+        app()  # ends in SystemExit; a wrong command line is status 2
+    except RequestError as error:
+        current_output().say(f"error: {error}", "request_refused", "error", exit_status=WRONG_REQUEST)
+        sys.exit(WRONG_REQUEST)
+    except RunError as error:
+        kept = "finished stages are kept; the same command goes on from them"
+        current_output().say(f"failed: {error}\n{kept}", "run_failed", "error", exit_status=FAILED)
+        sys.exit(FAILED)
+
+
+def _sweep_growing(
+    prepared: PreparedExperiment, tasks: str, file: str, as_json: bool, address: str | None, verbose: bool
+) -> None:
+    """Sweeps for several numbers of tasks."""
+    from orchestrator.verbs.cost_curve import parse_numbers, run_scaling, scaling_table
+
+    numbers = parse_numbers(tasks, prepared)
+    with _interruptible(), _runner(prepared, address, verbose) as runner:
+        outcome = run_scaling(prepared, numbers, runner, current_output())
+
+    def show(out: Console) -> None:
+        out.print(scaling_table(outcome))
+        out.print(f"files: {outcome.folder}", soft_wrap=True)
+        _show_links(out, outcome.group, file)
+
+    _print(outcome.to_dict(), as_json, show)
+    for group in outcome.sweeps:
+        group.check()
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = "interrupted; finished stages are kept, and the same command goes on from them"
+        current_output().say(kept, "interrupted", "warning", exit_status=INTERRUPTED)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None) -> PreparedExperiment:
+    from orchestrator.experiment.prepared import prepare
+
+    prepared = prepare(file, overrides, current_output().say, check)
+    current_output().about(experiment=prepared.experiment.name)
+    return prepared
+
+
+def _fits(address: str | None) -> Callable[[Experiment], None]:
+    """Refuses trials that this machine could never hold."""
+
+    def check(experiment: Experiment) -> None:
+        from orchestrator.cluster.tuning.placement import check_trial
+
+        check_trial(experiment, address)
+
+    return check
+
+
+def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:
+    from orchestrator.cluster.tuning.runner import TrialRunner
+
+    return TrialRunner(prepared.experiment, prepared.folder, address, verbose)
+
+
+def _grid_options(points: int | None, normalised: bool, limit: int | None) -> list[str]:
+    options = [f"grid.points={points}"] if points is not None else []
+    options += ["grid.normalised=true"] if normalised else []
+    return options + ([f"grid.limit={limit}"] if limit is not None else [])
+
+
+def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, as_json: bool) -> None:
+    """Print what came of a group; a trial that failed for another reason than its learning rate is a failure."""
+    from orchestrator.terminal.group_table import group_table
+
+    def show(out: Console) -> None:
+        title = f"{prepared.experiment.name}: {outcome.kind}"
+        out.print(group_table(outcome, prepared.spec.tasks, title, out.width))
+        _show_links(out, outcome, file)
+
+    _print(outcome.to_dict(), as_json, show)
+    outcome.check()
+
+
+def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
+    if outcome.run_id is None or outcome.view is None:
+        return
+    if outcome.link is not None:
+        out.print(f"MLflow run: {outcome.link}", soft_wrap=True)
+        out.print(f"NMT against grid: {outcome.view}", soft_wrap=True)
+    else:
+        out.print(f"MLflow run {outcome.run_id}; in the browser: {f'nmt ui {file}'.strip()}", soft_wrap=True)
+        out.print(f"NMT against grid: http://127.0.0.1:5000/{outcome.view}", soft_wrap=True)
+
+
+def _command(verb: str, file: str, overrides: list[str]) -> str:
+    """The line that a user types."""
+    return shlex.join(["nmt", verb, file, *(word for override in overrides for word in ("--set", override))])
+
+
+def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
+    if as_json:
+        print(json.dumps(document, indent=1, allow_nan=False, default=str))
+    else:
+        show(Console())

@@ -1,0 +1,109 @@
+"""What runs on the cluster: the image is compared with the requirements, tracking is tried, then the verb runs.
+
+``python -m orchestrator.cli.job VERB FILE [OPTIONS]`` in the folder of an unpacked package.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from orchestrator.terminal import json_log
+
+WRONG_REQUEST, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a verb on the cluster.
+
+    Args:
+        arguments: The verb, the experiment file and the verb's options.
+
+    Returns:
+        Exit status, if the verb does not end the process itself: 2 when something is not as the job needs it.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop``: runs end as they do after Ctrl-C
+    sys.path.insert(0, str(Path.cwd()))
+    verb, file, *options = arguments
+    if os.environ.get(json_log.VARIABLE) == "json":
+        json_log.install().about(verb=verb)
+    if not check_image(_say):
+        return WRONG_REQUEST
+    try:
+        if verb == "doctor":
+            from orchestrator.submit.cluster_doctor import examine_from_inside
+
+            return examine_from_inside(file if options == ["--with-experiment"] else None)
+        if not _check_tracking(file):
+            return WRONG_REQUEST
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    from orchestrator.cli import app as cli
+
+    sys.argv = ["nmt", verb, file, *options]
+    cli.main()
+    return 0
+
+
+def check_image(say: Callable[[str], None]) -> bool:
+    """Whether the packages of this machine are such that the project runs; says what differs."""
+    try:
+        from orchestrator.submit.requirements import REQUIREMENTS, Requirements, compare
+    except ImportError as error:
+        say(f"error: the cluster's image cannot run the project: {error}; {_INSTALL}")
+        return False
+    differing = compare(Requirements.of_dict(json.loads(Path(REQUIREMENTS).read_text())))
+    fatal = [mismatch for mismatch in differing if mismatch.is_fatal]
+    for mismatch in differing:
+        say(f"{'error' if mismatch.is_fatal else 'note'}: on the cluster {mismatch}")
+    if fatal:
+        say(f"error: the cluster's image cannot run the project; {_INSTALL}")
+    return not fatal
+
+
+_INSTALL = (
+    "submit with --install, which has Ray install the pinned packages on every node, or use an image that has them"
+)
+
+
+def _check_tracking(file: str) -> bool:
+    """Whether the tracking store answers from here; a wrong address is worth knowing before hours of training."""
+    from orchestrator.credentials import without_credentials
+    from orchestrator.experiment.file import load
+    from orchestrator.submit.link import LINK
+    from orchestrator.tracking.address import page
+    from orchestrator.tracking.store import TrackingStore
+
+    experiment = load(file)
+    try:
+        store = TrackingStore(experiment.tracking, experiment.name)
+    except Exception as error:
+        reason = without_credentials(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        _say(
+            f"error: tracking: the cluster does not reach {without_credentials(experiment.tracking)} ({reason}); "
+            "give an address that its nodes reach, such as an MLflow server in the same network, and set its user and "
+            "password in the cluster's own environment"
+        )
+        return False
+    if experiment.tracking.startswith("http"):
+        _say(f"{LINK}{page(experiment.tracking, store.experiment_id)}")
+    return True
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Ray: clusters, nodes, workers, and trials on Ray Tune."""

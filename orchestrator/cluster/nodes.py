@@ -1,0 +1,118 @@
+"""Nodes of a Ray cluster, and whether workers can ever be placed on them."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment.sections import Scaling
+
+_FIRST_STATUS = 15.0
+"""Seconds within which the autoscaler of a cluster that was just started has written its status."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive.
+
+    Attributes:
+        node_id: Ray's id.
+        address: Its IP address.
+        resources: What it has in all, such as ``{"CPU": 4.0}``.
+    """
+
+    node_id: str
+    address: str
+    resources: Mapping[str, float]
+
+    def room(self, scaling: Scaling) -> int:
+        """Workers that fit on it at once."""
+        fits = [self.resources.get("CPU", 0.0) / scaling.cpus_per_worker]
+        if scaling.use_gpu:
+            fits.append(self.resources.get("GPU", 0.0))
+        return math.floor(min(fits) + 1e-9)
+
+    def __str__(self) -> str:
+        gpus = self.resources.get("GPU", 0.0)
+        return f"{self.address} ({self.resources.get('CPU', 0.0):g} CPUs{f', {gpus:g} GPUs' if gpus else ''})"
+
+
+def check_nodes(
+    scaling: Scaling, nodes: Sequence[Node], grows: Callable[[], bool], key: str = "scaling.workers"
+) -> None:
+    """Refuse workers that a cluster of a fixed size could never place, each of them whole on one node.
+
+    Args:
+        scaling: What is asked.
+        nodes: What is there.
+        grows: Tells whether the cluster may start further nodes; asked only when there are too few.
+        key: What the number of workers is called in the experiment file.
+
+    Raises:
+        RequestError: With what is asked and what is there.
+    """
+    room = sum(node.room(scaling) for node in nodes)
+    if room >= scaling.fewest or grows():
+        return
+    each = f"{scaling.cpus_per_worker:g} CPU{' and a GPU' if scaling.use_gpu else ''}"
+    shown = ", ".join(map(str, nodes[:8])) + (f" and {len(nodes) - 8} more" if len(nodes) > 8 else "")
+    at_most = f"use at most {room} workers" if room else "no node holds a single one"
+    raise RequestError(
+        f"{key}: {scaling.fewest} workers of {each}, each whole on one node, can never be placed: the Ray cluster has "
+        f"{shown or 'no node'}, room for {room}, and starts no further nodes; {at_most}, or lower "
+        "scaling.cpus_per_worker" + (" or set scaling.use_gpu to false" if scaling.use_gpu else "")
+    )
+
+
+def present_nodes() -> list[Node]:
+    """Nodes of the cluster that this process has joined."""
+    import ray
+
+    return [
+        Node(node["NodeID"], node["NodeManagerAddress"], dict(node["Resources"]))
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def may_grow() -> bool:
+    """Whether the cluster that this process has joined may start further nodes."""
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    return may_grow_by(lambda: json.loads(_internal_kv_get("__autoscaling_status") or "{}"))
+
+
+def may_grow_by(read: Callable[[], Mapping[str, Any]]) -> bool:
+    """Whether a cluster may start further nodes, by the status that its autoscaler writes every few seconds.
+
+    Args:
+        read: Reads the status; empty as long as there is none.
+    """
+    end = time.monotonic() + _FIRST_STATUS
+    while not _kinds(status := read()) and time.monotonic() < end:
+        time.sleep(1.0)
+    return not is_fixed(status)
+
+
+def is_fixed(status: Mapping[str, Any]) -> bool:
+    """Whether the autoscaler's status is that of a cluster whose nodes were started by hand.
+
+    Ray's monitor watches such a cluster with a provider that starts nothing, and calls the type of each node after the
+    node itself; an autoscaler's own node types have names. Without a status nothing is known.
+
+    Args:
+        status: What the monitor writes, under its own names or as the dashboard spells them.
+    """
+    kinds = _kinds(status)
+    return bool(kinds) and all(kind == f"node_{node}" for node, kind in kinds.items())
+
+
+def _kinds(status: Mapping[str, Any]) -> Mapping[str, str]:
+    report = status.get("autoscaler_report") or status.get("autoscalerReport") or {}
+    kinds: Mapping[str, str] = report.get("node_type_mapping") or report.get("nodeTypeMapping") or {}
+    return kinds

@@ -1,0 +1,113 @@
+"""One chain on Ray Train: all stages in one worker group."""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ray.train.torch import TorchConfig
+from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+
+# By its own path, since ray.train.torch.TorchTrainer depends on the environment: only the second version of Ray Train
+# returns what the workers return.
+from ray.train.v2.torch.torch_trainer import TorchTrainer
+
+from orchestrator.cluster.mailbox import MailboxReporter
+from orchestrator.cluster.ray_cluster import PLACEMENT_ATTEMPT_SECONDS
+from orchestrator.cluster.worker import Fault, StageError, WorkerJob, train_chain
+from orchestrator.errors import RunError
+from orchestrator.experiment.sections import Experiment
+from trainers.records import StageRecord
+from trainers.spec.chain_spec import ChainSpec
+from trainers.store.stage_store import StageStore
+
+
+def run(
+    experiment: Experiment,
+    spec: ChainSpec,
+    data: str,
+    reporter: MailboxReporter,
+    stages: int | None = None,
+    run_uuid: str = "",
+) -> tuple[StageRecord, ...]:
+    """Run a chain on the present Ray cluster and return its records.
+
+    Args:
+        experiment: Scaling and storage.
+        spec: What to compute.
+        data: Prepared folder.
+        reporter: Where the first worker reports.
+        stages: How many stages to run; all of them when absent.
+        run_uuid: What the run is found by; the records of stages that it trains tell.
+
+    Raises:
+        StageError: A stage cannot go on, however often it is tried.
+        RunError: A worker failed, or the workers could not be placed.
+    """
+    scaling = experiment.scaling
+    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages, run_uuid)
+    trainer = TorchTrainer(
+        train_chain,
+        train_loop_config={"job": job},
+        scaling_config=ScalingConfig(
+            num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
+            use_gpu=scaling.use_gpu,
+            resources_per_worker={
+                "CPU": scaling.cpus_per_worker,
+                **({"GPU": 1} if scaling.use_gpu else {}),
+            },
+        ),
+        torch_config=TorchConfig(timeout_s=math.ceil(scaling.hang_timeout_s)),
+        run_config=RunConfig(
+            name=f"chain-{spec.stage_keys()[:stages][-1]}",
+            storage_path=f"{experiment.storage.rstrip('/')}/ray",
+            # Ray waits for ever for workers that cannot be placed unless controller failures are counted; one is an
+            # attempt to place them that took too long.
+            failure_config=FailureConfig(
+                max_failures=scaling.max_failures,
+                controller_failure_limit=math.ceil(scaling.placement_timeout_s / PLACEMENT_ATTEMPT_SECONDS),
+            ),
+            logging_config=LoggingConfig(
+                log_level=logging.getLevelName(logging.getLogger("ray.train").getEffectiveLevel())
+            ),
+        ),
+    )
+    try:
+        result: Any = trainer.fit()
+    except WorkerGroupError as error:
+        rank, cause = next(iter(sorted(error.worker_failures.items())))
+        raise RunError(f"worker {rank} failed: {_last_line(cause)}") from error
+    except TrainingFailedError as error:
+        raise RunError(f"Ray Train failed: {_last_line(error)}") from error
+    outcome: tuple[str, ...] | Fault = result.return_value
+    if isinstance(outcome, Fault):
+        raise StageError(outcome)
+    return kept_records(experiment.storage, outcome)
+
+
+def kept_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
+    """The records of stages that workers say they have kept.
+
+    Raises:
+        RunError: One of them is not there.
+    """
+    store = StageStore(storage)
+    found = {key: store.read(key) for key in keys}
+    if missing := [key for key, record in found.items() if record is None]:
+        raise RunError(f"stages {', '.join(missing)} are not in {storage}; do all workers share this storage?")
+    return tuple(record for record in found.values() if record is not None)
+
+
+def import_paths() -> tuple[str, ...]:
+    """Folders with the user's own modules."""
+    return (str(Path.cwd()), *sys.path[:1])
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

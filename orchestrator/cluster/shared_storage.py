@@ -1,0 +1,101 @@
+"""Whether all nodes of a cluster see the same storage and data, tried with small files before anything trains."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow.fs as pafs
+
+from orchestrator.cluster.nodes import Node, present_nodes
+from orchestrator.credentials import without_credentials
+from orchestrator.errors import RequestError, RunError
+from trainers.store.file_system import is_file, locate
+
+_PATIENCE = 120.0
+"""Seconds within which every node has to have answered."""
+
+_DRIVER = "driver"
+
+
+def check_shared(storage: str, data: str | None) -> None:
+    """Let every node read a file that is written here, write one that is read here, and look for the data.
+
+    Args:
+        storage: Where stages are kept.
+        data: Prepared folder; not looked for when absent.
+
+    Raises:
+        RequestError: A node does not see the storage or the data; names the nodes.
+        RunError: A node does not answer.
+    """
+    nodes = [node for node in present_nodes() if node.resources.get("CPU", 0.0) > 0]
+    filesystem, root = locate(storage)
+    folder = f"{root}/.shared-{uuid.uuid4().hex[:12]}"
+    filesystem.create_dir(folder, recursive=True)
+    try:
+        _write(filesystem, f"{folder}/{_DRIVER}")
+        name = folder.rpartition("/")[2]
+        problems = [f"{node}: {said}" for node, said in _ask(nodes, storage, name, data) if said]
+        if not problems:
+            seen = {info.base_name for info in filesystem.get_file_info(pafs.FileSelector(folder))}
+            problems = [f"{node}: what it writes does not arrive" for node in nodes if node.node_id not in seen]
+    finally:
+        filesystem.delete_dir(folder)
+    if problems:
+        raise RequestError(
+            "the nodes of the cluster do not share storage and data:\n"
+            + "\n".join(f"  {problem}" for problem in problems)
+            + "\ngive a folder of a network file system that every node mounts at the same path, or a URI such as "
+            "s3://bucket/folder"
+        )
+
+
+def probe(node_id: str, storage: str, name: str, data: str | None) -> str | None:
+    """What is wrong on the node where this runs; ``None`` when it sees everything.
+
+    Args:
+        node_id: The node; names the file that it writes.
+        storage: Where stages are kept.
+        name: Folder in the storage in which the driver has written a file.
+        data: Prepared folder.
+    """
+    try:
+        filesystem, root = locate(storage)
+        if not is_file(filesystem, f"{root}/{name}/{_DRIVER}"):
+            return f"{without_credentials(storage)} is not the folder that the driver writes to"
+        _write(filesystem, f"{root}/{name}/{node_id}")
+        if data is not None:
+            filesystem, root = locate(data)
+            if not is_file(filesystem, f"{root}/schema.json"):
+                return f"the data are not at {without_credentials(data)}"
+    except (OSError, ValueError) as error:
+        return without_credentials(str(error))
+    return None
+
+
+def _ask(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> list[tuple[Node, str | None]]:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    ask: Any = ray.remote(probe)
+    answers = [
+        ask.options(
+            num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False), max_retries=1
+        ).remote(node.node_id, storage, name, data)
+        for node in nodes
+    ]
+    try:
+        return list(zip(nodes, ray.get(answers, timeout=_PATIENCE), strict=True))
+    except ray.exceptions.GetTimeoutError as error:
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
+        silent = [str(node) for node, answer in zip(nodes, answers, strict=True) if answer not in ready]
+        raise RunError(f"no answer within {_PATIENCE:g} seconds from {', '.join(silent)}") from error
+    except ray.exceptions.RayError as error:
+        raise RunError(f"a node cannot run the project: {str(error).splitlines()[-1]}") from error
+
+
+def _write(filesystem: pafs.FileSystem, path: str) -> None:
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(b"shared")

@@ -1,0 +1,28 @@
+"""Data that stay in a process from one trial to the next."""
+
+from __future__ import annotations
+
+import torch
+
+from trainers.data.memory import MemoryFeed
+from trainers.data.open_feed import open_feed
+from trainers.data.stream import StreamFeed
+from trainers.spec.chain_spec import ChainSpec
+
+_kept: dict[tuple[object, ...], MemoryFeed | StreamFeed] = {}
+
+
+def kept_feed(spec: ChainSpec, folder: str, device: torch.device) -> MemoryFeed | StreamFeed:
+    """The data of a trial that is trained by one worker: those of the trial before, where they are the same.
+
+    Args:
+        spec: What the trial computes.
+        folder: Prepared folder.
+        device: Where batches are put.
+    """
+    labels = tuple(task.label for task in spec.tasks)
+    key = (spec.ingest, folder, spec.data_fingerprint, labels, spec.batch_size, spec.training.seed, str(device))
+    if key not in _kept:
+        _kept.clear()  # one at a time: memory was measured for one
+        _kept[key] = open_feed(spec.ingest, folder, labels, spec.batch_size, spec.training.seed, device=device)
+    return _kept[key]

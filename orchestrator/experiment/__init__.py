@@ -1,0 +1,1 @@
+"""The experiment file, its data, and everything that can be checked before Ray starts."""

@@ -1,0 +1,77 @@
+"""From ``data`` in an experiment file to a prepared folder."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from orchestrator.credentials import without_credentials
+from orchestrator.errors import RequestError
+from orchestrator.experiment.sections import Data
+from trainers.data.prepared import read_schema
+from trainers.data.schema import Schema
+from trainers.registry import check_options
+
+
+def prepare(data: Data) -> tuple[str, Schema]:
+    """The prepared folder and its schema; a source that has prepared the same before answers from its cache.
+
+    Raises:
+        RequestError: The source, its options, its input or the prepared folder is at fault.
+    """
+    try:
+        folder = data.path if data.source is None else _run(data, data.source)
+        assert folder is not None
+        return folder, read_schema(folder)
+    except (ValueError, OSError, ImportError) as error:
+        raise RequestError(f"data: {error}") from error
+
+
+def cache_folder(data: Data) -> Path:
+    """The folder in which a source keeps what it prepares.
+
+    Raises:
+        ValueError: It is a URI; sources write files of a file system.
+    """
+    assert data.cache is not None
+    if "://" in data.cache:
+        raise ValueError(
+            f"data.cache is {without_credentials(data.cache)}, and a source prepares its data in a folder, not at a "
+            "URI (without data.cache, below storage); set data.cache to a folder, on a cluster one that every node "
+            "mounts at the same path; or write the folder with nmt data prepare, copy it to the object store, and name "
+            "it in data.path, without data.source"
+        )
+    return Path(data.cache)
+
+
+def _run(data: Data, source: str) -> str:
+    function = _resolve(source)
+    check_options(f"data.options of {source}", function, data.options, ("path", "cache"))
+    required = [
+        p.name
+        for p in inspect.signature(function).parameters.values()
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in data.options
+    ]
+    if required:
+        raise ValueError(f"data.options of {source} lack {', '.join(required)}")
+    cache = cache_folder(data)
+    cache.mkdir(parents=True, exist_ok=True)
+    return str(function(data.path, cache, **data.options))
+
+
+def _resolve(source: str) -> Callable[..., Any]:
+    module_name, _, attribute = source.partition(":")
+    try:
+        module = import_module(module_name)
+    except ImportError as error:
+        raise ValueError(
+            f"data.source {source!r} cannot be imported: {error}; give a module with a 'prepare' function, "
+            "such as experiments.data.complete_journey, or your own as 'package.module:callable'"
+        ) from error
+    function = getattr(module, attribute or "prepare", None)
+    if not callable(function):
+        raise ValueError(f"data.source {source!r}: module {module_name} has no function {attribute or 'prepare'!r}")
+    return function  # type: ignore[no-any-return]

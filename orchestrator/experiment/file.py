@@ -1,0 +1,160 @@
+"""Reading an experiment file: YAML in, one validated object out, and every mistake told by its key."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
+from trainers.registry import closest
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+
+
+def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file.
+
+    Relative paths in it are taken from the current folder, as everywhere on a command line, and made absolute
+    (Ray moves its workers elsewhere).
+
+    Args:
+        path: The YAML file.
+        overrides: ``key.key=value`` assignments; values are YAML.
+
+    Raises:
+        RequestError: No such file, no YAML, or content that is not an experiment; the message names every key at fault.
+    """
+    file = Path(path)
+    if not file.is_file():
+        near = ", ".join(str(p) for p in sorted(file.parent.glob("*.y*ml"))[:8]) if file.parent.is_dir() else ""
+        raise RequestError(f"no such experiment file: {path}" + (f"; there is {near}" if near else ""))
+    try:
+        content = yaml.safe_load(file.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RequestError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
+    for override in overrides:
+        assign(content, override)
+    return validated(content, path)
+
+
+def validated(content: Mapping[str, Any], name: str) -> Experiment:
+    """An experiment made of what a file says; relative paths are made absolute.
+
+    Args:
+        content: The file's content.
+        name: What the content is called in messages.
+
+    Raises:
+        RequestError: It is not an experiment; the message names every key at fault.
+    """
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        lines = "\n".join(f"  {line}" for line in _lines(error))
+        raise RequestError(f"{name} is not a valid experiment:\n{lines}") from error
+    return experiment.model_copy(
+        update={
+            "storage": _absolute(experiment.storage),
+            "tracking": _absolute_sqlite(experiment.tracking),
+            "data": experiment.data.model_copy(
+                update={
+                    "path": _absolute(experiment.data.path) if experiment.data.path else None,
+                    "cache": _absolute(experiment.data.cache or f"{experiment.storage.rstrip('/')}/data"),
+                }
+            ),
+        }
+    )
+
+
+def assign(content: dict[str, Any], override: str) -> None:
+    """Set a key of a file's content by ``key.key=value``; the value is YAML.
+
+    Raises:
+        RequestError: It is no such assignment, or there is no place for it.
+    """
+    path, equals, text = override.partition("=")
+    if not equals or not path.strip():
+        raise RequestError(f"--set takes key=value, such as training.eta_lambda=0.1; found {override!r}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"--set {override!r}: the value is not valid YAML: {error}") from error
+    if isinstance(value, str):  # YAML reads 1e-3 as text; numbers on a command line are numbers
+        with contextlib.suppress(ValueError):
+            value = float(value)
+    keys = path.strip().split(".")
+    place: Any = content
+    for depth, key in enumerate(keys):
+        last = depth == len(keys) - 1
+        here = ".".join(keys[: depth + 1])
+        if isinstance(place, list):
+            if not key.isdigit() or int(key) >= len(place):
+                raise RequestError(
+                    f"--set {override!r}: {here} is not one of the {len(place)} entries 0 to {len(place) - 1}"
+                )
+            index: Any = int(key)
+        elif isinstance(place, dict):
+            index = key
+        else:
+            raise RequestError(f"--set {override!r}: {'.'.join(keys[:depth])} is a value and has no key {key!r}")
+        if last:
+            place[index] = value
+        else:
+            place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
+
+
+_READINGS = ("Task", "tuple[", "constrained-int", "function-after[", "Elastic")
+_OTHER_SHAPE = {
+    ("tuple_type", "tasks"),
+    ("dataclass_type", "tasks"),
+    ("model_type", "scaling"),
+    ("int_type", "scaling"),
+}
+
+
+def _lines(error: ValidationError) -> list[str]:
+    lines: dict[str, None] = {}
+    for problem in error.errors():
+        # A union (of task and level, of number and range) reports both readings; that of the other shape is noise.
+        location = [str(part) for part in problem["loc"] if not str(part).startswith(_READINGS)]
+        where = ".".join(location)
+        if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+            allowed = _allowed(location[:-1])
+            lines[f"{where}: unknown key{closest(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
+        elif problem["type"] in ("missing", "missing_argument"):
+            lines[f"{where}: missing"] = None
+        elif (problem["type"], location[0]) not in _OTHER_SHAPE:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = problem["input"]
+            shown = "" if isinstance(found, dict) or repr(found) in message else f" (found {found!r})"
+            lines[f"{where or 'experiment'}: {message}{shown}"] = None
+    return list(lines) or [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
+
+
+def _allowed(location: list[str]) -> list[str]:
+    sections: dict[str, Any] = {
+        "data": Data, "sweep": Sweep, "grid": Grid, "compare": Compare, "tune": Tune, "scaling": Scaling,
+        "training": Training, "tasks": Task,
+    }  # fmt: skip
+    owner = sections.get(location[0], Experiment) if location else Experiment
+    if dataclasses.is_dataclass(owner):
+        return [field.name for field in dataclasses.fields(owner)]
+    return list(owner.model_fields)
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else str(Path(path).absolute())
+
+
+def _absolute_sqlite(uri: str) -> str:
+    prefix = "sqlite:///"
+    return f"{prefix}{Path(uri.removeprefix(prefix)).absolute()}" if uri.startswith(prefix) else uri

@@ -1,0 +1,180 @@
+"""What can be seen to be wrong before Ray starts."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import uuid
+
+import pyarrow.fs as pafs
+import torch
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment.labels import OF_LISTS, missing_need, read_labels
+from orchestrator.experiment.sections import Experiment, Scaling
+from trainers.data.schema import SPLITS, Schema
+from trainers.models.build import build_model
+from trainers.registry import LOSSES, METRICS, check_options, closest, resolve
+from trainers.spec.chain_spec import ChainSpec
+
+
+def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) -> None:
+    """Check tasks, data, model and storage.
+
+    Raises:
+        RequestError: With everything that is wrong, one line each.
+    """
+    problems = [
+        *_splits(schema),
+        *_labels(spec, schema, folder),
+        *_components(spec),
+        *_model(spec, schema),
+        *_method(spec),
+    ]
+    problems += _storage(experiment.storage)
+    if problems:
+        raise RequestError("\n".join(problems))
+
+
+def check_local_resources(scaling: Scaling, key: str = "scaling.workers") -> None:
+    """Refuse more workers than this machine can hold at once.
+
+    Args:
+        scaling: What is asked.
+        key: What the number of workers is called in the experiment file.
+
+    Raises:
+        RequestError: With what is asked and what is there.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine", key)
+
+
+def check_local_compiler(experiment: Experiment) -> None:
+    """Refuse compiled training steps where this machine cannot compile them.
+
+    Raises:
+        RequestError: With what is missing.
+    """
+    names = [os.environ.get("CXX", ""), "g++", "clang++"]  # where torch looks
+    if experiment.training.compile and not experiment.scaling.use_gpu and not any(map(shutil.which, names)):
+        raise RequestError(
+            "training.compile: on CPUs torch.compile writes C++, and this machine has no compiler (looked for $CXX, "
+            "g++ and clang++); install one, or leave training.compile out"
+        )
+
+
+def check_resources(scaling: Scaling, free: dict[str, float], where: str, key: str = "scaling.workers") -> None:
+    """Refuse a worker group that could never be placed.
+
+    Args:
+        scaling: What is asked.
+        free: What is there.
+        where: Where that is.
+        key: What the number of workers is called in the experiment file.
+
+    Raises:
+        RequestError: With what is asked and what is there.
+    """
+    workers = scaling.fewest
+    cpus = workers * scaling.cpus_per_worker
+    if cpus > free.get("CPU", 0.0):
+        raise RequestError(
+            f"{key}: {workers} workers of {scaling.cpus_per_worker:g} CPU need {cpus:g} CPUs, "
+            f"and {where} has {free.get('CPU', 0.0):g}; use at most "
+            f"{int(free.get('CPU', 0.0) // scaling.cpus_per_worker)} workers, or lower scaling.cpus_per_worker"
+        )
+    if scaling.use_gpu and workers > free.get("GPU", 0.0):
+        raise RequestError(
+            f"scaling.use_gpu: {workers} workers need {workers} GPUs, and {where} has "
+            f"{free.get('GPU', 0.0):g}; set scaling.use_gpu to false or use fewer workers"
+        )
+
+
+def _splits(schema: Schema) -> list[str]:
+    empty = [split for split in SPLITS if not schema.examples.get(split)]
+    return [
+        f"data: split {split!r} is empty; found {dict(schema.examples)} examples, every split needs some"
+        for split in empty
+    ]
+
+
+def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
+    problems = []
+    for task in spec.tasks:
+        if task.label not in schema.labels:
+            problems.append(
+                f"tasks: label {task.label!r} of task {task.name!r} is not in the data"
+                f"{closest(task.label, schema.labels)}; labels there: {', '.join(schema.labels) or 'none'}"
+            )
+            continue
+        of_lists = [name for name in (task.loss, task.metric) if name in OF_LISTS]
+        if of_lists and schema.query is None:
+            problems.append(
+                f"tasks: {of_lists[0]} of task {task.name!r} compares rows of one list, and the data has no query "
+                "column; choose another, or prepare the data with a query column"
+            )
+        for split in SPLITS:
+            labels = read_labels(folder, split, task.label, schema.labels[task.label])
+            if schema.examples.get(split) and labels.count == 0:
+                problems.append(
+                    f"tasks: nobody labels task {task.name!r}: column {task.label!r} is empty in split {split!r}; "
+                    "give it labels or leave the task out"
+                )
+            elif (need := missing_need(task.loss, labels)) is not None:
+                problems.append(
+                    f"tasks: {task.loss} of task {task.name!r} {need}; column {task.label!r} of split {split!r} has "
+                    f"{labels.range}"
+                )
+                break
+    return problems
+
+
+def _components(spec: ChainSpec) -> list[str]:
+    problems = []
+    for task in spec.tasks:
+        place = f"tasks: loss {task.loss!r} of task {task.name!r}"
+        try:
+            loss = resolve("loss", task.loss, LOSSES)
+            check_options(place, loss, task.options, ("output", "label", "batch"))
+            inspect.signature(loss).bind(None, None, None, **task.options)
+            if task.metric:
+                resolve("metric", task.metric, METRICS)
+        except ValueError as error:
+            problems.append(str(error))
+        except TypeError as error:
+            problems.append(f"{place} cannot be called with (output, label, batch) and its options: {error}")
+    return problems
+
+
+def _method(spec: ChainSpec) -> list[str]:
+    try:
+        spec.check()
+    except (ValueError, ImportError) as error:
+        return [f"training: {error}"]
+    return []
+
+
+def _model(spec: ChainSpec, schema: Schema) -> list[str]:
+    try:
+        with torch.device("meta"):
+            build_model(spec.model, schema, spec.tasks, seed=0)
+    except (ValueError, TypeError) as error:
+        return [f"model: {error}"]
+    except (RuntimeError, NotImplementedError):
+        pass  # a user's own model may compute with its parameters while it is built; the workers will see
+    return []
+
+
+def _storage(storage: str) -> list[str]:
+    try:
+        filesystem, root = pafs.FileSystem.from_uri(storage)
+        filesystem.create_dir(root, recursive=True)
+        path = f"{root}/.writable-{uuid.uuid4().hex[:8]}"
+        with filesystem.open_output_stream(path) as stream:
+            stream.write(b"")
+        filesystem.delete_file(path)
+    except (OSError, ValueError) as error:
+        return [f"storage: {storage} cannot be written to ({error}); give a folder or URI where you may write"]
+    return []

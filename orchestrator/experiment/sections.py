@@ -1,0 +1,297 @@
+"""What an experiment file declares, section by section."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from trainers.methods.names import check_method, is_constrained
+from trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec
+from trainers.spec.task import Level, Task
+from trainers.spec.training import Training
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(_Section):
+    """Where examples come from.
+
+    Attributes:
+        source: A module with a ``prepare`` function, or ``package.module:callable``; absent when ``path`` is a prepared
+            folder already.
+        path: The source's input, or the prepared folder.
+        batch_size: Examples (rows, or lists where the data has a query column) of a global batch, over all workers.
+        options: Keyword arguments of the source.
+        cache: Where a source keeps what it prepares; a folder below ``storage`` when absent.
+        ingest: ``memory`` keeps every example in the workers' memory, ``stream`` reads them from the files pass by
+            pass; by the size of the data when absent (:mod:`orchestrator.experiment.ingest`).
+    """
+
+    source: str | None = None
+    path: str | None = None
+    batch_size: Annotated[int, Field(ge=1)] = 4096
+    options: dict[str, Any] = Field(default_factory=dict)
+    cache: str | None = None
+    ingest: Ingest | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Data:
+        if self.source is None and self.path is None:
+            raise ValueError("give 'source' (a module that prepares data), 'path' (a prepared folder), or both")
+        if self.source is None and self.options:
+            raise ValueError("'options' belong to a 'source', and none is given")
+        return self
+
+
+class Sweep(_Section):
+    """Values of the two learning rates that ``nmt sweep`` tries; nothing else is swept.
+
+    Attributes:
+        eta_theta: Learning rates of the parameters, η_θ; that of ``training`` when empty.
+        eta_lambda: Learning rates of the multipliers, η_λ; that of ``training`` when empty.
+        greedy: Whether stages are settled one after the other: each is tried with every pair of rates from the best
+            accepted checkpoint so far, rather than along with the whole chain.
+    """
+
+    eta_theta: tuple[Positive, ...] = ()
+    eta_lambda: tuple[Positive, ...] = ()
+    greedy: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_learning_rates(cls, value: Any) -> Any:
+        others = [key for key in value if key not in cls.model_fields] if isinstance(value, Mapping) else []
+        if others:
+            raise ValueError(
+                f"only eta_theta and eta_lambda are swept, found {', '.join(map(str, others))}: the method has no "
+                "other value to tune (no loss weights), and trials share stages because nothing else differs; "
+                "set it in its own section, and give it several values by several experiments"
+            )
+        return value
+
+    @field_validator("eta_theta", "eta_lambda")
+    @classmethod
+    def _differ(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        if len(set(values)) < len(values):
+            raise ValueError("values must differ")
+        return values
+
+
+class Grid(_Section):
+    """The grid of loss weights that ``nmt grid`` compares with.
+
+    Attributes:
+        points: Values per task, p.
+        normalised: Whether weights of the same proportions are trained once.
+        limit: Trainings, drawn with ``training.seed``, after which the rest is extrapolated; all when absent.
+        baselines: Whether equal weights and a model of its own for each task are trained too.
+    """
+
+    points: Annotated[int, Field(ge=2)] = 10
+    normalised: bool = False
+    limit: Annotated[int, Field(ge=1)] | None = None
+    baselines: bool = True
+
+
+class Compare(_Section):
+    """What ``nmt compare`` adds to the sweep and the grid.
+
+    Attributes:
+        methods: Methods to train once each, with the experiment's own learning rates, such as ``famo`` or
+            ``torchjd:UPGrad``.
+    """
+
+    methods: tuple[str, ...] = ()
+
+    @field_validator("methods")
+    @classmethod
+    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+        for method in methods:
+            check_method(method)
+        if repeated := _repeated(methods):
+            raise ValueError(f"methods must differ, found {', '.join(repeated)} more than once")
+        return methods
+
+
+class Tune(_Section):
+    """Ray Tune's options for the trials of a sweep, a grid or a comparison, under Tune's own names.
+
+    Attributes:
+        workers_per_trial: Data-parallel workers of a trial. One trains inside the trial's own actor, which is reused;
+            with more each trial starts a worker group of its own, which takes 15 seconds or so.
+        max_concurrent_trials: Most trials at once; as many as there is room for when absent.
+        time_budget_s: Seconds after which no trial goes on; the same command goes on from what is finished.
+        max_failures: Times that a trial is tried again after the loss of its process, from its last checkpoint.
+        fail_fast: Whether the first failure of a trial ends all.
+        stop: Stop criteria of a trial, metric → value, judged after each stage, such as ``training_iteration: 2``.
+    """
+
+    workers_per_trial: Annotated[int, Field(ge=1)] = 1
+    max_concurrent_trials: Annotated[int, Field(ge=1)] | None = None
+    time_budget_s: Positive | None = None
+    max_failures: Annotated[int, Field(ge=0)] = 2
+    fail_fast: bool = False
+    stop: dict[str, float] = Field(default_factory=dict)
+
+
+class Elastic(_Section):
+    """A number of workers that follows what the cluster has.
+
+    Attributes:
+        min: Fewest workers to train with.
+        max: Most workers.
+    """
+
+    min: Annotated[int, Field(ge=1)]
+    max: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Elastic:
+        if self.min > self.max:
+            raise ValueError(f"min must not be greater than max, found min {self.min} and max {self.max}")
+        return self
+
+
+class Scaling(_Section):
+    """Workers of a run.
+
+    Attributes:
+        workers: Data-parallel workers; the global batch is divided among them. ``{min: 1, max: 8}`` takes as many as
+            the cluster has, and goes on with fewer when a node is lost; the result is the same up to rounding.
+        use_gpu: One GPU per worker (NCCL); otherwise CPU (gloo).
+        cpus_per_worker: CPUs that each worker reserves.
+        max_failures: Times that workers may be lost, over a whole run, before it ends; each time the stage goes on from
+            its last checkpoint.
+        hang_timeout_s: Seconds after which a worker that the others wait for is taken for hung. Longer than any pause
+            of one worker alone, such as the import of a large library at its first use.
+        placement_timeout_s: Seconds that a run waits, in all, for workers to find a place: an autoscaler, or whatever
+            replaces a lost node, takes minutes.
+    """
+
+    workers: Annotated[int, Field(ge=1)] | Elastic = 1
+    use_gpu: bool = False
+    cpus_per_worker: Positive = 1.0
+    max_failures: Annotated[int, Field(ge=0)] = 3
+    hang_timeout_s: Positive = 45.0
+    placement_timeout_s: Positive = 900.0
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _number_or_range(cls, value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int | Mapping | Elastic):
+            raise ValueError(f"give a whole number, or a range such as {{min: 1, max: 8}}; found {value!r}")
+        return value
+
+    @property
+    def fewest(self) -> int:
+        """Workers that must be there."""
+        return self.workers.min if isinstance(self.workers, Elastic) else self.workers
+
+    @property
+    def most(self) -> int:
+        """Workers that are asked for."""
+        return self.workers.max if isinstance(self.workers, Elastic) else self.workers
+
+
+class Experiment(_Section):
+    """A whole experiment file.
+
+    Attributes:
+        name: Name of the MLflow experiment.
+        data: Where examples come from.
+        tasks: Tasks by priority; a nested list is one level of equal priority.
+        model: ``name`` and the model's options.
+        training: Training options.
+        sweep: Learning rates to sweep.
+        grid: Loss weights to compare with.
+        compare: Methods to compare with.
+        tune: Ray Tune's options.
+        scaling: Workers.
+        storage: Folder or URI where stages are kept.
+        tracking: MLflow tracking URI.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    data: Data
+    tasks: tuple[Task | tuple[Task, ...], ...]
+    model: dict[str, Any]
+    training: Training = Training()
+    sweep: Sweep = Sweep()
+    grid: Grid = Grid()
+    compare: Compare = Compare()
+    tune: Tune = Tune()
+    scaling: Scaling = Scaling()
+    storage: str = "./nmt-runs"
+    tracking: str = "sqlite:///mlflow.db"
+
+    @field_validator("tasks")
+    @classmethod
+    def _some_tasks(cls, tasks: tuple[Task | tuple[Task, ...], ...]) -> tuple[Task | tuple[Task, ...], ...]:
+        names = [task.name for level in tasks for task in (level if isinstance(level, tuple) else (level,))]
+        if not names or any(isinstance(level, tuple) and not level for level in tasks):
+            raise ValueError("at least one task is needed, and no level may be empty")
+        if repeated := _repeated(names):
+            raise ValueError(f"task names must differ, found {', '.join(repeated)} more than once")
+        return tasks
+
+    @field_validator("model")
+    @classmethod
+    def _model_has_a_name(cls, model: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(model.get("name"), str):
+            raise ValueError("'name' is missing: the registered model, or your own as 'package.module:callable'")
+        return model
+
+    @field_validator("tracking")
+    @classmethod
+    def _tracking_is_a_uri(cls, tracking: str) -> str:
+        if "://" not in tracking or tracking.startswith("file:"):
+            raise ValueError(
+                "a database or server is needed, such as sqlite:///mlflow.db, postgresql://… or http://host:5000 "
+                "(MLflow keeps no new experiments in plain folders)"
+            )
+        return tracking
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """Tasks by level."""
+        return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
+
+    def chain(self, data_fingerprint: str, ingest: Ingest = "memory") -> ChainSpec:
+        """What one chain of this experiment computes; a method without priorities solves all tasks in one stage."""
+        options = {key: value for key, value in self.model.items() if key != "name"}
+        return ChainSpec(
+            levels=self.levels if is_constrained(self.training.method) else (sum(self.levels, ()),),
+            model=ModelSpec(self.model["name"], options),
+            training=self.training,
+            batch_size=self.data.batch_size,
+            data_fingerprint=data_fingerprint,
+            ingest=ingest,
+        )
+
+
+def flattened(experiment: Experiment) -> dict[str, str]:
+    """The experiment as MLflow params: dotted keys, text values."""
+    flat: dict[str, str] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping) and value:
+            for key, item in value.items():
+                visit(f"{prefix}.{key}" if prefix else str(key), item)
+        elif isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+            for place, item in enumerate(value):
+                visit(f"{prefix}.{place}", item)
+        else:
+            flat[prefix] = str(value)
+
+    visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage", "tune"}))
+    return flat
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return sorted({name for name in names if names.count(name) > 1})

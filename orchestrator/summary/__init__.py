@@ -1,0 +1,1 @@
+"""A finished chain in words and numbers."""

@@ -1,0 +1,164 @@
+"""Tracking while a run goes on: opened, written and closed in the background."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from orchestrator.credentials import without_credentials
+from orchestrator.tracking.background import BackgroundTracking
+from orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from orchestrator.tracking.manifests.keeper import ManifestKeeper
+from orchestrator.tracking.manifests.store import ManifestStore
+from trainers.reporter import Evaluated, Event, Progress
+from trainers.spec.chain_spec import ChainSpec
+from trainers.store.stage_store import StageStore
+
+if TYPE_CHECKING:
+    from orchestrator.tracking.chain_log import ChainRun
+    from orchestrator.tracking.store import TrackingStore
+
+CLOSING_SECONDS = 120.0
+"""Longest that a run which is over waits for its last records to be tracked."""
+
+AWAY_SECONDS = 10.0
+"""The same while the tracking store cannot be reached."""
+
+EARLIER_SECONDS = 30.0
+"""The same for what earlier runs left to be tracked."""
+
+MOST_ROWS = 50_000
+"""Rows that are kept for a tracking store that is away; further ones are taken from the stage's record at its end."""
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """The first item: the store is opened before there is anything to write."""
+
+
+@dataclass(frozen=True)
+class _Arrived:
+    event: Event
+    at: float
+
+
+@dataclass(frozen=True)
+class _Ending:
+    manifest: ChainManifest
+
+
+class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
+    """Writes a chain's events to MLflow from a background thread; opening the store overlaps with the start of Ray.
+
+    What is to be logged is in the storage first: the chain's manifest is written here, the records of its stages by the
+    workers. A tracking store that is away, slow or started anew delays the log and nothing else; what it lacks when the
+    run is over, anybody can log later from the storage.
+
+    A chain that was cut off goes on in the MLflow run that it had.
+
+    Args:
+        uri: Tracking URI.
+        name: MLflow experiment.
+        spec: What the chain computes.
+        params: The flattened experiment.
+        storage: Where stages and manifests are kept.
+    """
+
+    def __init__(self, uri: str, name: str, spec: ChainSpec, params: Mapping[str, str], storage: str) -> None:
+        self._name, self._storage = name, storage
+        self._manifests = ManifestStore(storage)
+        public = {key: without_credentials(value) for key, value in params.items()}
+        manifest, self._lease = self._manifests.begin(name, without_credentials(uri), public, spec)
+        self._keeper = ManifestKeeper(self._manifests, manifest)
+        self._began = manifest
+        self._store: TrackingStore | None = None
+        self._run: ChainRun | None = None
+        self._rows = 0
+        self.waiting = 0
+        """Earlier chains of this storage that the same tracking store still lacks; known when it is closed."""
+        super().__init__(uri, _Opening())
+
+    @property
+    def run_uuid(self) -> str:
+        """What the run is found by."""
+        return self._began.run_uuid
+
+    @property
+    def unkept(self) -> str | None:
+        """Why the storage lacks the chain's manifest, which is what is logged later; ``None`` when it is there."""
+        return str(self._keeper.failure) if self._keeper.failure is not None else None
+
+    def write(self, event: Event) -> None:
+        """Write an event, later; never waits."""
+        before = self._keeper.manifest
+        if (manifest := before.training(event, time.time())) is not before:
+            self._keeper.change(trained=manifest.trained)
+        if isinstance(event, Progress | Evaluated) and self._is_full(event):
+            return
+        self._writer.submit(_Arrived(event, time.time()))
+
+    def close(self, status: str) -> None:
+        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``, and wait for what is still to be written.
+
+        Afterwards what earlier runs left in this storage is logged too, if the tracking store takes it.
+        """
+        manifest = self._keeper.end(status)
+        self._writer.submit(_Ending(manifest))
+        self.complete = self._writer.close(CLOSING_SECONDS, AWAY_SECONDS)
+        if self.complete:
+            with contextlib.suppress(OSError):  # then the next command finds that nothing is missing
+                self._manifests.write(replace(manifest, logged=True))
+            self._log_earlier()
+        if self._lease is not None:
+            self._lease.release()
+
+    def _is_full(self, event: Progress | Evaluated) -> bool:
+        """Whether too much waits already. What is left out then is filled in when the stage is finished."""
+        if not self._writer.waiting:
+            self._rows = 0
+        if isinstance(event, Progress):
+            self._rows += len(event.rows)
+        return self._rows > MOST_ROWS
+
+    def _log_earlier(self) -> None:
+        """Log what earlier runs left, in a thread, for a tracking store may stop answering at any time."""
+        from orchestrator.tracking.backlog import Backlog
+
+        ours = without_credentials(self._uri)
+        backlog = Backlog(self._storage, lambda address: self._uri if address == ours else None)
+
+        def log() -> None:
+            for chain in backlog.log():
+                self.waiting += chain.status not in ("logged", "running")
+
+        with contextlib.suppress(KeyboardInterrupt):  # who presses Ctrl-C does not want to wait
+            thread = threading.Thread(target=log, name="nmt-backlog", daemon=True)
+            thread.start()
+            thread.join(EARLIER_SECONDS)
+
+    def _write(self, items: Sequence[_Opening | _Arrived | _Ending]) -> None:
+        from orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
+        from orchestrator.tracking.replay import write_end, write_finished_stages
+        from orchestrator.tracking.store import milliseconds
+
+        run = self._open()
+        run.write(Timed(item.event, milliseconds(item.at)) for item in items if isinstance(item, _Arrived))
+        for item in items:
+            if isinstance(item, _Ending):
+                whole = write_finished_stages(run, item.manifest, StageStore(self._storage))
+                write_end(run, item.manifest, whole)
+
+    def _open(self) -> ChainRun:
+        from orchestrator.tracking.chain_log import ChainRun
+        from orchestrator.tracking.store import TrackingStore
+
+        if self._store is None:
+            self._store = TrackingStore(self._uri, self._name)
+        if self._run is None:
+            self._run = ChainRun.of(self._store, self._began)
+            self.link = self._store.link(self._run.run_id)
+        return self._run

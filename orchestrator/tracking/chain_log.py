@@ -1,0 +1,384 @@
+"""A chain in MLflow: one run, and one nested run per stage."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+from orchestrator.figures.losses import losses_against_optima
+from orchestrator.figures.multipliers import multiplier_trajectory
+from orchestrator.summary.chain import chain_summary
+from orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from orchestrator.tracking.stage_table import stage_table
+from orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
+from orchestrator.trials.cost import Cost
+from trainers.certificate import Certificate
+from trainers.records import Candidate, Row, StageRecord
+from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
+from trainers.spec.chain_spec import ChainSpec
+from trainers.stage.followed import followed, followed_from_the_start, row_of
+
+_REUSED_FROM = "nmt.reused_from"
+
+
+class Timed(NamedTuple):
+    """An event and when it arrived, in milliseconds since 1970.
+
+    The time is part of what is logged: to most stores of MLflow a point that is sent twice with it is one point.
+    """
+
+    event: Event
+    at: int
+
+
+Value = tuple[str, float, int]
+"""Metric name, value, step."""
+
+
+@dataclass
+class _StageRun:
+    """The run of a stage, and what of its curves this process has written."""
+
+    run: OpenRun
+    step: int = 0
+    rows: int = 0
+    candidates: set[tuple[int, float]] = field(default_factory=set)
+
+    @property
+    def reused(self) -> bool:
+        return _REUSED_FROM in self.run.tags
+
+    def complete(self, record: StageRecord) -> bool:
+        """Whether the curves are there: of a run that was there before nobody knows, and an event may get lost."""
+        evaluated = {(candidate.step, candidate.share) for candidate in record.candidates}
+        return not self.run.found and self.rows == len(record.rows) and self.candidates == evaluated
+
+
+class ChainRun:
+    """Writes one chain: live while its stages are trained, whole from the records of those that are finished.
+
+    Every method may be called again when it failed. What was written by it before, or by another process for the same
+    ``run_uuid``, is not written again.
+
+    Args:
+        store: Where to write.
+        spec: What the chain computes.
+        params: The flattened experiment.
+        name: Name of the run.
+        parent: Run to nest below, or ``None``.
+        run_uuid: What the run is found by when it is there already; a new one when absent.
+        trained: Keys of stages that this run has trained, although they may be found in the storage by now.
+        at: When the chain started, in milliseconds since 1970.
+        kind: ``weights`` for the trial of a grid: its one stage is written into the run itself.
+        shown: What the comparable params and the method tag say, where it is not what the spec does.
+        stages: How many of the stages the run wants; all of them when absent.
+    """
+
+    def __init__(
+        self,
+        store: TrackingStore,
+        spec: ChainSpec,
+        params: Mapping[str, str],
+        name: str,
+        parent: str | None = None,
+        *,
+        run_uuid: str | None = None,
+        trained: Collection[str] = (),
+        at: int | None = None,
+        kind: Literal["chain", "weights"] = "chain",
+        shown: Mapping[str, str] | None = None,
+        stages: int | None = None,
+    ) -> None:
+        self._store = store
+        self._spec = spec
+        self._training = spec.training
+        self._keys = spec.stage_keys()[:stages]
+        self._flat = kind == "weights"
+        self._parent = parent
+        # Runs are compared by these keys; a kind of run that lacked one would be dropped from MLflow's comparison.
+        self._params = {
+            "method": self._training.method,
+            "eta_theta": str(self._training.eta_theta),
+            "eta_lambda": str(self._training.eta_lambda),
+            "weights": ":".join(f"{w:g}" for w in self._training.weights) if self._training.weights else "none",
+            **(shown or {}),
+        }
+        self._method = self._params["method"]
+        self._trained = frozenset(trained)
+        self._stages: dict[int, _StageRun] = {}
+        self._finished: dict[int, tuple[StageRecord, Cost]] = {}
+        self._metric_names = {task.name: task.metric for task in spec.tasks}
+        self._run_uuid = run_uuid or uuid.uuid4().hex
+        self._ended = False
+        tags = {"nmt.kind": kind, "nmt.method": self._method, "nmt.data": spec.data_fingerprint}
+        self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
+        self.run_id = self._run.run_id
+
+    @classmethod
+    def of(cls, store: TrackingStore, manifest: ChainManifest, parent: str | None = None) -> ChainRun:
+        """The run of a manifest, nested below another one."""
+        return cls(
+            store,
+            manifest.spec,
+            manifest.params,
+            manifest.name,
+            parent,
+            run_uuid=manifest.run_uuid,
+            trained=manifest.trained,
+            at=milliseconds(manifest.started),
+            kind=manifest.kind,
+            shown=manifest.shown,
+            stages=manifest.stages,
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the whole chain was there already, written to its end."""
+        return self._run.finished
+
+    @property
+    def runs(self) -> int:
+        """Runs of this chain that are open or written: its own and its stages'."""
+        return 1 + (0 if self._flat else len(self._keys) if self.finished else len(self._stages))
+
+    def has(self, stage: int) -> bool:
+        """Whether a stage is written to its end."""
+        return stage in self._finished
+
+    def write(self, events: Iterable[Timed]) -> None:
+        """Write what events say; the curves of neighbours go together."""
+        for stage, group in groupby(events, key=_stage_of_curve):
+            if stage is not None:
+                self._write_curves(stage, list(group))
+                continue
+            for event, at in group:
+                match event:
+                    # After the loss of a worker a stage starts again, here it goes on.
+                    case StageStarted() if event.stage not in self._stages:
+                        self._open_stage(event.stage, event.key, event.level, None, at)
+                    case StageFinished() if event.record.stage not in self._finished:
+                        self._finish_stage(event.record, event.reused, at)
+
+    def finish(self, wall_seconds: float = 0.0, at: int | None = None) -> None:
+        """Write the end of a finished chain: test metrics, optima, cost, pictures."""
+        if self.finished or self._ended:
+            return
+        records = [self._finished[stage][0] for stage in sorted(self._finished)]
+        last = records[-1]
+        values: list[Value] = [(name, value, last.steps) for name, value in self._cost(wall_seconds).metrics().items()]
+        values += [(f"test/loss/{task}", value, last.steps) for task, value in last.losses["test"].items()]
+        values += self._metrics("test", last.metrics["test"], last.steps)
+        for record in records:
+            values += self._optima(record, last.steps)
+        values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
+        at = milliseconds() if at is None else at
+        self._store.log(self.run_id, _at(values, at))
+        if self._flat:  # its guarantee is its group's to judge
+            self._store.log(self.run_id, _at([("accepted_step", float(last.accepted_step), last.steps)], at))
+            self._end("FINISHED", at)
+            return
+        self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
+        self._store.document(self.run_id, chain_summary(records), "summary.json")
+        if self._parent is None:  # of a group only the winner's are drawn, by the group
+            draw(self._store, self.run_id, records)
+        self._end("FINISHED", at)
+
+    def abort(self, status: str, at: int | None = None, wall_seconds: float | None = None) -> None:
+        """End this run and its open stages as ``FAILED`` or ``KILLED``.
+
+        Args:
+            status: That status.
+            at: When it ended, in milliseconds since 1970.
+            wall_seconds: Time that it took, of a chain that nobody will go on with: what it cost is then written.
+        """
+        if self.finished or self._ended:
+            return
+        if wall_seconds is not None:
+            step = max((record.steps for record, _ in self._finished.values()), default=0)
+            cost = self._cost(wall_seconds).metrics()
+            points = _at([(name, value, step) for name, value in cost.items()], milliseconds() if at is None else at)
+            self._store.log(self.run_id, points)
+        for stage in range(len(self._keys)):
+            if stage in self._finished or self._flat:
+                continue
+            if stage in self._stages:
+                self._store.end_run(self._stages[stage].run.run_id, status, at)
+            elif self._run.found and (left := self._store.find_run(self._stage_uuid(stage))) is not None:
+                self._store.end_run(left.run_id, status, at)
+        self._end(status, at)
+
+    def _end(self, status: str, at: int | None) -> None:
+        self._store.end_run(self.run_id, status, at)
+        self._ended = True  # a failure of what is written next has all of it done again
+
+    def _cost(self, wall_seconds: float) -> Cost:
+        """What the finished stages cost together."""
+        stages = (replace(spent, wall_seconds=0.0) for _, spent in self._finished.values())
+        return sum(stages, Cost(trials=1, wall_seconds=wall_seconds))
+
+    def _stage_uuid(self, stage: int) -> str:
+        return f"{self._run_uuid}.{stage + 1}"
+
+    def _open_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None, at: int) -> _StageRun:
+        tags = {
+            "nmt.kind": "stage",
+            "nmt.method": self._method,
+            "nmt.stage": str(stage + 1),
+            "nmt.task": ", ".join(level),
+            "nmt.stage_key": key,
+        }
+        if reused_from is not None:
+            tags[_REUSED_FROM] = reused_from
+        if self._flat:
+            own = {name: value for name, value in tags.items() if name in ("nmt.stage_key", _REUSED_FROM)}
+            self._store.tag(self.run_id, own)
+            self._stages[stage] = _StageRun(self._run._replace(tags={**self._run.tags, **own}))
+            return self._stages[stage]
+        name = f"stage {stage + 1}: {', '.join(level)}"
+        run = self._store.open_run(self._stage_uuid(stage), name, tags, self._params, self.run_id, at)
+        self._stages[stage] = _StageRun(run)
+        return self._stages[stage]
+
+    def _write_curves(self, stage: int, events: Sequence[Timed]) -> None:
+        found = self._stages.get(stage)
+        if found is None:  # the event of its start got lost
+            level = [task.name for task in self._spec.levels[stage]]
+            found = self._open_stage(stage, self._keys[stage], level, None, events[0].at)
+        tasks = self._followed_from_the_start(stage)
+        points: list[Point] = []
+        step, rows, candidates = found.step, found.rows, set(found.candidates)
+        for event, at in events:
+            match event:
+                case Progress():
+                    # After the loss of a worker all rows of the stage come again.
+                    fresh = [row for row in event.rows if row.step > step]
+                    points += _at(self._rows(fresh, tasks), at)
+                    rows += len(fresh)
+                    step = max([step, *(row.step for row in fresh)])
+                case Evaluated():
+                    place = (event.candidate.step, event.candidate.share)
+                    if place not in candidates:
+                        points += _at(self._candidate(event.candidate, tasks), at)
+                        candidates.add(place)
+        if found.run.finished:
+            return
+        self._store.log(found.run.run_id, points)
+        found.step, found.rows, found.candidates = step, rows, candidates
+
+    def _finish_stage(self, record: StageRecord, reused: bool, at: int) -> None:
+        found = self._stages.get(record.stage)
+        if found is None:
+            own = not reused or record.key in self._trained or record.trained_by == self._run_uuid
+            origin = None if own else self._store.run_of_stage(record.key) or record.key
+            start = at - round(1000 * record.wall_seconds) if own else at
+            found = self._open_stage(record.stage, record.key, record.level, origin, start)
+        cost = Cost.of_stage(record, found.reused)
+        if not found.run.finished:
+            run_id = found.run.run_id
+            tasks = set(followed(record))
+            if not found.complete(record):
+                if found.rows or found.candidates:
+                    self._store.doubt(run_id)
+                self._store.log(run_id, self._curves(record, tasks, found.reused, at))
+            elif late := tasks.difference(self._followed_from_the_start(record.stage)):
+                self._store.log(run_id, self._curves(record, late, found.reused, at))
+            if self._flat:
+                self._store.tag(run_id, {"nmt.ended_by": record.ended_by})
+                self._finished[record.stage] = record, cost
+                return
+            values: list[Value] = [(name, value, record.steps) for name, value in cost.metrics().items()]
+            values += self._optima(record, record.steps)
+            prices = record.certificate.shadow_prices if record.certificate else record.multipliers
+            values += [(f"shadow_price/{task}", value, record.steps) for task, value in prices.items() if task in tasks]
+            for task, value in record.losses["test"].items():
+                if task in tasks:
+                    values.append((f"test/loss/{task}", value, record.steps))
+            values += self._metrics("test", record.metrics["test"], record.steps, tasks)
+            values += self._certificate(record.certificate, record.steps, tasks)
+            values.append(("accepted_step", float(record.accepted_step), record.steps))
+            values += [(f"seconds/{name}", value, record.steps) for name, value in record.seconds.items()]
+            self._store.log(run_id, _at(values, at))
+            if len(tasks) < len(self._spec.tasks):
+                self._store.table(run_id, stage_table(record), "tasks.json")
+            guarantee = "held" if record.held else "broken"
+            self._store.tag(run_id, {"nmt.ended_by": record.ended_by, "nmt.guarantee": guarantee})
+            self._store.end_run(run_id, "FINISHED", at)
+        self._finished[record.stage] = record, cost
+
+    def _followed_from_the_start(self, stage: int) -> Collection[str]:
+        level, protected = self._spec.levels[stage], self._spec.protected(stage)
+        return set(
+            followed_from_the_start(*([task.name for task in some] for some in (self._spec.tasks, level, protected)))
+        )
+
+    def _curves(self, record: StageRecord, tasks: Collection[str], reused: bool, at: int) -> Iterator[Point]:
+        """The whole history, so that a page tells the same whether its stage was trained or found, and seen or not."""
+        seconds = 0.0 if reused else record.wall_seconds
+
+        def then(step: int) -> int:
+            return at - round(1000 * seconds * (1 - step / max(record.steps, step, 1)))
+
+        for row in record.rows:
+            yield from _at(self._rows([row], tasks), then(row.step))
+        for candidate in record.candidates:
+            yield from _at(self._candidate(candidate, tasks), then(candidate.step))
+
+    def _optima(self, record: StageRecord, step: int) -> Iterator[Value]:
+        tolerance = {task.name: task.tolerance for task in self._spec.tasks}
+        for optimum in record.optima:
+            yield f"optimum/{optimum.task}", optimum.train, step
+            yield f"optimum_valid/{optimum.task}", optimum.valid, step
+            yield f"tolerance/{optimum.task}", tolerance[optimum.task], step
+
+    def _certificate(self, certificate: Certificate | None, step: int, tasks: Collection[str]) -> Iterator[Value]:
+        if certificate is None:
+            return
+        yield "kkt/stationarity", certificate.stationarity, step
+        yield "kkt/gradient_norm", certificate.gradient_norm, step
+        for name, values in (("feasibility", certificate.feasibility), ("slackness", certificate.slackness)):
+            for task, value in values.items():
+                if task in tasks:
+                    yield f"kkt/{name}/{task}", value, step
+
+    def _rows(self, rows: Sequence[Row], tasks: Collection[str]) -> Iterator[Value]:
+        for row in (row_of(whole, tasks) for whole in rows):
+            for task, value in row.losses.items():
+                yield f"train/loss/{task}", value, row.step
+            for task, value in row.violations.items():
+                yield f"violation/{task}", value, row.step
+            for task, value in row.multipliers.items():
+                yield f"lambda/{task}", value, row.step
+
+    def _candidate(self, candidate: Candidate, tasks: Collection[str]) -> Iterator[Value]:
+        if candidate.share < 1:
+            return  # a retreat: the curve is that of the trained model, one point a step
+        for task, value in candidate.losses.items():
+            if task in tasks:
+                yield f"valid/loss/{task}", value, candidate.step
+        yield from self._metrics("valid", candidate.metrics, candidate.step, tasks)
+
+    def _metrics(
+        self, split: str, metrics: Mapping[str, float], step: int, tasks: Collection[str] | None = None
+    ) -> Iterator[Value]:
+        for task, value in metrics.items():
+            if tasks is None or task in tasks:
+                yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
+
+
+def draw(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:
+    """Keep a chain's pictures as artifacts of a run."""
+    if len(records) > 1:
+        store.figure(run_id, multiplier_trajectory(records), "figures/multipliers.png")
+    store.figure(run_id, losses_against_optima(records), "figures/losses_against_optima.png")
+
+
+def _at(values: Iterable[Value], at: int) -> Iterator[Point]:
+    for name, value, step in values:
+        yield Point(name, value, step, at)
+
+
+def _stage_of_curve(timed: Timed) -> int | None:
+    return timed.event.stage if isinstance(timed.event, Progress | Evaluated) else None

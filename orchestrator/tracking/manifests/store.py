@@ -1,0 +1,277 @@
+"""Manifests, kept beside the stages."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from orchestrator.tracking.manifests.chain_manifest import FINISHED, RUNNING, ChainManifest
+from orchestrator.tracking.manifests.group_manifest import GroupManifest
+from trainers.spec.chain_spec import ChainSpec
+from trainers.store.lease import Lease
+from trainers.store.storage import Storage
+
+SILENT_SECONDS = 120.0
+"""A driver on another machine that has not written its manifest for so long is gone."""
+
+
+class Manifest(Protocol):
+    """What is kept: who runs it, since when, and how it stands."""
+
+    @property
+    def file(self) -> str:
+        """Name of its file."""
+
+    @property
+    def host(self) -> str:
+        """Name of the driver's machine."""
+
+    @property
+    def pid(self) -> int:
+        """The driver's process there."""
+
+    @property
+    def seen(self) -> float:
+        """When its driver last wrote this, in seconds since 1970."""
+
+    @property
+    def started(self) -> float:
+        """When it started, in seconds since 1970."""
+
+    @property
+    def status(self) -> str:
+        """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``."""
+
+    def to_json(self) -> str:
+        """Its content."""
+
+
+Kept = TypeVar("Kept", bound=Manifest)
+
+
+class Manifests(Generic[Kept]):
+    """A folder of manifests.
+
+    ::
+
+        STORAGE/FOLDER/NAME.json    a manifest
+        STORAGE/FOLDER/NAME.lock    locked by the driver, or by who logs what it left; only where files can be
+
+    Args:
+        storage: An absolute path, or a URI of a file system that pyarrow knows.
+        folder: Name of the folder.
+        read: Makes a manifest of its content.
+
+    Raises:
+        ValueError: ``storage`` is no such path.
+    """
+
+    def __init__(self, storage: str, folder: str, read: Callable[[str], Kept]) -> None:
+        self._storage = Storage(storage)
+        self._folder = folder
+        self._read = read
+        self._locks = Path(self._storage.name(folder)) if self._storage.local else None
+
+    def names(self, start: str = "") -> list[str]:
+        """Names of all manifests, or of those that start so."""
+        return [
+            name
+            for name in self._storage.files(self._folder)
+            if name.startswith(start) and name.endswith(".json") and not name.startswith(".")
+        ]
+
+    def read(self, name: str) -> Kept:
+        """A manifest.
+
+        Raises:
+            ValueError: It is damaged, or was written by a program that this one does not understand.
+            OSError: There is none of this name, or it cannot be read.
+        """
+        return self._read(self._storage.read(f"{self._folder}/{name}").decode(errors="replace"))
+
+    def find(self, name: str) -> Kept | None:
+        """A manifest, or ``None`` where there is none of this name that can be read."""
+        try:
+            return self.read(name)
+        except (ValueError, OSError):
+            return None
+
+    def of(self, manifest: Kept) -> Kept:
+        """A manifest as it is by now.
+
+        Raises:
+            ValueError, OSError: As for :meth:`read`.
+        """
+        return self.read(manifest.file)
+
+    def write(self, manifest: Kept) -> None:
+        """Keep a manifest; an earlier one of the same run is replaced.
+
+        Raises:
+            OSError: The storage cannot be written to.
+        """
+        self._storage.write(f"{self._folder}/{manifest.file}", manifest.to_json().encode())
+
+    def lease(self, manifest: Kept) -> Lease | None:
+        """The right to run this, or to log what was left of it; ``None`` while somebody else has it.
+
+        Where files can be locked, that tells. On another machine, and where they cannot, a driver counts as running
+        until it has been silent for :data:`SILENT_SECONDS`.
+        """
+        here = manifest.host == socket.gethostname()
+        speaks = manifest.status == RUNNING and time.time() - manifest.seen < SILENT_SECONDS
+        if self._locks is not None:
+            try:
+                lease = Lease.take(self._locks / manifest.file.replace(".json", ".lock"))
+            except OSError:
+                pass
+            else:
+                if lease is not None and speaks and not here:  # locks that end at the border of a machine
+                    lease.release()
+                    return None
+                return lease
+        return None if speaks and (not here or _runs(manifest.pid)) else Lease()
+
+    def take_over(self, new: Kept, like: Callable[[Kept], bool], start: str = "") -> tuple[Kept | None, Lease | None]:
+        """The latest manifest of its like that nobody is at and that did not finish, and the lease on it.
+
+        Args:
+            new: What is taken when there is none: the lease then is on this one.
+            like: Whether a manifest is of the same run.
+            start: Beginning of the names to look through.
+        """
+        left = self._latest(like, start)
+        if left is not None and left.status != FINISHED and (lease := self.lease(left)) is not None:
+            left = self._latest(like, start)  # it may have ended between the first look and the lease
+            if left is not None and left.status != FINISHED:
+                return left, lease
+            lease.release()
+        return None, self.lease(new)
+
+    def _latest(self, like: Callable[[Kept], bool], start: str) -> Kept | None:
+        found: list[Kept] = []
+        with contextlib.suppress(OSError):
+            found = [kept for name in self.names(start) if (kept := self.find(name)) is not None and like(kept)]
+        return max(found, key=lambda kept: kept.started, default=None)
+
+
+class ManifestStore(Manifests[ChainManifest]):
+    """Manifests of chains: ``STORAGE/chains/KEY.RUN.json``, key of the last stage, uuid of the run."""
+
+    def __init__(self, storage: str) -> None:
+        super().__init__(storage, "chains", ChainManifest.from_json)
+
+    def begin(
+        self, experiment: str, tracking: str, params: Mapping[str, str], spec: ChainSpec
+    ) -> tuple[ChainManifest, Lease | None]:
+        """The manifest of a chain that is about to run, not written yet, and the lease on it.
+
+        Goes on with the latest run of the same chain in the same tracking store, if that did not finish, nobody is at
+        it, and the experiment is the same to the letter; else it is a new run's.
+
+        Args:
+            experiment: Name of the MLflow experiment.
+            tracking: Tracking URI, without credentials.
+            params: The flattened experiment.
+            spec: What the chain computes.
+        """
+        now = time.time()
+        manifest = ChainManifest(
+            run_uuid=uuid.uuid4().hex,
+            experiment=experiment,
+            tracking=tracking,
+            params=params,
+            spec=spec,
+            stage_keys=spec.stage_keys(),
+            started=now,
+            seen=now,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+
+        def same(kept: ChainManifest) -> bool:
+            return kept.parent is None and _alike(kept, manifest, "experiment", "tracking", "params", "stage_keys")
+
+        left, lease = self.take_over(replace(manifest, status=FINISHED), same, f"{manifest.key}.")
+        if left is None:
+            return manifest, lease
+        return replace(
+            manifest,
+            run_uuid=left.run_uuid,
+            started=left.started,
+            trained=left.trained,
+            wall_seconds=left.wall_seconds,
+        ), lease
+
+
+class GroupStore(Manifests[GroupManifest]):
+    """Manifests of sweeps, grids and comparisons.
+
+    ::
+
+        STORAGE/groups/RUN.json       the manifest
+        STORAGE/groups/RUN/NAME       files that belong to it
+    """
+
+    def __init__(self, storage: str) -> None:
+        super().__init__(storage, "groups", GroupManifest.from_json)
+
+    def attach(self, manifest: GroupManifest, files: Mapping[str, bytes]) -> str:
+        """Keep files of a group; earlier ones of the same names are replaced. Returns their folder.
+
+        Raises:
+            OSError: The storage cannot be written to.
+        """
+        folder = f"{self._folder}/{manifest.run_uuid}"
+        for name, content in files.items():
+            self._storage.write(f"{folder}/{name}", content)
+        return self._storage.name(folder)
+
+    def attachments(self, manifest: GroupManifest) -> Mapping[str, bytes]:
+        """Files of a group: name → content."""
+        folder = f"{self._folder}/{manifest.run_uuid}"
+        names = self._storage.files(folder)
+        names += [f"figures/{name}" for name in self._storage.files(f"{folder}/figures")]
+        return {name: self._storage.read(f"{folder}/{name}") for name in names if not name.startswith(".")}
+
+    def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Lease | None]:
+        """The manifest of a group that is about to run, not written yet, and the lease on it.
+
+        Goes on with the latest run of the same, if that did not finish and nobody is at it; what it was planned to cost
+        was said when it began.
+        """
+
+        def same(kept: GroupManifest) -> bool:
+            return _alike(kept, manifest, "kind", "name", "experiment", "tracking", "params")
+
+        left, lease = self.take_over(replace(manifest, status=FINISHED), same)
+        if left is None:
+            return manifest, lease
+        return replace(
+            manifest,
+            run_uuid=left.run_uuid,
+            started=left.started,
+            wall_seconds=left.wall_seconds,
+            planned=left.planned,
+        ), lease
+
+
+def _alike(one: object, other: object, *fields: str) -> bool:
+    return all(getattr(one, field) == getattr(other, field) for field in fields)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,95 @@
+"""What trials will cost, before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.trials.trial import Trial
+from trainers.data.schema import Schema
+from trainers.spec.training import Training
+from trainers.store.stage_store import StageStore
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Predicted cost of a group of trials, in the ledger's terms.
+
+    Attributes:
+        trials: Trials.
+        stages: Stages that will be trained.
+        stages_reused: Stages that will be found: because trials share them, or because the storage has them.
+        samples: Training examples of the stages that will be trained.
+        samples_reused: Training examples that the reused stages cost, or will have cost, when they are trained.
+        exact: Whether ``samples`` is what will be counted: stages have a fixed length (``training.patience: null``).
+            Otherwise it is the most that it can be.
+    """
+
+    trials: int = 0
+    stages: int = 0
+    stages_reused: int = 0
+    samples: int = 0
+    samples_reused: int = 0
+    exact: bool = True
+
+    def __add__(self, other: Forecast) -> Forecast:
+        return Forecast(
+            self.trials + other.trials,
+            self.stages + other.stages,
+            self.stages_reused + other.stages_reused,
+            self.samples + other.samples,
+            self.samples_reused + other.samples_reused,
+            self.exact and other.exact,
+        )
+
+
+def forecast(trials: Sequence[Trial], schema: Schema, store: StageStore) -> Forecast:
+    """Predict what trials cost that run one after the other or side by side, in any order.
+
+    Args:
+        trials: The trials.
+        schema: Sizes of the data.
+        store: Where finished stages are.
+    """
+    found: dict[str, int] = {}
+    total = Forecast(trials=len(trials))
+    for trial in trials:
+        for stage, key in enumerate(trial.keys):
+            training = trial.spec.training_of(stage)
+            if key in found:
+                total += Forecast(stages_reused=1, samples_reused=found[key], exact=True)
+            elif (record := store.read(key)) is not None:
+                found[key] = record.samples
+                total += Forecast(stages_reused=1, samples_reused=record.samples)
+            else:
+                found[key] = stage_samples(training, schema)
+                total += Forecast(stages=1, samples=found[key], exact=training.patience is None)
+    return total
+
+
+def forecast_greedy(thetas: int, lambdas: int, stages: int, training: Training, schema: Schema) -> Forecast:
+    """Predict a sweep that settles one stage after the other; what the storage has is not known before.
+
+    Args:
+        thetas: Learning rates of the parameters.
+        lambdas: Learning rates of the multipliers.
+        stages: Stages of the chain.
+        training: How a stage is trained.
+        schema: Sizes of the data.
+    """
+    each = stage_samples(training, schema)
+    trials = [thetas * (lambdas if stage else 1) for stage in range(stages)]
+    reused = sum(number * stage for stage, number in enumerate(trials))
+    return Forecast(
+        trials=sum(trials),
+        stages=sum(trials),
+        stages_reused=reused,
+        samples=sum(trials) * each,
+        samples_reused=reused * each,
+        exact=training.patience is None,
+    )
+
+
+def stage_samples(training: Training, schema: Schema) -> int:
+    """Training examples of a stage, all of its budget."""
+    return training.max_epochs * schema.examples["train"]

@@ -1,0 +1,79 @@
+"""The verb ``sweep``: NMT's two learning rates on Ray Tune, stages shared, the winner chosen by priority."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.trials.forecast import Forecast, forecast, forecast_greedy
+from orchestrator.trials.learning_rates import greedy_trials, sweep_trials
+from orchestrator.trials.trial import Trial
+from trainers.methods.names import is_constrained
+from trainers.store.stage_store import StageStore
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do.
+
+    Attributes:
+        eta_theta: Learning rates of the parameters.
+        eta_lambda: Learning rates of the multipliers.
+        greedy: Whether stages are settled one after the other.
+        trials: Every trial; of a greedy sweep those of its first stage.
+        expected: What it will cost.
+    """
+
+    eta_theta: tuple[float, ...]
+    eta_lambda: tuple[float, ...]
+    greedy: bool
+    trials: tuple[Trial, ...]
+    expected: Forecast
+
+    @property
+    def name(self) -> str:
+        """``3 × 3 learning rates``."""
+        greedy = ", greedy" if self.greedy else ""
+        return f"{len(self.eta_theta)} × {len(self.eta_lambda)} learning rates{greedy}"
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What the sweep's run in MLflow is compared by."""
+        return {
+            "eta_theta": ", ".join(f"{value:g}" for value in self.eta_theta),
+            "eta_lambda": ", ".join(f"{value:g}" for value in self.eta_lambda),
+            "weights": "none",
+        }
+
+
+def plan_sweep(prepared: PreparedExperiment) -> SweepPlan:
+    """Plan a sweep.
+
+    Raises:
+        RequestError: There is nothing to sweep, or the method has no multipliers.
+    """
+    experiment, spec = prepared.experiment, prepared.spec
+    training, sweep = experiment.training, experiment.sweep
+    if not is_constrained(training.method):
+        raise RequestError(
+            f"training.method: {training.method!r} has no priorities and so no η_λ to sweep; set it to nmt, "
+            "nmt+famo or nmt+torchjd:NAME, or use nmt grid"
+        )
+    if not sweep.eta_theta and not sweep.eta_lambda:
+        raise RequestError(
+            "sweep: no values to try; give sweep.eta_theta and sweep.eta_lambda, such as "
+            "sweep: {eta_theta: [1.0e-4, 1.0e-3], eta_lambda: [1.0, 10.0]}"
+        )
+    thetas = sweep.eta_theta or (training.eta_theta,)
+    lambdas = sweep.eta_lambda or (training.eta_lambda,)
+    if len(spec.levels) == 1:
+        lambdas = lambdas[:1]  # nothing is ever protected
+    if sweep.greedy:
+        trials = greedy_trials(spec, thetas, lambdas, ())
+        expected = forecast_greedy(len(thetas), len(lambdas), len(spec.levels), training, prepared.schema)
+    else:
+        trials = sweep_trials(spec, thetas, lambdas)
+        expected = forecast(trials, prepared.schema, StageStore(experiment.storage))
+    return SweepPlan(thetas, lambdas, sweep.greedy, trials, expected)

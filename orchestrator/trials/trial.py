@@ -1,0 +1,119 @@
+"""A trial: one chain of a sweep, or one weighting of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from orchestrator.trials.cost import Cost
+from trainers.records import StageRecord
+from trainers.spec.chain_spec import ChainSpec
+
+Source = Literal["sweep", "grid", "baseline", "method"]
+"""Where a model comes from: NMT's sweep of learning rates, the grid of loss weights, the baselines in the grid's list
+(equal weights, single-task models), or a method that was named."""
+
+Status = Literal["finished", "diverged", "failed", "stopped"]
+"""``diverged``: a number was not finite, which says something of the learning rate. ``stopped``: by a stop criterion,
+the time budget or another trial's failure."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is trained and how it is shown.
+
+    Attributes:
+        label: What was varied, such as ``η_θ 0.001, η_λ 10`` or ``0.2 : 0.4 : 1``.
+        source: Where it belongs in a comparison.
+        spec: What it computes.
+        method: What it is compared as.
+        weights: Loss weights over all tasks of the experiment, if it has any.
+        stages: How many of its stages are wanted; all of them when absent.
+    """
+
+    label: str
+    source: Source
+    spec: ChainSpec
+    method: str
+    weights: tuple[float, ...] | None = None
+    stages: int | None = None
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the stages that are wanted."""
+        return self.spec.stage_keys()[: self.stages]
+
+    @property
+    def short(self) -> str:
+        """The label in :func:`short_label`'s form."""
+        return short_label(self.label)
+
+    @property
+    def eta_theta(self) -> float:
+        """Learning rate of the parameters, in the last stage that is wanted."""
+        return self.spec.training_of(len(self.keys) - 1).eta_theta
+
+    @property
+    def eta_lambda(self) -> float | None:
+        """Learning rate of the multipliers likewise; ``None`` where nothing is ever protected."""
+        return self.spec.training_of(len(self.keys) - 1).eta_lambda if len(self.spec.levels) > 1 else None
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What MLflow compares runs by; a kind of run that lacked one would be dropped from its comparison."""
+        rates = [self.spec.training_of(stage) for stage in range(len(self.keys))]
+        return {
+            "method": self.method,
+            "eta_theta": _rates([training.eta_theta for training in rates]),
+            "eta_lambda": _rates([training.eta_lambda for training in rates[1:]]) if rates[1:] else "none",
+            "weights": weights_text(self.weights) if self.weights is not None else "none",
+        }
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """What came of a trial.
+
+    Attributes:
+        trial: The trial.
+        records: Records of its finished stages, in order.
+        cost: What was spent on it.
+        status: How it ended.
+        reason: Why it did not finish.
+        run_uuid: What its MLflow run is found by.
+    """
+
+    trial: Trial
+    records: tuple[StageRecord, ...]
+    cost: Cost
+    status: Status
+    reason: str = ""
+    run_uuid: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether all stages that were wanted are there."""
+        return self.status == "finished"
+
+    @property
+    def settled(self) -> bool:
+        """Whether the same command would end it so again; what failed or was stopped goes on with it."""
+        return self.status in ("finished", "diverged")
+
+
+def short_label(label: str) -> str:
+    """A label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
+    return label.replace("η_θ ", "θ ").replace(", η_λ ", " λ ").replace(" : ", ":")
+
+
+def weights_text(weights: tuple[float, ...]) -> str:
+    """``0.2:0.4:1``."""
+    return ":".join(f"{weight:.3g}" for weight in weights)
+
+
+def _rates(values: list[float]) -> str:
+    """One value where all stages have the same, otherwise those of the stages."""
+    texts = [f"{value:g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else ",".join(texts)

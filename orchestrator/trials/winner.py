@@ -1,0 +1,61 @@
+"""The lexicographic choice among finished trials: best on the first level, then the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from orchestrator.trials.held_out import HeldOut
+from orchestrator.trials.trial import TrialResult
+from trainers.faults import DamagedError
+
+
+def lexicographic_winner(
+    results: Sequence[TrialResult], levels: Sequence[Sequence[str]], held_out: HeldOut
+) -> TrialResult | None:
+    r"""The best trial by priority, on the validation split.
+
+    Level by level, those trials remain that are as good as the best remaining one within the standard error of their
+    paired difference: :math:`D \le SE` of the level's summed losses, over the very same examples. The last level
+    decides between what remains. Against the best of a level, not against each other: otherwise small losses would add
+    up.
+
+    Args:
+        results: Trials; only finished ones whose models have all these tasks take part.
+        levels: Names of the tasks by priority.
+        held_out: Their validation samples.
+
+    Returns:
+        The winner; ``None`` where no trial is finished.
+    """
+    needed = {task for level in levels for task in level}
+    remaining = [
+        result
+        for result in results
+        if result.finished and result.records and needed <= result.records[-1].losses["valid"].keys()
+    ]
+    for number, level in enumerate(levels):
+        known = [result for result in remaining if math.isfinite(_loss(result, level))]
+        if not known:
+            continue
+        best = min(known, key=lambda result: _loss(result, level))
+        if number == len(levels) - 1:
+            return best
+        remaining = [result for result in known if result is best or _as_good(result, best, level, held_out)]
+    return remaining[0] if remaining else None
+
+
+def _loss(result: TrialResult, level: Sequence[str]) -> float:
+    losses = result.records[-1].losses["valid"]
+    return math.fsum(losses.get(task, math.nan) for task in level)
+
+
+def _as_good(result: TrialResult, best: TrialResult, level: Sequence[str], held_out: HeldOut) -> bool:
+    key, other = result.records[-1].key, best.records[-1].key
+    if key == other:
+        return True
+    try:
+        difference, error = held_out.level_difference(key, other, level)
+    except (DamagedError, KeyError):
+        return False  # its samples are gone, so nothing says that it is as good
+    return difference <= error

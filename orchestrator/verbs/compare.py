@@ -1,0 +1,100 @@
+"""The verb ``compare``: NMT's sweep, the grid of loss weights and named methods, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.cluster.tuning.runner import TrialRunner
+from orchestrator.comparison.build import Parts, build_comparison
+from orchestrator.comparison.files import comparison_files
+from orchestrator.comparison.results import Comparison
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.terminal.output import Output
+from orchestrator.trials.forecast import forecast
+from orchestrator.trials.grid_plan import plan_grid
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.sweep_plan import plan_sweep
+from orchestrator.trials.trial import Trial
+from orchestrator.verbs.grid import run_grid
+from orchestrator.verbs.sweep import run_sweep
+from orchestrator.verbs.trial_group import GroupSession
+from trainers.store.stage_store import StageStore
+
+
+@dataclass(frozen=True)
+class CompareOutcome:
+    """A comparison that ran.
+
+    Attributes:
+        comparison: What it found.
+        groups: Sweep, grid, and the named methods, whose run is the comparison's.
+        folder: Where its files are.
+    """
+
+    comparison: Comparison
+    groups: tuple[GroupOutcome, GroupOutcome, GroupOutcome]
+    folder: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        sweep, grid, methods = self.groups
+        return {
+            **self.comparison.to_dict(),
+            "folder": self.folder,
+            "sweep": sweep.to_dict(),
+            "grid": grid.to_dict(),
+            "methods": methods.to_dict(),
+        }
+
+
+def method_trials(prepared: PreparedExperiment, methods: Sequence[str]) -> tuple[Trial, ...]:
+    """One trial per named method, with the experiment's own learning rates.
+
+    Raises:
+        ValueError: A method cannot be built.
+        ImportError: A method needs a package that is not installed.
+    """
+    experiment, trials = prepared.experiment, []
+    for method in methods:
+        training = replace(experiment.training, method=method, weights=None)
+        other = experiment.model_copy(update={"training": training})
+        spec = other.chain(prepared.spec.data_fingerprint, prepared.spec.ingest)
+        spec.check()
+        trials.append(Trial(method, "method", spec, method))
+    return tuple(trials)
+
+
+def run_compare(
+    prepared: PreparedExperiment, methods: Sequence[Trial], runner: TrialRunner, output: Output
+) -> CompareOutcome:
+    """Run a comparison.
+
+    Args:
+        prepared: The experiment.
+        methods: Trials of the named methods.
+        runner: Where trials run.
+        output: Where progress is shown.
+
+    Raises:
+        RequestError: There is nothing to sweep or to weigh, or the cluster cannot hold one trial.
+        RunError: Ray cannot be started.
+        KeyboardInterrupt: The user ended it; finished stages are kept.
+    """
+    sweep_plan, grid_plan = plan_sweep(prepared), plan_grid(prepared)
+    sweep = run_sweep(prepared, sweep_plan, runner, output)
+    grid = run_grid(prepared, grid_plan, runner, output)
+    expected = forecast(methods, prepared.schema, StageStore(prepared.experiment.storage))
+    tags = {"nmt.sweep_run": sweep.run_id or "", "nmt.grid_run": grid.run_id or ""}
+    params = {
+        "method": ", ".join(trial.method for trial in methods) or "none",
+        "eta_theta": f"{prepared.experiment.training.eta_theta:g}",
+        "eta_lambda": f"{prepared.experiment.training.eta_lambda:g}",
+        "weights": "none",
+    }
+    with GroupSession("comparison", "comparison", prepared, params, expected, runner, output, tags) as session:
+        results = session.run(methods)
+        comparison = build_comparison(prepared, Parts(sweep_plan, sweep, grid_plan, grid, results))
+        folder = session.attach(comparison_files(comparison))
+        return CompareOutcome(comparison, (sweep, grid, session.close()), folder)

@@ -1,0 +1,228 @@
+"""What would run, and what it would cost at most; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from orchestrator.errors import RequestError
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.summary.wording import level_name
+from orchestrator.trials.forecast import Forecast
+from orchestrator.trials.grid_plan import plan_grid
+from orchestrator.trials.loss_weights import WeightGrid
+from orchestrator.trials.sweep_plan import plan_sweep
+from trainers.store.stage_store import StageStore
+
+MOST_STAGES = 12
+"""Stages that the table lists; of more, the first and the last ones. ``--json`` has them all."""
+
+MOST_NAMED = 3
+"""Tasks that a cell names."""
+
+
+@dataclass(frozen=True)
+class PlannedStage:
+    """One stage of a planned chain.
+
+    Attributes:
+        stage: Number of the stage, from 1.
+        key: Memoisation key.
+        level: Tasks that it minimises.
+        protected: Tasks that it holds.
+        finished: Whether its result is in the storage already.
+        max_steps: Most optimisation steps; it ends earlier when nothing improves any more.
+        max_samples: Most training examples.
+    """
+
+    stage: int
+    key: str
+    level: tuple[str, ...]
+    protected: tuple[str, ...]
+    finished: bool
+    max_steps: int
+    max_samples: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A planned chain beside the grid of loss weights that it replaces.
+
+    Attributes:
+        name: Name of the experiment.
+        examples: Split → examples.
+        batch_size: Examples of a global batch.
+        workers: Number of workers.
+        stages: Stages, in order.
+        grid_points: Values per task of the grid, p.
+        grid_trials: Trainings of the grid, p^m.
+        grid_max_samples: Most training examples of the grid, each training with one stage's budget.
+        exact: Whether numbers of steps and samples are what will be counted: stages have a fixed length. Otherwise
+            they are the most that it can be.
+        sweep: What ``nmt sweep`` would cost now; ``None`` where the file has nothing to sweep.
+        grid: What ``nmt grid`` would cost now, baselines included; ``None`` where it would be refused.
+        sweep_name: ``3 × 3 learning rates``.
+        grid_name: ``grid of 125``.
+    """
+
+    name: str
+    examples: dict[str, int]
+    batch_size: int
+    workers: int
+    stages: tuple[PlannedStage, ...]
+    grid_points: int
+    grid_trials: int
+    grid_max_samples: int
+    exact: bool
+    sweep: Forecast | None
+    grid: Forecast | None
+    sweep_name: str
+    grid_name: str
+
+    @property
+    def max_samples(self) -> int:
+        """Most training examples of the stages that are not finished."""
+        return sum(stage.max_samples for stage in self.stages if not stage.finished)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        return {**asdict(self), "max_samples": self.max_samples}
+
+
+def plan_chain(prepared: PreparedExperiment) -> Plan:
+    """Plan one chain.
+
+    Args:
+        prepared: The experiment.
+    """
+    experiment, spec, schema = prepared.experiment, prepared.spec, prepared.schema
+    store = StageStore(experiment.storage)
+    train = schema.examples["train"]
+    steps = spec.training.max_epochs * -(-train // spec.batch_size)
+    samples = spec.training.max_epochs * train
+    stages = tuple(
+        PlannedStage(
+            stage=number + 1,
+            key=key,
+            level=tuple(task.name for task in level),
+            protected=tuple(task.name for task in spec.protected(number)),
+            finished=store.read(key) is not None,
+            max_steps=steps,
+            max_samples=samples,
+        )
+        for number, (level, key) in enumerate(zip(spec.levels, spec.stage_keys(), strict=True))
+    )
+    sweep, grid = _planned(plan_sweep, prepared), _planned(plan_grid, prepared)
+    weights = WeightGrid(len(spec.tasks), experiment.grid.points, experiment.grid.normalised)
+    return Plan(
+        name=experiment.name,
+        examples=dict(schema.examples),
+        batch_size=spec.batch_size,
+        workers=experiment.scaling.most,
+        stages=stages,
+        grid_points=experiment.grid.points,
+        grid_trials=weights.trials,
+        grid_max_samples=weights.trials * samples,
+        exact=spec.training.patience is None,
+        sweep=sweep.expected if sweep is not None else None,
+        grid=grid.expected if grid is not None else None,
+        sweep_name=f"sweep, {sweep.name}" if sweep is not None else "",
+        grid_name=grid.name if grid is not None else f"grid of {weights.trials:,}",
+    )
+
+
+T = TypeVar("T")
+
+
+def _planned(plan: Callable[[PreparedExperiment], T], prepared: PreparedExperiment) -> T | None:
+    """What a verb would do; ``None`` where it would refuse."""
+    try:
+        return plan(prepared)
+    except RequestError:
+        return None
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    """The plan for a terminal."""
+    return Group(_chain_table(plan), Text(), _cost_table(plan))
+
+
+def _chain_table(plan: Plan) -> Table:
+    most = "" if plan.exact else " ≤"
+    table = Table(
+        title=f"{plan.name}: one chain, {plan.workers} worker{'s' * (plan.workers > 1)}", title_justify="left"
+    )
+    table.add_column("stage", justify="right", no_wrap=True)
+    short = len(plan.stages) > MOST_STAGES
+    table.add_column("minimises", overflow="ellipsis")
+    table.add_column("holds", overflow="ellipsis")
+    table.add_column(f"steps{most}", justify="right", no_wrap=True)
+    table.add_column(f"samples{most}", justify="right", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    first, left_out, last = _ends(plan.stages)
+    for stage in first:
+        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+    if left_out:
+        finished = sum(stage.finished for stage in left_out)
+        steps, samples = sum(stage.max_steps for stage in left_out), sum(stage.max_samples for stage in left_out)
+        state = f"{finished} finished" if finished else "to train"
+        table.add_row("…", f"{len(left_out)} more stages", "", f"{steps:,}", f"{samples:,}", state, style="dim")
+    for stage in last:
+        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+    return table
+
+
+def _ends(stages: Sequence[PlannedStage]) -> tuple[Sequence[PlannedStage], ...]:
+    """The first stages of many, those that are left out, and the last ones."""
+    if len(stages) <= MOST_STAGES:
+        return stages, (), ()
+    half = MOST_STAGES // 2
+    return stages[:half], stages[half:-half], stages[-half:]
+
+
+def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
+    return (
+        str(stage.stage),
+        Text(", ".join(stage.level) if len(stage.level) <= most else level_name(stage.level)),
+        Text(
+            f"all {len(stage.protected)} before" if len(stage.protected) > most else ", ".join(stage.protected) or "–"
+        ),
+        f"{stage.max_steps:,}",
+        f"{stage.max_samples:,}",
+        "finished" if stage.finished else "to train",
+    )
+
+
+def _cost_table(plan: Plan) -> Table:
+    """What each verb would cost now."""
+    most = "" if plan.exact else " ≤"
+    table = Table(title="what it costs", title_justify="left")
+    table.add_column("")
+    for head in ("trials", "stages to train", "reused", f"samples{most}"):
+        table.add_column(head, justify="right")
+    finished = sum(stage.finished for stage in plan.stages)
+    to_train = len(plan.stages) - finished
+    table.add_row("run, one chain", "1", str(to_train), str(finished), f"{plan.max_samples:,}")
+    for name, cost in ((plan.sweep_name, plan.sweep), (plan.grid_name, plan.grid)):
+        if cost is not None:
+            reused = f"{cost.stages_reused:,}"
+            table.add_row(name, f"{cost.trials:,}", f"{cost.stages:,}", reused, f"{cost.samples:,}")
+    whole = sum(stage.max_samples for stage in plan.stages)
+    table.caption = (
+        f"From nothing, a chain is {whole:,} samples, linear in the number of tasks; {plan.grid_points} weights for "
+        f"each task are {_count(plan.grid_trials)} trainings and {_count(plan.grid_max_samples)} samples: "
+        f"{_count(plan.grid_max_samples / whole, 1)} times as many as the chain."
+        + ("" if plan.exact else " Stages end early when nothing improves; training.patience: null makes this exact.")
+    )
+    table.caption_justify = "left"
+    return table
+
+
+def _count(value: float, decimals: int = 0) -> str:
+    """``1,756,928``; beyond a quadrillion ``5.42e+44``, since nobody reads so many digits."""
+    return f"{value:,.{decimals}f}" if value < 1e15 else f"{value:.3g}"

@@ -1,0 +1,49 @@
+"""The verb ``sweep``: NMT's two learning rates on Ray Tune, stages shared, the winner chosen by priority."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from orchestrator.cluster.tuning.runner import TrialRunner
+from orchestrator.experiment.prepared import PreparedExperiment
+from orchestrator.terminal.output import Output
+from orchestrator.trials.group_outcome import GroupOutcome
+from orchestrator.trials.learning_rates import greedy_trials
+from orchestrator.trials.sweep_plan import SweepPlan
+from orchestrator.trials.trial import TrialResult
+from orchestrator.verbs.trial_group import GroupSession
+from trainers.spec.chain_spec import Rates
+
+
+def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner, output: Output) -> GroupOutcome:
+    """Run a sweep.
+
+    Raises:
+        RequestError: The cluster cannot hold one trial.
+        RunError: Ray cannot be started.
+        KeyboardInterrupt: The user ended it; finished stages are kept.
+    """
+    params = {"method": prepared.experiment.training.method, **plan.params}
+    greedy = " greedy" if plan.greedy else ""
+    name = f"sweep {len(plan.eta_theta)}×{len(plan.eta_lambda)}{greedy}"  # MLflow cuts long names
+    with GroupSession("sweep", name, prepared, params, plan.expected, runner, output) as session:
+        if plan.greedy:
+            _run_greedily(prepared, plan, session)
+        else:
+            session.run(plan.trials)
+        return session.close()
+
+
+def _run_greedily(prepared: PreparedExperiment, plan: SweepPlan, session: GroupSession) -> None:
+    chosen: list[Rates] = []
+    for _ in prepared.spec.levels:
+        results = session.run(greedy_trials(prepared.spec, plan.eta_theta, plan.eta_lambda, chosen))
+        best = session.winner
+        if best is None or not _of(best, results):
+            return  # nothing is finished, so there is no checkpoint to go on from
+        training = best.trial.spec.training_of(len(chosen))
+        chosen.append(Rates(training.eta_theta, training.eta_lambda))
+
+
+def _of(best: TrialResult, results: Sequence[TrialResult]) -> bool:
+    return any(result is best for result in results)

@@ -1,0 +1,81 @@
+"""A command ``nmt`` while it runs, and what it wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.drill.errors import DrillError
+from tests.drill.family import Family
+
+PATIENCE = 600.0
+"""Seconds after which a command, or an event of its run, is no longer waited for."""
+
+
+class Command:
+    """A command ``nmt`` while it runs, started as a person would start it.
+
+    Args:
+        arguments: Its arguments.
+        folder: Where it is started; its output is kept there.
+        number: Distinguishes its output from that of other commands.
+        environment: Environment variables.
+    """
+
+    def __init__(self, arguments: Sequence[str], folder: Path, number: int, environment: Mapping[str, str]) -> None:
+        self._out, self._err = folder / f"{number}.out.json", folder / f"{number}.err.txt"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "orchestrator.cli", *arguments],
+                cwd=folder,
+                env=environment,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        self.family = Family(self.process.pid)
+
+    @property
+    def said(self) -> str:
+        """What it wrote to standard error so far."""
+        return self._err.read_text(errors="replace")
+
+    def wait(self) -> None:
+        """Wait for its end.
+
+        Raises:
+            DrillError: It does not end.
+        """
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            self.family.look()
+            if time.monotonic() > end:
+                raise DrillError(f"the command did not end within {PATIENCE:.0f} s; it said:\n{self.said[-2000:]}")
+            time.sleep(0.5)
+
+    def document(self) -> tuple[dict[str, Any], str]:
+        """The JSON document of a command that ended well, and what stands before it and should not.
+
+        Raises:
+            DrillError: It did not end well, or there is no document.
+        """
+        if self.process.returncode != 0:
+            raise DrillError(f"exit status {self.process.returncode}; it said:\n{self.said[-2000:]}")
+        text = self._out.read_text(errors="replace")
+        begin = re.search(r"^\{", text, re.MULTILINE)
+        if begin is None:
+            raise DrillError(f"no JSON document on standard output, but: {text[:500]}")
+        return json.loads(text[begin.start() :]), text[: begin.start()]
+
+    def kill(self) -> None:
+        """End it by force, with all that it started."""
+        self.family.look()
+        self.process.kill()
+        self.process.wait()
+        self.family.end(0.0)

@@ -1,0 +1,84 @@
+"""The mailbox between workers and driver, with a queue whose answers are late."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from queue import Empty
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from orchestrator.cluster import mailbox
+from orchestrator.cluster.mailbox import Mailbox
+from trainers.reporter import Event, Progress
+
+
+class Queue:
+    """Stands for Ray's: same methods, in this process."""
+
+    def __init__(self, **_: Any) -> None:
+        self.items: queue.Queue[Any] = queue.Queue()
+        self.actor = None
+        self.calls = 0
+        self.before: Callable[[], None] = lambda: None
+
+    def get(self, timeout: float) -> Any:
+        self.calls += 1
+        self.before()
+        return self.items.get(timeout=timeout)
+
+    def qsize(self) -> int:
+        return self.items.qsize()
+
+    def get_nowait_batch(self, number: int) -> list[Any]:
+        return [self.items.get_nowait() for _ in range(number)]
+
+
+@pytest.fixture(autouse=True)
+def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailbox, "Queue", Queue)
+    monkeypatch.setattr(mailbox.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "0" * 56))
+
+
+def test_what_was_sent_before_the_end_is_delivered_however_late_an_answer_is() -> None:
+    heard: list[tuple[int, Event]] = []
+    events = [(number, Progress(0, step, ())) for step in range(3) for number in range(2)]
+    box = Mailbox(lambda number, event: heard.append((number, event)))
+
+    def late() -> None:
+        """The answer "nothing there" was true when it was given, and arrives when all is over."""
+        if box._queue.calls == 1:
+            box._closing.wait()
+            raise Empty
+
+    box._queue.before = late
+    with box:
+        for event in events:
+            box._queue.items.put(event)
+    assert heard == events
+    assert not box._thread.is_alive()
+
+
+def test_events_that_wait_are_fetched_together() -> None:
+    heard: list[tuple[int, Event]] = []
+    box = Mailbox(lambda number, event: heard.append((number, event)))
+    for step in range(100):
+        box._queue.items.put((0, Progress(0, step, ())))
+    with box:
+        pass
+    assert [event.step for _, event in heard if isinstance(event, Progress)] == list(range(100))
+    assert box._queue.calls <= 3  # all, and nothing more, and perhaps nothing once before
+
+
+def test_a_queue_that_is_gone_ends_the_thread() -> None:
+    box = Mailbox(lambda *_: None)
+
+    def gone() -> None:
+        raise ConnectionError("the actor died")
+
+    box._queue.before = gone
+    with box:
+        box._thread.join(10)
+        assert not box._thread.is_alive()

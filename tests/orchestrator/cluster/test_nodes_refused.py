@@ -1,0 +1,71 @@
+"""Workers that a cluster could never place are refused at once, unless it can grow."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.cluster import nodes as cluster_nodes
+from orchestrator.cluster.nodes import Node, check_nodes, is_fixed, may_grow_by
+from orchestrator.errors import RequestError
+from orchestrator.experiment.sections import Scaling
+
+NODES = [Node("a", "10.0.0.1", {"CPU": 4.0}), Node("b", "10.0.0.2", {"CPU": 4.0, "GPU": 2.0})]
+BY_HAND = {"autoscaler_report": {"node_type_mapping": {"ab12": "node_ab12", "cd34": "node_cd34"}}}
+SCALED = {"autoscalerReport": {"nodeTypeMapping": {"ab12": "small-group", "cd34": "head-group"}}}
+
+
+def never() -> bool:
+    return False
+
+
+def scaling(**values: object) -> Scaling:
+    return Scaling.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "fits",
+    [
+        scaling(workers=8),
+        scaling(workers=2, cpus_per_worker=4),
+        scaling(workers=2, use_gpu=True),
+        scaling(workers=16, cpus_per_worker=0.5),
+        scaling(workers={"min": 1, "max": 100}, cpus_per_worker=4),
+    ],
+)
+def test_what_fits_passes(fits: Scaling) -> None:
+    check_nodes(fits, NODES, never)
+
+
+@pytest.mark.parametrize(
+    ("asked", "room"),
+    [
+        (scaling(workers=9), "use at most 8 workers"),
+        (scaling(workers=2, cpus_per_worker=5), "no node holds a single one"),
+        (scaling(workers=3, cpus_per_worker=3), "use at most 2 workers"),
+        (scaling(workers=3, use_gpu=True), "use at most 2 workers"),
+    ],
+)
+def test_what_never_fits_is_refused_with_what_is_there(asked: Scaling, room: str) -> None:
+    with pytest.raises(RequestError, match=room) as refusal:
+        check_nodes(asked, NODES, never, "tune.workers_per_trial")
+    told = str(refusal.value)
+    assert told.startswith(f"tune.workers_per_trial: {asked.fewest} workers of {asked.cpus_per_worker:g} CPU")
+    assert "10.0.0.1 (4 CPUs), 10.0.0.2 (4 CPUs, 2 GPUs)" in told
+
+
+def test_a_cluster_that_grows_is_given_time() -> None:
+    check_nodes(scaling(workers=9), NODES, lambda: True)
+
+
+def test_who_starts_nodes_is_read_from_the_autoscaler() -> None:
+    assert is_fixed(BY_HAND)
+    assert not is_fixed(SCALED)
+    assert not is_fixed({})
+
+
+def test_the_autoscaler_of_a_young_cluster_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_nodes.time, "sleep", lambda seconds: None)
+    answers = [{}, {"autoscaler_report": {"node_type_mapping": {}}}, BY_HAND]
+    assert may_grow_by(lambda: answers.pop(0)) is False
+    monkeypatch.setattr(cluster_nodes, "_FIRST_STATUS", 0.0)
+    assert may_grow_by(dict) is True

@@ -1,0 +1,338 @@
+"""What a finished chain comes to, as a table and as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from orchestrator.summary.chain import chain_summary
+from orchestrator.summary.limits import against_limit, share_used, worst
+from orchestrator.summary.table import chain_table
+from orchestrator.summary.wording import level_name, multiplier_text, named, signed, unsigned
+from orchestrator.summary.worst_tasks import PROTECTED
+from tests.orchestrator._records import chain, nulled, record, verdict
+from trainers.certificate import Certificate
+from trainers.records import StageRecord
+
+
+def by_hand() -> list[StageRecord]:
+    """pay, then amount, then relevance; the last stage gained nothing."""
+    return [
+        record(
+            0,
+            ["pay"],
+            losses={"test": {"pay": 0.5190, "amount": 0.9100, "relevance": 1.2000}},
+            metrics={"test": {"pay": 0.742, "amount": 0.476, "relevance": 0.350}},
+            metric=(metric := {"pay": "auc", "amount": "auc", "relevance": "auc"}),
+            optima={"pay": (0.4847, 0.5028)},
+        ),
+        record(
+            1,
+            ["amount"],
+            ["pay"],
+            losses={"test": {"pay": 0.5200, "amount": 0.8507, "relevance": 1.1500}},
+            metrics={"test": {"pay": 0.741, "amount": 0.501, "relevance": 0.344}},
+            metric=metric,
+            optima={"amount": (0.8411, 0.8685)},
+        ),
+        record(
+            2,
+            ["relevance"],
+            ["pay", "amount"],
+            verdicts=[
+                verdict("pay", 0.0005, 0.0012, optimum=0.5028),
+                verdict("amount", -0.0104, 0.0096, optimum=0.8685),
+                verdict("pay", 0.0010, 0.0011, split="test", optimum=0.5190),
+                verdict("amount", -0.0126, 0.0090, split="test", optimum=0.8507),
+            ],
+            multipliers={"pay": 1.0246, "amount": 27.44},
+            losses={"test": {"pay": 0.5200, "amount": 0.8381, "relevance": 1.1550}},
+            metrics={"test": {"pay": 0.741, "amount": 0.511, "relevance": 0.344}},
+            metric=metric,
+            optima={"relevance": (1.1640, 1.1634)},
+            accepted_step=0,
+        ),
+    ]
+
+
+def cells(table: Table) -> list[list[str]]:
+    columns = [[str(cell) for cell in column.cells] for column in table.columns]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def printed(table: Table, width: int) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width, force_terminal=False).print(table)
+    return stream.getvalue().splitlines()
+
+
+def sentence(*records: StageRecord) -> str:
+    return str(chain_summary(records)["sentence"])
+
+
+class TestTable:
+    def test_a_row_per_task_by_priority(self) -> None:
+        table = chain_table(by_hand())
+        assert [str(column.header).replace("\n", " ") for column in table.columns] == [
+            "task",
+            "stage",
+            "loss alone → end",
+            "change of loss ± SE",
+            "auc stage 1 → end",
+            "points",
+            "λ",
+            "guarantee on valid",
+        ]
+        assert [" | ".join(row) for row in cells(table)] == [
+            "pay | 1 | 0.519 → 0.520 | +0.0010 ±0.0011 | 0.742 → 0.741 | -0.1 | 1.02 | held +0.0005 ≤ 0.0012",
+            "amount | 2 | 0.851 → 0.838 | -0.0126 ±0.0090 | 0.476 → 0.511 | +3.5 | 27.4 | held -0.0104 ≤ 0.0096",
+            "relevance | 3 | 1.155 → 1.155 | – | 0.350 → 0.344 | -0.6 | – | not protected",
+        ]
+        assert str(table.caption).strip() == (
+            "Every guarantee held: pay and amount are within their limits on the validation split. "
+            "Stage 3 (relevance) gained nothing."
+        )
+
+    def test_it_takes_one_line_per_task_at_100_columns_and_two_at_80(self) -> None:
+        table = chain_table(by_hand())
+        wide, narrow = printed(table, 100), printed(table, 80)
+        assert wide == [line[:100] for line in wide]
+        assert [line.split()[0] for line in wide[4:7]] == ["pay", "amount", "relevance"]
+        assert narrow == [line[:80] for line in narrow]
+        assert " ".join(narrow[4].split()) == "pay 1 0.519 → 0.520 0.742 → 0.741 1.02 held"
+        assert " ".join(narrow[5].split()) == "+0.0010 ±0.0011 -0.1 pt +0.0005 ≤ 0.0012"
+
+    @pytest.mark.parametrize("width", [80, 100, 120])
+    def test_of_64_tasks_the_worst_are_shown_and_no_number_is_cut(self, width: int) -> None:
+        records = chain([[f"assay_{index:02}"] for index in range(64)], steps=4, evaluations=2)
+        lines = printed(chain_table(records), width)
+        text = "\n".join(lines)
+        assert "…" not in text
+        valid = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
+        worst_first = sorted(valid, key=lambda verdict: (not verdict.held, share_used(verdict)), reverse=True)
+        shown = set(re.findall(r"^ ?(assay_\d\d) ", text, re.MULTILINE))
+        assert shown == {*(verdict.task for verdict in worst_first[:PROTECTED]), "assay_63"}
+        for found in worst_first[:PROTECTED]:
+            assert against_limit(found) in text
+        assert "of 63 protected tasks the 6 closest" in " ".join(text.split())
+        assert max(map(len, lines)) <= width
+        assert len(lines) <= 30
+
+    def test_every_task_is_shown_up_to_twelve(self) -> None:
+        records = chain([[f"t{index}"] for index in range(12)], steps=4, evaluations=2)
+        assert [row[0] for row in cells(chain_table(records))] == [f"t{index}" for index in range(12)]
+        assert "Shown" not in str(chain_table(records).caption)
+
+    def test_tasks_with_different_metrics_name_theirs(self) -> None:
+        first, second = by_hand()[:2]
+        metric = {"pay": "auc", "amount": "shop.metrics:revenue", "relevance": ""}
+        table = chain_table([replace(first, metric_names=metric), replace(second, metric_names=metric)])
+        assert [row[4:6] for row in cells(table)] == [
+            ["auc 0.742 → 0.741", "-0.1 pt"],
+            ["revenue 0.476 → 0.501", "+0.0250"],
+        ]
+        assert str(table.columns[5].header) == "change"
+
+    def test_missing_and_null_numbers_are_dashes(self) -> None:
+        table = chain_table([nulled(one) for one in by_hand()])
+        assert cells(table)[0] == ["pay", "1", "– → –", "– ±–", "– → –", "–", "–", "held not finite"]
+        assert "None" not in "\n".join(printed(table, 100))
+
+    def test_names_are_no_markup(self) -> None:
+        assert cells(chain_table([record(0, [":smile: b"])]))[0][0] == ":smile: b"
+
+
+class TestSentence:
+    def test_a_chain_of_one_stage(self) -> None:
+        assert sentence(record(0, ["like"])) == "Nothing was protected: the chain has one stage. Every stage gained."
+
+    def test_every_guarantee_held(self) -> None:
+        assert sentence(record(0, ["a"]), record(1, ["b"], ["a"], verdicts=[verdict("a", 0.0, 0.1)])) == (
+            "Every guarantee held: a is within its limit on the validation split. Every stage gained."
+        )
+
+    def test_a_guarantee_broke_and_nothing_was_gained(self) -> None:
+        broken = record(1, ["b"], ["a"], verdicts=[verdict("a", 0.02, 0.0012)], accepted_step=0)
+        assert sentence(record(0, ["a"], accepted_step=0), broken) == (
+            "Not every guarantee held: beyond the limit on the validation split is a (+0.0200 > 0.0012 allowed). "
+            "Stages 1 (a) and 2 (b) gained nothing."
+        )
+
+    def test_a_test_split_that_is_worse_breaks_no_guarantee(self) -> None:
+        verdicts = [verdict("a", 0.0, 0.1), verdict("a", 0.2, 0.1, split="test")]
+        records = [record(0, ["a"]), record(1, ["b"], ["a"], verdicts=verdicts)]
+        assert chain_summary(records)["held"] is True
+        assert sentence(*records).startswith("Every guarantee held")
+
+
+def certified(record: StageRecord, stationarity: float, *not_attainable: str, price: float = 2.0) -> StageRecord:
+    tasks = record.protected
+    numbers = {"feasibility": dict.fromkeys(tasks, 0.0), "slackness": dict.fromkeys(tasks, 0.25)}
+    prices = dict.fromkeys(tasks, price)
+    certificate = Certificate(
+        **numbers,
+        shadow_prices=prices,
+        stationarity=stationarity,
+        gradient_norm=0.5,
+        not_attainable=not_attainable,
+        examples=64,
+    )
+    return replace(record, certificate=certificate)
+
+
+class TestCertificate:
+    def test_stationarity_is_told_where_a_constraint_pulls(self) -> None:
+        """Without one it is 1 whatever the stage did."""
+        pay, amount, relevance = by_hand()
+        balance = "Stationarity, 0 where objective and constraints balance, 1 at most: "
+        assert sentence(certified(pay, 1.0), certified(amount, 0.031), certified(relevance, 0.2)).endswith(
+            f" {balance}0.03 (amount) and 0.20 (relevance)."
+        )
+        assert balance not in sentence(certified(pay, 1.0), certified(amount, 1.0, price=0.0))
+        assert balance not in sentence(certified(pay, 1.0), certified(amount, math.nan))
+
+    def test_stationarity_of_many_stages_is_a_range(self) -> None:
+        stages = [certified(record(stage, [f"t{stage}"], ["t"]), stage / 10) for stage in range(1, 6)]
+        assert sentence(record(0, ["t"]), *stages).endswith("1 at most: 0.10 to 0.50 (t5).")
+
+    def test_what_is_not_attainable_is_told_in_plain_words(self) -> None:
+        pay, amount, relevance = by_hand()
+        told = sentence(pay, certified(amount, 0.1, "pay"), certified(relevance, 0.1, "pay", "amount"))
+        assert (
+            " Beyond the accepted model, pay cannot be held together with amount: λ kept rising while its violation "
+            "did not shrink; allow a tolerance. pay and amount cannot be held together with relevance: λ kept rising "
+            "while their violations did not shrink; allow a tolerance. Stationarity"
+        ) in told
+
+    def test_json(self) -> None:
+        pay, amount, _ = by_hand()
+        summary = chain_summary([pay, certified(amount, math.nan, "pay")])
+        assert summary["stages"][0]["certificate"] is None
+        assert summary["stages"][1]["certificate"] == {
+            "stationarity": None,
+            "gradient_norm": 0.5,
+            "feasibility": {"pay": 0.0},
+            "slackness": {"pay": 0.25},
+            "shadow_prices": {"pay": 2.0},
+            "not_attainable": ["pay"],
+            "examples": 64,
+            "grouped": 0,
+        }
+        json.dumps(summary, allow_nan=False)
+
+
+class TestJson:
+    def test_content(self) -> None:
+        summary = chain_summary(by_hand())
+        assert summary["held"] is True
+        pay = summary["tasks"][0]
+        assert pay["test_metric"].pop("change") == pytest.approx(-0.001)
+        assert pay["test_metric"].pop("points") == pytest.approx(-0.1)
+        assert pay["difference"].pop("value") == pytest.approx(0.001)
+        assert pay == {
+            "task": "pay",
+            "stage": 1,
+            "stage_key": "key0",
+            "metric": "auc",
+            "optimum": {"train": 0.4847, "valid": 0.5028, "test": 0.519},
+            "test_loss": 0.52,
+            "difference": {"standard_error": 0.0011},
+            "test_metric": {"stage_1": 0.742, "end": 0.741},
+            "multiplier": 1.0246,
+            "guarantee": {"status": "held", "difference": 0.0005, "allowed": 0.0012, "text": "+0.0005 ≤ 0.0012"},
+        }
+        relevance = summary["tasks"][2]
+        assert (relevance["difference"], relevance["multiplier"]) == (None, None)
+        assert relevance["guarantee"]["status"] == "not protected"
+        assert summary["stages"][2] == {
+            "stage": 3,
+            "stage_key": "key2",
+            "level": ["relevance"],
+            "protected": ["pay", "amount"],
+            "held": True,
+            "gained": False,
+            "accepted_step": 0,
+            "steps": 100,
+            "samples": 1000,
+            "ended_by": "plateau",
+            "wall_seconds": 1.5,
+            "seconds": {},
+            "certificate": None,
+        }
+
+    @pytest.mark.parametrize("lost", [math.nan, math.inf])
+    def test_it_is_strict_json_whatever_the_numbers(self, lost: float) -> None:
+        first, second, third = by_hand()
+        broken = replace(
+            third,
+            losses={"test": {"pay": lost}},
+            multipliers={"pay": lost},
+            verdicts=(replace(verdict("pay", 0.0, 0.0), difference=lost, held=False),),
+        )
+        text = json.dumps(chain_summary([first, second, broken]), allow_nan=False)
+        assert json.loads(text)["tasks"][0]["test_loss"] is None
+        assert json.loads(text)["tasks"][0]["guarantee"]["status"] == "broken"
+
+    def test_records_from_json_give_the_same(self) -> None:
+        records = chain([["a", "b"], ["c"]], steps=10)
+        again = [StageRecord.from_json(one.to_json()) for one in records]
+        assert chain_summary(again) == chain_summary(records)
+
+    def test_no_record_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="at least one stage"):
+            chain_summary([])
+
+
+class TestWords:
+    @pytest.mark.parametrize(
+        ("difference", "allowed", "text"),
+        [
+            (0.0002, 0.0011, "+0.0002 ≤ 0.0011"),
+            (-0.00000001, 0.0011, "0.0000 ≤ 0.0011"),
+            (0.0, 0.0, "0.0000 ≤ 0.0000"),
+            (0.00002, 0.000034, "+0.000020 ≤ 0.000034"),
+            (0.00114, 0.00106, "+0.00114 > 0.00106"),
+            (12.5, 100.0, "+12.50 ≤ 100.00"),
+        ],
+    )
+    def test_a_comparison_shows_decimals_enough(self, difference: float, allowed: float, text: str) -> None:
+        assert against_limit(verdict("a", difference, allowed)) == text
+
+    def test_worst_is_closest_to_its_limit_or_furthest_beyond(self) -> None:
+        held = [verdict("a", 0.1, 1.0), verdict("b", 0.01, 0.02), verdict("c", -9.0, 1.0)]
+        assert worst(held) == held[1]
+        broken = [*held, verdict("d", 0.001, 0.0)]
+        assert worst(broken) == broken[3]
+        assert worst([verdict("a", 1.0, 0.5, split="test")]) is None
+
+    def test_share_used(self) -> None:
+        assert share_used(verdict("a", 0.5, 1.0)) == 0.5
+        assert share_used(verdict("a", 0.0, 0.0)) == 0.0
+        assert share_used(verdict("a", -0.1, 0.0)) == -math.inf
+        assert share_used(verdict("a", math.nan, 0.1)) == math.inf
+
+    def test_lists_and_levels(self) -> None:
+        assert named(["a"]) == "a"
+        assert named(["a", "b", "c"]) == "a, b and c"
+        assert named(["a", "b", "c", "d"]) == "a, b and 2 more"
+        assert [level_name(level) for level in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a, b", "a +2"]
+
+    def test_differences(self) -> None:
+        values = (0.00003, -0.00003, 0.25, None, math.nan)
+        assert [signed(value) for value in values] == ["0.0000", "0.0000", "+0.2500", "–", "–"]
+
+    def test_levels_of_loss(self) -> None:
+        values = (0.5191, 0.0521, 0.00521, 12.345, 1234.5, 0.0, None)
+        assert [unsigned(value) for value in values] == ["0.519", "0.0521", "0.00521", "12.35", "1234", "0.000", "–"]
+        assert unsigned(0.0521, 0.5) == "0.052 → 0.500"
+
+    def test_multipliers(self) -> None:
+        values = (0.05, 1.0246, 27.44, 138.2, None)
+        assert [multiplier_text(value) for value in values] == ["0.05", "1.02", "27.4", "138", "–"]

@@ -1,0 +1,38 @@
+"""The cost of a whole grid from that of some of it."""
+
+from __future__ import annotations
+
+from orchestrator.trials.cost import Cost
+from orchestrator.trials.extrapolation import Extrapolation, extrapolate
+from orchestrator.trials.trial import Source, Status, Trial, TrialResult
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+
+SPEC = ChainSpec(
+    levels=((Task("pay", "binary_cross_entropy"),),),
+    model=ModelSpec("scorer", {"units": [4]}),
+    training=Training(),
+    batch_size=10,
+    data_fingerprint="0123",
+)
+
+
+def result(samples: int, reused: int = 0, source: Source = "grid", status: Status = "finished") -> TrialResult:
+    trial = Trial("0.5 : 1", source, SPEC, "weighted_sum", (0.5, 1.0))
+    return TrialResult(trial, (), Cost(trials=1, samples=samples, samples_reused=reused), status)
+
+
+def test_each_of_the_rest_costs_as_much_as_those_that_were_trained() -> None:
+    assert extrapolate(8, [result(100), result(0, reused=200)]) == Extrapolation(8, 1200, 2)
+
+
+def test_neither_baselines_nor_unfinished_trainings_count() -> None:
+    found = extrapolate(8, [result(100), result(999, source="baseline"), result(999, status="diverged")])
+    assert found == Extrapolation(8, 800, 1)
+
+
+def test_a_whole_grid_and_none_at_all_are_not_extrapolated() -> None:
+    assert extrapolate(2, [result(100), result(100)]) is None
+    assert extrapolate(0, [result(100, source="sweep")]) is None
+    assert extrapolate(8, [result(100, status="failed")]) is None

@@ -1,0 +1,118 @@
+"""A short fault drill: one run whose command and whose worker are killed, against an undisturbed one."""
+
+from __future__ import annotations
+
+import math
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.drill.content import Content, differences, log_differences
+from tests.drill.faults.fault import Fault
+from tests.drill.faults.signals import cut_off, send
+from tests.drill.outcome import Outcome, examine
+from tests.drill.site import Site
+from tests.drill.table import table
+from tests.drill.trial import Trial, fresh_trial
+from tests.drill.undisturbed import Undisturbed
+from tests.orchestrator.conftest import DRILL
+
+POINTS = [("lambda/first", 5, 0.5), ("lambda/first", 10, 0.25), ("cost/wall_seconds", 10, None)]
+CONTENT = Content(
+    keys=("k",),
+    records=({"key": "k", "steps": 10, "optima": [0.1]},),
+    states=({"weight": torch.tensor([0.0, 1.0])},),
+    logged=(("chain k", {"status": "FINISHED", "tags": {}, "params": {"a": "1"}, "points": POINTS}),),
+)
+
+
+def both(trial: Trial, keys: Sequence[str]) -> float:
+    """``kill -9`` of the command in stage 2, the same command again, ``kill -9`` of a worker in stage 3."""
+    cut_off(trial, keys[1])
+    trial.start()
+    trial.reach(keys[2])
+    at = send(trial.worker(1).pid, signal.SIGKILL)
+    trial.finish()
+    return at
+
+
+@pytest.fixture(scope="module")
+def outcome(drill_site: Site, undisturbed_drill: Undisturbed) -> Outcome:
+    """What the two faults cost."""
+    with fresh_trial(drill_site, "disturbed") as trial:
+        at = both(trial, undisturbed_drill.content.keys)
+        return examine(trial, Fault("both", both, times=2), at, undisturbed_drill)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+class TestKilledCommandAndKilledWorker:
+    def test_every_stage_ends_with_the_same_bits(self, outcome: Outcome) -> None:
+        assert outcome.equal, outcome.problems
+
+    def test_no_stage_is_trained_twice(self, outcome: Outcome) -> None:
+        assert outcome.trained_twice == 0
+
+    def test_mlflow_has_everything_once(self, outcome: Outcome) -> None:
+        assert outcome.once, outcome.problems
+
+    def test_less_than_what_lies_between_checkpoints_is_lost(self, outcome: Outcome) -> None:
+        assert outcome.lost_steps is not None
+        assert 0 < outcome.lost_steps < 2 * DRILL.checkpoint_every  # twice: there were two faults
+
+    def test_nothing_else_is_wrong(self, outcome: Outcome) -> None:
+        assert outcome.problems == ()
+
+
+class TestTheDrillItself:
+    """A drill that cannot fail drills nothing."""
+
+    def test_the_same_is_the_same(self) -> None:
+        assert differences(CONTENT, CONTENT) == []
+        assert log_differences(CONTENT, CONTENT) == []
+
+    def test_finds_another_number_in_a_record(self) -> None:
+        found = replace(CONTENT, records=({**CONTENT.records[0], "optima": [math.nextafter(0.1, 1.0)]},))
+        assert differences(found, CONTENT) == ["stage 1: optima differs"]
+
+    def test_finds_another_bit_in_a_parameter(self) -> None:
+        found = replace(CONTENT, states=({"weight": torch.tensor([1e-45, 1.0])},))
+        assert differences(found, CONTENT) == ["stage 1: parameter weight differs"]
+
+    def test_finds_a_missing_stage(self) -> None:
+        assert differences(replace(CONTENT, keys=(), records=(), states=()), CONTENT) != []
+
+    @pytest.mark.parametrize(
+        ("points", "expected"),
+        [
+            ([*POINTS, POINTS[0]], ["chain k: lambda/first at step 5 is there 2 times"]),
+            (POINTS[1:], [f"chain k: the point {POINTS[0]} is missing"]),
+            ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is one too many"]),
+        ],
+    )
+    def test_finds_points_that_are_not_there_exactly_once(
+        self, points: list[tuple[str, int, float | None]], expected: list[str]
+    ) -> None:
+        name, content = CONTENT.logged[0]
+        assert log_differences(replace(CONTENT, logged=((name, {**content, "points": points}),)), CONTENT) == expected
+
+    def test_finds_a_run_too_many_or_of_another_status(self) -> None:
+        name, content = CONTENT.logged[0]
+        killed = (name, {**content, "status": "KILLED"})
+        assert len(log_differences(replace(CONTENT, logged=(killed,)), CONTENT)) == 1
+        assert len(log_differences(replace(CONTENT, logged=CONTENT.logged * 2), CONTENT)) == 1
+
+    def test_tells_in_a_table(self) -> None:
+        outcomes = [
+            Outcome("kill", 30, 12.4, True, 0, True),
+            Outcome("full disk", skipped="needs root"),
+            Outcome("hang", problems=("it never ended",)),
+        ]
+        assert table(outcomes).splitlines()[2:] == [
+            "| kill | 30 | 12 | yes | 0 | yes |",
+            "| full disk | skipped | needs root |  |  |  |",
+            "| hang | failed |  |  |  |  |",
+        ]

@@ -1,0 +1,55 @@
+"""A greedy sweep: one stage after the other, each from the best trial of the stage before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.cluster.tuning.runner import Ending
+from tests.orchestrator._group import (
+    Runner,
+    assert_costs_add_up,
+    content,
+    cut_at,
+    sweep,
+    trees,
+)
+from tests.orchestrator._tracked import Project, in_folder
+
+
+def test_a_greedy_sweep_goes_on_from_the_best_of_each_stage(project: Project) -> None:
+    runner = Runner(project.storage)
+    outcome = sweep(project, runner, sweep={"greedy": True})
+    assert [len(numbers) for numbers in runner.asked] == [2, 4, 4]
+    assert (outcome.cost.trials, outcome.cost.stages) == (10, 10)
+    assert (outcome.planned.trials, outcome.planned.stages, outcome.planned.samples) == (10, 10, 2000)
+    assert outcome.planned.samples_reused == outcome.cost.samples_reused == (4 * 1 + 4 * 2) * 200
+    assert outcome.winner is not None
+    assert len(outcome.winner.records) == 3
+    assert outcome.winner in outcome.results[6:]
+    first = min(outcome.results[:2], key=lambda result: result.records[0].losses["valid"]["pay"])
+    assert {result.records[0].key for result in outcome.results[2:]} == {first.records[0].key}
+    (group,) = trees(project)
+    assert [len(child.children) for child in group.children] == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert_costs_add_up(group)
+
+
+def test_a_greedy_sweep_that_was_cut_off_goes_on(project: Project, tmp_path_factory: Any, database: Path) -> None:
+    other = in_folder(tmp_path_factory.mktemp("greedy"), database)
+    sweep(other, sweep={"greedy": True})
+    (expected,) = trees(other)
+    with pytest.raises(KeyboardInterrupt):
+        sweep(project, Runner(project.storage, cut=cut_at(13, KeyboardInterrupt)), sweep={"greedy": True})
+    sweep(project, sweep={"greedy": True})
+    (group,) = trees(project)
+    assert content(project, group) == content(other, expected)
+
+
+def test_a_greedy_sweep_ends_where_nothing_is_finished(project: Project) -> None:
+    diverged = (1, Ending("diverged", "nan"))
+    runner = Runner(project.storage, dict.fromkeys(range(2, 6), diverged))
+    outcome = sweep(project, runner, sweep={"greedy": True})
+    assert len(outcome.results) == 6
+    assert len(runner.asked) == 2

@@ -1,0 +1,125 @@
+"""Groups of trials that are cut off, and a tracking store that is away: nothing is lost, and nothing is there twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from orchestrator.tracking import group_live
+from orchestrator.verbs.sync import sync_storage
+from tests.orchestrator._group import (
+    CutError,
+    Runner,
+    assert_costs_add_up,
+    content,
+    cut_at,
+    grid,
+    manifests,
+    sweep,
+    trees,
+    walk,
+)
+from tests.orchestrator._tracked import Project, by_chance, unreliable, use
+
+
+@pytest.mark.parametrize(("error", "number"), [(CutError, 4), (KeyboardInterrupt, 15)])
+def test_a_sweep_that_was_cut_off_goes_on_in_its_runs(
+    project: Project, undisturbed_sweep: dict[str, Any], error: type[BaseException], number: int
+) -> None:
+    with pytest.raises(error):
+        sweep(project, Runner(project.storage, cut=cut_at(number, error)))
+    (group,) = trees(project)
+    assert group.run.info.status == ("KILLED" if error is KeyboardInterrupt else "FAILED")
+    runner = Runner(project.storage)
+    outcome = sweep(project, runner)
+    assert outcome.cost.samples == 2000
+    assert len(set(runner.trained)) == len(runner.trained) <= 10
+    (group,) = trees(project)
+    assert content(project, group) == undisturbed_sweep
+    (manifest,) = manifests(project)
+    assert (manifest.status, manifest.logged) == ("FINISHED", True)
+
+
+def test_a_grid_that_was_cut_off_twice(project: Project, undisturbed_grid: dict[str, Any]) -> None:
+    for number in (5, 9):
+        with pytest.raises(KeyboardInterrupt):
+            grid(project, Runner(project.storage, cut=cut_at(number, KeyboardInterrupt)))
+    grid(project)
+    (group,) = trees(project)
+    assert content(project, group) == undisturbed_grid
+
+
+def test_events_that_got_lost_are_missing_in_no_count(project: Project) -> None:
+    """Two trials train and nobody hears of it; a third one does not get to its end, and its driver neither."""
+    with pytest.raises(CutError):
+        sweep(project, Runner(project.storage, cut=cut_at(14, CutError), deaf=(0, 2)))
+    outcome = sweep(project)
+    assert (outcome.cost.stages, outcome.cost.stages_reused, outcome.cost.samples) == (10, 2, 2000)
+    (group,) = trees(project)
+    assert_costs_add_up(group)
+    assert (group.cost("stages"), group.cost("stages_reused"), group.cost("samples")) == (10, 2, 2000)
+
+
+def test_stages_are_kept_where_tracking_is_given_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_live, "AWAY_SECONDS", 0.1)
+    use(monkeypatch, unreliable(lambda _: "before"))
+    outcome = sweep(project)
+    assert outcome.tracking_failure is not None
+    assert outcome.run_id is None
+    assert [result.status for result in outcome.results] == ["finished"] * 4
+
+
+@pytest.mark.parametrize("verb", ["sweep", "grid"])
+def test_what_nobody_tracked_is_logged_as_if_nothing_had_happened(
+    project: Project,
+    undisturbed_sweep: dict[str, Any],
+    undisturbed_grid: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(group_live, "AWAY_SECONDS", 0.1)
+        use(away, unreliable(lambda _: "before"))
+        assert {"sweep": sweep, "grid": grid}[verb](project).tracking_failure
+    assert MlflowClient(project.uri).get_experiment_by_name("group") is None
+    client = use(monkeypatch, unreliable(lambda _: ""))
+    synced = sync_storage(None, storage=project.storage)
+    (found,) = synced.chains
+    assert (found.status, found.ended, found.kind) == ("logged", "FINISHED", verb)
+    assert set(client.logged.values()) == {1}
+    (group,) = trees(project)
+    assert found.run_id == group.run.info.run_id
+    assert found.runs == len(list(walk([group])))
+    assert content(project, group) == {"sweep": undisturbed_sweep, "grid": undisturbed_grid}[verb]
+    assert sync_storage(None, storage=project.storage).chains == ()
+
+
+def test_a_sweep_that_was_cut_off_while_away_is_logged_and_then_goes_on(
+    project: Project, undisturbed_sweep: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as away:
+        away.setattr(group_live, "AWAY_SECONDS", 0.1)
+        use(away, unreliable(lambda _: "before"))
+        with pytest.raises(KeyboardInterrupt):
+            sweep(project, Runner(project.storage, cut=cut_at(14, KeyboardInterrupt)))
+    (found,) = sync_storage(None, storage=project.storage).chains
+    assert (found.status, found.ended) == ("logged", "KILLED")
+    sweep(project)
+    (group,) = trees(project)
+    assert content(project, group) == undisturbed_sweep
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_requests_that_fail_leave_every_record_once(
+    project: Project, undisturbed_sweep: dict[str, Any], monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(group_live, "AWAY_SECONDS", 60.0)
+    client = use(monkeypatch, unreliable(by_chance(seed, share=0.05)))
+    assert sweep(project).tracking_failure is None
+    assert set(client.logged.values()) == {1}
+    assert set(client.created.values()) == {1}
+    monkeypatch.undo()
+    (group,) = trees(project)
+    assert content(project, group) == undisturbed_sweep

@@ -1,0 +1,81 @@
+"""Trials of a group that do not end well: diverged, failed, stopped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from orchestrator.cluster.tuning.runner import Ending
+from tests.orchestrator._group import (
+    Runner,
+    assert_costs_add_up,
+    sweep,
+    trees,
+    walk,
+)
+from tests.orchestrator._tracked import Project
+
+
+def test_a_trial_that_diverged_is_an_outcome(project: Project) -> None:
+    """It counts with what was trained before; the group is finished."""
+    ending = Ending("diverged", "stage 2 (amount): the loss is nan; lower training.eta_theta")
+    outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
+    assert [result.status for result in outcome.results] == ["finished", "diverged", "finished", "finished"]
+    assert outcome.results[1].reason == ending.reason
+    assert (outcome.broken, outcome.unfinished) == ((), ())
+    assert (outcome.cost.trials, outcome.cost.stages, outcome.cost.samples) == (4, 8, 1600)
+    (group,) = trees(project)
+    assert group.run.info.status == "FINISHED"
+    assert [child.run.info.status for child in group.children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
+    assert group.run.data.tags["nmt.trials_failed"] == "1"
+    assert group.cost("samples") == 1600
+    assert_costs_add_up(group)
+
+
+def test_a_trial_that_failed_fails_the_group_and_is_tried_again(
+    project: Project, undisturbed_sweep: dict[str, Any]
+) -> None:
+    ending = Ending("failed", "RuntimeError: out of memory")
+    outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
+    assert [result.trial.label for result in outcome.broken] == [outcome.results[1].trial.label]
+    (group,) = trees(project)
+    assert group.run.info.status == "FAILED"
+    again = sweep(project)
+    assert again.cost.samples == 2000
+    (group,) = trees(project)
+    assert Counter(node.kind for node in walk([group])) == {"sweep": 1, "chain": 4, "stage": 12}
+    assert group.run.info.status == "FINISHED"
+    assert_costs_add_up(group)
+
+
+def test_trials_that_were_stopped_go_on(project: Project) -> None:
+    """A time budget: one trial was under way, the last one never started."""
+    stopped = Ending("stopped")
+    outcome = sweep(project, Runner(project.storage, {2: (1, stopped), 3: (None, stopped)}))
+    assert [result.status for result in outcome.results] == ["finished", "finished", "stopped", "stopped"]
+    assert len(outcome.unfinished) == 2
+    (group,) = trees(project)
+    assert group.run.info.status == "KILLED"
+    assert len(group.children) == 3  # what never started has no run
+    assert sweep(project).cost.samples == 2000
+    (group,) = trees(project)
+    assert_costs_add_up(group)
+    assert group.cost("samples") == 2000
+    assert {node.run.info.status for node in walk([group])} == {"FINISHED"}
+
+
+def test_a_trial_is_finished_when_its_stages_are_there_whatever_was_heard(project: Project) -> None:
+    outcome = sweep(project, Runner(project.storage, deaf=range(4)))
+    assert [result.status for result in outcome.results] == ["finished"] * 4
+    (group,) = trees(project)
+    assert_costs_add_up(group)
+    assert (outcome.cost.stages, outcome.cost.stages_reused) == (10, 2)
+
+
+def test_nothing_finished_has_no_winner(project: Project) -> None:
+    diverged = (0, Ending("diverged", "nan"))
+    outcome = sweep(project, Runner(project.storage, dict.fromkeys(range(4), diverged)))
+    assert outcome.winner is None
+    assert outcome.cost.samples == 0
+    (group,) = trees(project)
+    assert "nmt.winner" not in group.run.data.tags

@@ -1,0 +1,253 @@
+"""Sweeps and grids on a Ray cluster that is there already: what becomes of their trials."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.orchestrator._commands import (
+    NOWHERE,
+    STAGE,
+    Project,
+    Start,
+    ended,
+    environment,
+    ray_cluster,
+    read,
+)
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+TWO = {"eta_theta": [0.003], "eta_lambda": [1.0, 10.0]}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A cluster that is there already."""
+    ray_folder = Path(tempfile.mkdtemp(prefix="nmt-joined-", dir="/tmp"))
+    try:
+        with ray_cluster(environment(ray_folder)) as address:
+            yield address
+    finally:
+        shutil.rmtree(ray_folder, ignore_errors=True)
+
+
+class TestTwoCommands:
+    """Side by side, on one storage and one cluster."""
+
+    def test_nothing_is_trained_twice(self, start: Start, address: str) -> None:
+        one = start("together", sweep=TWO, tune={"max_concurrent_trials": 1})
+        commands = [one.start("sweep", address=address) for _ in range(2)]
+        documents = [read(ended(command)) for command in commands]
+        assert sum(document["cost"]["stages"] for document in documents) == 5
+        assert sum(document["cost"]["stages_reused"] for document in documents) == 7
+        assert one.trained == dict.fromkeys(one.stages, 1)
+        first, second = one.runs("sweep")
+        assert second.info.start_time < first.info.end_time  # they did run side by side
+        assert documents[0]["winner"] == documents[1]["winner"]
+
+    def test_trials_side_by_side_share_the_first_stage(self, start: Start, address: str) -> None:
+        one = start("beside", sweep=TWO, tune={"max_concurrent_trials": 2})
+        document = one.document("sweep", address=address)
+        assert sorted(trial["cost"]["stages"] for trial in document["trials"]) == [2, 3]
+        assert one.trained == dict.fromkeys(one.stages, 1)
+        assert len(one.stages) == 5
+
+
+class TestDivergence:
+    @pytest.fixture(scope="class")
+    @classmethod
+    def one(cls, start: Start) -> Project:
+        return start("diverging", sweep={"eta_theta": [0.003, 1e30], "eta_lambda": [10.0]})
+
+    def test_the_others_finish(self, one: Project, address: str) -> None:
+        document = one.document("sweep", address=address)
+        good, bad = document["trials"]
+        assert (good["status"], bad["status"]) == ("finished", "diverged")
+        assert "not finite" in bad["reason"] or "nan" in bad["reason"].lower(), bad["reason"]
+        assert document["winner"] == good["label"]
+        (sweep,) = one.runs("sweep")
+        assert sweep.data.tags["nmt.trials_failed"] == "1"
+
+    def test_nothing_but_divergence_is_a_failure(self, one: Project, address: str) -> None:
+        done = one.nmt("sweep", "--set", "sweep.eta_theta=[1.0e+30]", address=address, json=False)
+        assert done.returncode == 1
+        assert "diverged" in done.stdout
+        assert "1 of the 1 trials" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestBrokenTrials:
+    def test_a_trial_that_never_reported_tells_why(self, start: Start, address: str) -> None:
+        one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
+        source = 'def build(schema, tasks, **options):\n    raise RuntimeError("no dictionary here")\n'
+        (one.folder / "broken.py").write_text(source)
+        done = one.nmt("sweep", address=address)
+        assert done.returncode == 1
+        assert "2 of the 2 trials of the sweep failed" in done.stderr
+        assert "no dictionary here" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+class TestStopped:
+    """Trials that do not come to their end."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def one(cls, start: Start) -> Project:
+        return start("stopped", sweep=TWO)
+
+    def test_by_a_criterion(self, one: Project, address: str) -> None:
+        done = one.nmt("sweep", "--set", "tune.stop={training_iteration: 1}", address=address)
+        document = read(done)
+        assert [trial["status"] for trial in document["trials"]] == ["stopped", "stopped"]
+        assert [len(trial["stage_keys"]) for trial in document["trials"]] == [1, 1]
+        assert document["winner"] is None
+        assert document["cost"]["stages"] == 1
+        (sweep,) = one.runs("sweep")
+        assert sweep.info.status == "KILLED"
+
+    def test_by_the_time_budget(self, one: Project) -> None:
+        """On a Ray of its own, of which nothing is left."""
+        done = one.nmt("sweep", "--set", "tune.time_budget_s=0.5", "--set", "training.max_epochs=4000", json=False)
+        assert done.returncode == 0, done.stderr
+        assert "2 trials were stopped; the same command goes on with them." in done.stdout
+        assert "Traceback" not in done.stderr
+
+    def test_the_rest_is_trained_later(self, one: Project, address: str) -> None:
+        document = one.document("sweep", address=address)
+        assert [trial["status"] for trial in document["trials"]] == ["finished", "finished"]
+        assert one.trained == dict.fromkeys(document["trials"][0]["stage_keys"], 1) | dict.fromkeys(
+            document["trials"][1]["stage_keys"], 1
+        )
+        finished = [run for run in one.runs("sweep") if run.info.status == "FINISHED"]
+        assert [run.info.run_id for run in finished] == [document["mlflow_run_id"]]
+
+
+class TestWorkersOfATrial:
+    """Each trial starts a worker group of its own."""
+
+    SET = ("--set", "tune.workers_per_trial=2", "--set", "scaling.hang_timeout_s=60")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def two(cls, start: Start) -> tuple[Project, dict[str, Any]]:
+        one = start("workers", sweep=TWO)
+        return one, one.document("sweep", *cls.SET)
+
+    def test_finds_what_one_worker_finds(self, two: tuple[Project, dict[str, Any]], start: Start, address: str) -> None:
+        many, together = two
+        one = start("alone", sweep=TWO)
+        alone = one.document("sweep", address=address)
+        for one_alone, one_together in zip(alone["trials"], together["trials"], strict=True):
+            assert one_alone["stage_keys"] == one_together["stage_keys"]
+        assert together["cost"]["samples"] == alone["cost"]["samples"] == 5 * STAGE
+        assert together["winner"] == alone["winner"]
+        expected = one.losses("valid")
+        for key, losses in many.losses("valid").items():
+            assert losses == pytest.approx(expected[key], rel=1e-4)
+
+    def test_a_time_budget_ends_them_too(self, two: tuple[Project, dict[str, Any]]) -> None:
+        many, _ = two
+        at = time.monotonic()
+        done = many.nmt("sweep", *self.SET, "--set", "tune.time_budget_s=25", "--set", "training.max_epochs=4000")
+        document = read(done)
+        assert [trial["status"] for trial in document["trials"]] == ["stopped", "stopped"]
+        assert time.monotonic() - at < 120
+
+    def test_more_than_there_is_room_for_are_refused(self, start: Start) -> None:
+        done = start("many", sweep=TWO).nmt("sweep", "--set", "tune.workers_per_trial=64")
+        assert done.returncode == 2
+        assert "64" in done.stderr
+        assert "CPU" in done.stderr
+        assert "tune.workers_per_trial" in done.stderr
+
+
+class TestGreedy:
+    def test_settles_one_stage_after_the_other(self, start: Start, address: str) -> None:
+        rates = {"eta_theta": [0.003, 0.01], "eta_lambda": [1.0, 100.0]}
+        one = start("greedy", sweep=rates)
+        planned = one.document("plan", "--set", "sweep.greedy=true")["sweep"]
+        document = one.document("sweep", "--greedy", address=address)
+        for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
+            assert document["cost"][name] == planned[name] == document["planned"][name], name
+        assert (planned["trials"], planned["stages"]) == (2 + 4 + 4, 10)
+        (winner,) = (trial for trial in document["trials"] if trial["label"] == document["winner"])
+        last = document["trials"][6:]
+        assert winner in last
+        # Every trial of a stage begins with the very stages of the best one before it.
+        assert {tuple(trial["stage_keys"][:2]) for trial in last} == {tuple(winner["stage_keys"][:2])}
+        assert {tuple(trial["stage_keys"][:1]) for trial in document["trials"][2:6]} == {
+            tuple(winner["stage_keys"][:1])
+        }
+        assert one.trained == dict.fromkeys(one.stages, 1)
+        assert len(one.stages) == 10
+
+
+class TestGrid:
+    """Two weights for each of three tasks, equal weights, and a model of its own for each task."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def one(cls, start: Start) -> Project:
+        return start("grid", sweep=TWO, grid={"points": 2})
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def limited(cls, one: Project, address: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        planned = one.document("plan", "--set", "grid.limit=3")["grid"]
+        return planned, one.document("grid", "--limit", "3", address=address)
+
+    def test_some_of_it_is_extrapolated(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]]) -> None:
+        planned, document = limited
+        for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
+            assert document["cost"][name] == planned[name] == document["planned"][name], name
+        assert document["cost"]["trials"] == 3 + 4
+        assert document["extrapolated"] == {"trials": 8, "samples": 8 * STAGE, "trained": 3}
+        (grid,) = one.runs("grid")
+        assert grid.data.tags["nmt.extrapolated"] == "true"
+        assert grid.data.tags["nmt.extrapolated_samples"] == str(8 * STAGE)
+        assert grid.info.run_name == "grid 3 of 8"
+        table = one.nmt("grid", "--limit", "3", json=False, address=NOWHERE).stdout
+        assert "extrapolated from 3 of them" in " ".join(table.split())
+        assert f"{8 * STAGE:,}" in table
+
+    def test_the_whole(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]], address: str) -> None:
+        before, _ = limited
+        planned = one.document("plan")["grid"]
+        document = one.document("grid", address=address)
+        for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
+            assert document["cost"][name] == planned[name] == document["planned"][name], name
+        assert document["cost"]["trials"] == 8 + 4
+        assert document["cost"]["stages"] + before["stages"] == 8 + 3  # equal weights are one of the eight
+        assert document["extrapolated"] is None
+        assert one.trained == dict.fromkeys(one.stages, 1)
+        (equal,) = (trial for trial in document["trials"] if trial["label"] == "equal weights")
+        assert equal["cost"]["stages"] == 0
+        assert sum(trial["stage_keys"] == equal["stage_keys"] for trial in document["trials"]) == 2
+
+    def test_beside_a_sweep_and_another_method(
+        self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]], address: str
+    ) -> None:
+        done = one.nmt("compare", "--limit", "3", "--methods", "famo", json=False, address=address)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        (page,) = (line.removeprefix("page: ") for line in done.stdout.splitlines() if line.startswith("page: "))
+        assert Path(page).is_file()
+        assert list((Path(page).parent / "figures").iterdir())
+        (comparison,) = one.runs("comparison")
+        artifacts = {artifact.path for artifact in one.client.list_artifacts(comparison.info.run_id)}
+        assert {"comparison.html", "comparison_table.json", "figures"} <= artifacts
+        (table,) = json.loads(comparison.data.tags["mlflow.loggedArtifacts"])  # what the page of runs shows as a table
+        assert table == {"path": "comparison_table.json", "type": "table"}
+        assert "famo" in done.stdout
+        assert comparison.info.run_id in done.stdout
+        assert math.isfinite(comparison.data.metrics["cost/samples"])

@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import trainers.stage.stepper
+from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
+from tests.trainers._problems import (
+    Recorder,
+    TwoTowers,
+    binary,
+    chain_spec,
+    conflict,
+    feed_and_model,
+    paper,
+    rows_batch,
+)
+from trainers.data.schema import Numeric, Schema
+from trainers.evaluation.evaluation import evaluate
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses
+from trainers.methods.constrained import Constrained
+from trainers.models.scorer import Scorer
+from trainers.multipliers import Multipliers
+from trainers.records import Optimum
+from trainers.reporter import Evaluated, Progress
+from trainers.spec.chain_spec import ChainSpec
+from trainers.spec.training import Training
+from trainers.stage.protection import Protection
+from trainers.stage.stage import StageResult, run_stage
+from trainers.stage.stepper import Stepper
+from trainers.stage.violations import MinibatchViolations
+
+FIRST, SECOND = binary("first"), binary("second")
+SCHEMA = Schema(
+    categorical={"c": 4}, numeric={"x": Numeric(), "y": Numeric()}, labels={"first": 2, "second": 2, "third": 2}
+)
+
+
+def batch(first: list[float], second: list[float]) -> Any:
+    rows = len(first)
+    return rows_batch(
+        torch.tensor([first, second], dtype=torch.float32).T,
+        categorical=torch.ones(rows, 1, dtype=torch.int64),
+        numeric=torch.randn(rows, 2, generator=torch.Generator().manual_seed(1)),
+    )
+
+
+def stepper_of(model: Scorer, multipliers: Multipliers, options: Training, checked: bool = True) -> Stepper:
+    """The stepper of a stage that protects the first task and minimises the second, by No More Tuning."""
+    losses, violations, method = TaskLosses((FIRST, SECOND)), MinibatchViolations(multipliers), Constrained(multipliers)
+    return Stepper(model, (FIRST, SECOND), losses, multipliers, violations, method, options, batch([1], [1]), checked)
+
+
+class TestStepper:
+    def stepper(self, **training: Any) -> tuple[Stepper, Scorer, Multipliers]:
+        torch.manual_seed(0)
+        model = Scorer(SCHEMA, (FIRST, SECOND), embedding_dim=2, units=[3])
+        multipliers = Multipliers([0.3], rate=2.0, tolerance=0.1, initial=0.5)
+        options = paper(**{"optimizer": "sgd", "eta_theta": 0.1, **training})
+        return stepper_of(model, multipliers, options), model, multipliers
+
+    def by_hand(self, model: Scorer, data: Any, weights: tuple[float, float], rate: float) -> dict[str, Tensor]:
+        """Parameters after one plain step on the weighted means."""
+        gradients = [torch.zeros_like(parameter) for parameter in model.parameters()]
+        for column, weight in enumerate(weights):
+            label = data.labels[:, column]
+            labelled = ~label.isnan()
+            score = model(data)["first"][labelled]
+            loss = torch.nn.functional.binary_cross_entropy_with_logits(score, label[labelled])
+            for total, part in zip(gradients, torch.autograd.grad(loss, list(model.parameters())), strict=True):
+                total += weight * part
+        named = zip(model.named_parameters(), gradients, strict=True)
+        return {name: (p - rate * gradient).detach() for (name, p), gradient in named}
+
+    def test_one_step_is_that_of_the_paper(self) -> None:
+        stepper, model, multipliers = self.stepper()
+        data = batch([1, 0, math.nan, 1, 1], [0, math.nan, math.nan, 1, 0])
+        expected = self.by_hand(model, data, (0.5 / 1.5, 1 / 1.5), 0.1)
+        before = TaskLosses((FIRST, SECOND))(model(data), data, (FIRST, SECOND))
+        means = (before.sums.sum(0) / before.counts.sum(0)).tolist()
+        losses, violations = stepper.step(data)
+        assert_close(losses, means, 1e-6)
+        assert_close(violations, [means[0] - 0.3 - 0.1], 1e-6)
+        assert_close(multipliers.values, [max(0.0, 0.5 + 2.0 * (means[0] - 0.4))], 1e-6)
+        for name, parameter in model.named_parameters():
+            assert_close(parameter, expected[name], 1e-6)
+
+    def test_two_steps(self) -> None:
+        """The second step weighs with the λ that the first one left."""
+        stepper, model, multipliers = self.stepper()
+        data = batch([1, 0, 1, 1], [0, 1, 1, 0])
+        stepper.step(data)
+        scale = 1 + float(multipliers.values)
+        expected = self.by_hand(model, data, (float(multipliers.values) / scale, 1 / scale), 0.1)
+        stepper.step(data)
+        for name, parameter in model.named_parameters():
+            assert_close(parameter, expected[name], 1e-6)
+
+    def test_a_batch_without_labels_of_the_protected_task(self) -> None:
+        stepper, model, multipliers = self.stepper()
+        losses, violations = stepper.step(batch([math.nan] * 3, [1, 0, math.nan]))
+        assert violations.tolist() == [0.0]
+        assert multipliers.values.tolist() == [0.5]
+        assert losses[0] == 0
+        assert all(bool(parameter.isfinite().all()) for parameter in model.parameters())
+
+    def test_a_batch_without_any_label_moves_nothing(self) -> None:
+        stepper, model, multipliers = self.stepper()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        stepper.step(batch([math.nan] * 3, [math.nan] * 3))
+        assert_identical(model.state_dict(), before)
+        assert multipliers.values.tolist() == [0.5]
+
+    def test_clipping(self) -> None:
+        data = batch([1, 0, 1, 1], [0, 1, 1, 0])
+        moved = {}
+        for clip in (None, 1e-3):
+            stepper, model, _ = self.stepper(clip_norm=clip, eta_theta=1.0)
+            before = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+            stepper.step(data)
+            after = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+            moved[clip] = after - before
+        assert float(moved[None].norm()) > 1e-2
+        assert_close(moved[1e-3], 1e-3 * moved[None] / moved[None].norm(), 1e-6)
+
+    @pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+    @pytest.mark.parametrize("clip", [None, 1.0])
+    def test_no_host_synchronisation(self, optimizer: str, clip: float | None) -> None:
+        model = Scorer(SCHEMA, (FIRST, SECOND), embedding_dim=2, units=[3])
+        real = model, batch([1, 0, math.nan], [0, 1, 1]), Multipliers([0.3], rate=1.0)
+        with no_host_synchronisation(*real) as (model, data, multipliers):
+            options = paper(optimizer=optimizer, clip_norm=clip, l2_embedding=1e-3)  # type: ignore[arg-type]
+            stepper = stepper_of(model, multipliers, options, checked=False)
+            for _ in range(2):
+                stepper.step(data, data)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return conflict(tmp_path_factory.mktemp("stage") / "conflict")
+
+
+def spec_of(data: Path, **training: Any) -> ChainSpec:
+    options = {"eta_theta": 0.03, "max_epochs": 3, "patience": 100, "evaluations_per_epoch": 2, **training}
+    return chain_spec(data, [[FIRST], [SECOND]], paper(**options))
+
+
+def first_stage(spec: ChainSpec, data: Path, recorder: Recorder, **options: Any) -> tuple[StageResult, Any, Any]:
+    feed, model = feed_and_model(spec, data)
+    result = run_stage(
+        model, feed, 0, spec.levels[0], Protection(), TaskLosses(spec.tasks), spec.training, recorder, **options
+    )
+    return result, model, feed
+
+
+class TestRunStage:
+    def test_candidates(self, data: Path) -> None:
+        spec, recorder = spec_of(data), Recorder()
+        result, model, feed = first_stage(spec, data, recorder)
+        assert feed.steps_per_epoch() == 6
+        assert [candidate.step for candidate in result.candidates] == [0, 3, 6, 9, 12, 15, 18]
+        assert (result.steps, result.samples, result.ended_by) == (18, 3 * 180, "max_epochs")
+        best = math.inf
+        for candidate in result.candidates:
+            assert candidate.feasible
+            assert candidate.accepted == (candidate.losses["first"] < best)
+            best = min(best, candidate.losses["first"])
+        accepted = [candidate for candidate in result.candidates if candidate.accepted][-1]
+        assert result.accepted_step == accepted.step > 0
+        assert result.evaluations["valid"].losses == accepted.losses
+        again = evaluate(model, feed, "valid", spec.tasks, TaskLosses(spec.tasks))
+        assert again.losses == accepted.losses  # the model holds the accepted parameters
+        assert result.evaluations["train"].losses["first"] < result.evaluations["train"].losses["second"]
+        assert [event.candidate for event in recorder.events if isinstance(event, Evaluated)] == list(result.candidates)
+
+    @pytest.mark.parametrize(("per_epoch", "steps"), [(1, [0, 6, 12]), (4, [0, 2, 3, 5, 6, 8, 9, 11, 12])])
+    def test_evaluations_per_epoch(self, data: Path, per_epoch: int, steps: list[int]) -> None:
+        spec = spec_of(data, max_epochs=2, evaluations_per_epoch=per_epoch)
+        result, _, _ = first_stage(spec, data, Recorder())
+        assert [candidate.step for candidate in result.candidates] == steps
+
+    def test_more_evaluations_than_steps(self, data: Path) -> None:
+        spec = spec_of(data, max_epochs=1, evaluations_per_epoch=50)
+        result, _, _ = first_stage(spec, data, Recorder())
+        assert [candidate.step for candidate in result.candidates] == list(range(7))
+
+    def test_plateau(self, data: Path) -> None:
+        spec = spec_of(data, max_epochs=50, patience=2, min_delta=1e9, backtracks=0)
+        result, _, _ = first_stage(spec, data, Recorder())
+        assert result.ended_by == "plateau"
+        assert result.steps == 6
+        assert result.samples == 180
+
+    def test_backtracks(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each goes on from the best candidate, here the starting point, with a fresh optimiser at a lower rate."""
+        rates, states = [], []
+        build = trainers.stage.stepper.build_optimizer
+
+        def spy(model: torch.nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
+            rates.append(rate)
+            states.append({name: value.clone() for name, value in model.state_dict().items()})
+            return build(model, training, rate)
+
+        monkeypatch.setattr(trainers.stage.stepper, "build_optimizer", spy)
+        spec = spec_of(data, eta_theta=50.0, max_epochs=50, patience=2, backtracks=2, decay=0.5)
+        result, _, _ = first_stage(spec, data, Recorder())
+        assert (result.accepted_step, result.steps, result.ended_by) == (0, 3 * 6, "plateau")
+        assert rates == [50.0, 25.0, 12.5]
+        for state in states[1:]:
+            assert_identical(state, states[0])
+
+    def test_rows_are_reported_once_and_in_order(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trainers.stage.stage, "REPORT_SECONDS", math.inf)
+        spec, recorder = spec_of(data, max_epochs=2, evaluations_per_epoch=1), Recorder()
+        small = chain_spec(data, spec.levels, spec.training, batch_size=1)
+        result, _, _ = first_stage(small, data, recorder)
+        assert [row.step for row in result.history.rows] == list(range(1, 361))
+        reported = [row for event in recorder.events if isinstance(event, Progress) for row in event.rows]
+        assert reported == result.history.rows
+
+    def test_no_row_is_lost_when_the_buffer_fills_between_two_events(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(trainers.stage.stage, "REPORT_SECONDS", math.inf)
+        data = conflict(tmp_path / "data", {"train": 300, "valid": 20, "test": 20})
+        training = paper(max_epochs=1, evaluations_per_epoch=1)
+        recorder = Recorder()
+        result, _, _ = first_stage(chain_spec(data, [[FIRST]], training, batch_size=1), data, recorder)
+        reported = [row for event in recorder.events if isinstance(event, Progress) for row in event.rows]
+        assert [row.step for row in reported] == [row.step for row in result.history.rows] == list(range(1, 301))
+
+    def test_rows_are_the_minibatch_losses(self, data: Path) -> None:
+        """Recorded before the step: the first row is the loss of the initial parameters on the first batch."""
+        spec = spec_of(data)
+        feed, model = feed_and_model(spec, data)
+        first = next(iter(feed.epoch(0, 0)))
+        samples: Samples = TaskLosses(spec.tasks)(model(first), first, [FIRST])
+        expected = float((samples.sums.sum() / samples.counts.sum()).detach())
+        result, _, _ = first_stage(spec, data, Recorder())
+        assert result.history.rows[0].losses == pytest.approx({"first": expected}, rel=1e-6)
+        assert result.history.rows[0].multipliers == {}
+
+    def test_the_second_tower_is_left_alone(self, data: Path) -> None:
+        training = paper(eta_theta=0.05, max_epochs=2, patience=100)
+        spec = chain_spec(data, [[FIRST], [SECOND]], training, model="tests.trainers._problems:TwoTowers")
+        _, initial = feed_and_model(spec, data)
+        before = initial.state_dict()
+        result, model, _ = first_stage(spec, data, Recorder())
+        assert result.accepted_step > 0
+        changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed == {"shared.weight", "shared.bias", "towers.first.weight", "towers.first.bias"}
+        assert all(parameter.requires_grad for parameter in model.parameters())
+
+    def test_multipliers_start_anew_and_pull_back(self, data: Path) -> None:
+        """Optima below what is attainable keep the violation positive: λ only rises, by η_λ · violation a step."""
+        spec = spec_of(data, eta_lambda=2.0, initial_multiplier=0.25)
+        feed, model = feed_and_model(spec, data)
+        losses = TaskLosses(spec.tasks)
+        references: Mapping[str, Any] = {
+            split: {"first": evaluate(model, feed, split, spec.tasks, losses).local_of("first")}
+            for split in ("train", "valid", "test")
+        }
+        protection = Protection((FIRST,), (Optimum("first", 0.01, 1, 0.01, 1),), references)
+        result = run_stage(model, feed, 1, (SECOND,), protection, losses, spec.training, Recorder())
+        value = 0.25
+        for row in result.history.rows:
+            assert row.violations["first"] == pytest.approx(row.losses["first"] - 0.01, rel=1e-6)
+            value += 2.0 * row.violations["first"]
+            assert row.multipliers["first"] == pytest.approx(value, rel=1e-9)
+        assert result.multipliers == result.history.rows[-1].multipliers
+        assert [(v.task, v.split) for v in result.verdicts] == [("first", "valid"), ("first", "test")]
+
+
+def test_levels_of_several_tasks_minimise_the_sum(data: Path) -> None:
+    training = paper(eta_theta=0.05, max_epochs=6, patience=100)
+    tasks = (FIRST, SECOND)
+    spec = chain_spec(data, [tasks], training, model="tests.trainers._problems:TwoTowers")
+    feed, model = feed_and_model(spec, data)
+    assert isinstance(model, TwoTowers)
+    result = run_stage(model, feed, 0, tasks, Protection(), TaskLosses(tasks), training, Recorder())
+    start, accepted = result.candidates[0], [candidate for candidate in result.candidates if candidate.accepted][-1]
+    assert accepted.losses["first"] < start.losses["first"] - 0.05
+    assert accepted.losses["second"] < start.losses["second"] - 0.05
+    sums = [candidate.losses["first"] + candidate.losses["second"] for candidate in result.candidates]
+    assert accepted.losses["first"] + accepted.losses["second"] == min(sums)

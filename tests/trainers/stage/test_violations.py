@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.trainers._asserts import assert_close, no_host_synchronisation
+from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model, paper
+from trainers.data.batch import Batch
+from trainers.data.memory import MemoryFeed
+from trainers.evaluation.evaluation import Mode, evaluate
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses
+from trainers.multipliers import Multipliers
+from trainers.stage.chain import run_chain
+from trainers.stage.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
+from trainers.store.stage_store import StageStore
+
+FIRST, SECOND = binary("first", 0.01), binary("second")
+TASKS = (FIRST, SECOND)
+LOSSES = TaskLosses(TASKS)
+
+
+class Setting:
+    """A reference model θ*, another model θ, and violations of the first task between them."""
+
+    def __init__(self, data: Path) -> None:
+        self.feed = MemoryFeed(str(data), ["first", "second"], 16, 0)
+        self.theta_star, self.theta = (TwoTowers(self.feed.schema, TASKS, double=True) for _ in range(2))
+        self.multipliers = Multipliers([self.mean(self.theta_star, "train")], rate=1.0, tolerance=0.01)
+
+    def mean(self, model: TwoTowers, split: str) -> float:
+        return evaluate(model, self.feed, split, TASKS, LOSSES).losses["first"]
+
+    def references(self, split: str, mode: Mode) -> dict[str, Samples]:
+        return {"first": evaluate(self.theta_star, self.feed, split, TASKS, LOSSES, mode=mode).local_of("first")}
+
+    def minibatch(self) -> Violations:
+        return MinibatchViolations(self.multipliers)
+
+    def paired(self) -> Violations:
+        return PairedViolations(self.multipliers, self.references("train", "train"), [FIRST])
+
+    def held_out(self, model: TwoTowers, every: int = 1) -> Violations:
+        references = self.references("valid", "eval")
+        return HeldOutViolations(self.multipliers, references, [FIRST], model, self.feed, LOSSES, 1, every)
+
+    def measure(self, violations: Violations, model: TwoTowers, batch: Batch) -> tuple[Tensor, float]:
+        """The violation, and the number of samples behind it."""
+        samples = LOSSES(model(batch), batch, TASKS)
+        counts = samples.counts.sum(0, dtype=torch.float64)
+        means = samples.sums.detach().sum(0) / counts.clamp(min=1)
+        return violations.measure(batch, samples, counts, means), float(counts[0])
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(conflict(tmp_path / "data"))
+
+
+def weighted(setting: Setting, violations: Violations, model: TwoTowers) -> tuple[float, list[float]]:
+    """Mean over an epoch's samples, and the value on each minibatch."""
+    found = [setting.measure(violations, model, batch) for batch in setting.feed.epoch(1, 0)]
+    return sum(float(v) * n for v, n in found) / sum(n for _, n in found), [float(v) for v, _ in found]
+
+
+def test_both_on_the_minibatch_have_the_same_mean(setting: Setting) -> None:
+    """L(θ) − L* − ε over an epoch; pairing takes out the noise between minibatches."""
+    expected = setting.mean(setting.theta, "train") - setting.mean(setting.theta_star, "train") - 0.01
+    plain, _ = weighted(setting, setting.minibatch(), setting.theta)
+    paired, values = weighted(setting, setting.paired(), setting.theta)
+    assert plain == pytest.approx(expected, abs=1e-10)
+    assert paired == pytest.approx(expected, abs=1e-10)
+    assert len(set(values)) > 1
+
+
+def test_paired_is_exact_at_the_reference(setting: Setting) -> None:
+    """At θ* every minibatch gives −ε; without pairing it is as noisy as the minibatch."""
+    _, paired = weighted(setting, setting.paired(), setting.theta_star)
+    assert paired == pytest.approx([-0.01] * len(paired), abs=1e-12)
+    _, plain = weighted(setting, setting.minibatch(), setting.theta_star)
+    assert float(torch.tensor(plain).std()) > 0.01
+
+
+def test_paired_is_the_mean_difference_of_the_same_samples(setting: Setting) -> None:
+    violations = setting.paired()
+    for batch in setting.feed.epoch(1, 3):
+        measured, _ = setting.measure(violations, setting.theta, batch)
+        one, two = (LOSSES(model(batch), batch, [FIRST]) for model in (setting.theta, setting.theta_star))
+        difference = float(((one.sums - two.sums).sum() / one.counts.sum()).detach())
+        assert_close(measured, [difference - 0.01], 1e-10)
+
+
+def test_held_out_is_measured_on_the_validation_split(setting: Setting) -> None:
+    """Whatever the training minibatch is; one pass over the split gives its mean difference."""
+    violations = setting.held_out(setting.theta)
+    some = next(iter(setting.feed.epoch(0, 0)))
+    total, count = 0.0, 0.0
+    for batch in setting.feed.epoch(1, 0, "valid"):
+        n = float((~batch.labels[:, 0].isnan()).sum())
+        total += n * float(setting.measure(violations, setting.theta, some)[0])
+        count += n
+    expected = setting.mean(setting.theta, "valid") - setting.mean(setting.theta_star, "valid") - 0.01
+    assert total / count == pytest.approx(expected, abs=1e-10)
+    assert setting.theta.training
+    assert all(parameter.grad is None for parameter in setting.theta.parameters())
+
+
+def test_held_out_goes_on_for_ever(setting: Setting) -> None:
+    violations = setting.held_out(setting.theta_star)
+    some = next(iter(setting.feed.epoch(0, 0)))
+    for _ in range(3 * 8 + 1):
+        assert_close(setting.measure(violations, setting.theta_star, some)[0], [-0.01], 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["minibatch", "paired"])
+def test_a_batch_without_labels_violates_nothing(setting: Setting, kind: str) -> None:
+    violations: Violations = getattr(setting, kind)()
+    batch = next(iter(setting.feed.epoch(0, 0)))
+    batch.labels[:, 0] = float("nan")
+    assert setting.measure(violations, setting.theta, batch)[0].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_no_host_synchronisation(setting: Setting, paired: bool) -> None:
+    batch = next(iter(setting.feed.epoch(0, 0)))
+    references = setting.references("train", "train")
+    samples = LOSSES(setting.theta(batch), batch, TASKS)
+    real = (setting.multipliers, Samples(*(value.detach() for value in samples)), batch, references)
+    with no_host_synchronisation(*real) as (multipliers, fake, data, held):
+        violations: Any = PairedViolations(multipliers, held, [FIRST]) if paired else MinibatchViolations(multipliers)
+        counts = fake.counts.sum(0, dtype=torch.float64)
+        violations.measure(data, fake, counts, fake.sums.sum(0).double())
+
+
+@pytest.mark.parametrize(
+    ("options", "every"),
+    [({"paired": True}, 1), ({"measured_on": "valid", "measure_every": 1}, 1), ({"measured_on": "valid"}, 4)],
+    ids=str,
+)
+def test_multipliers_follow_the_measurements(tmp_path: Path, options: dict[str, Any], every: int) -> None:
+    """λ ascends when a violation was measured, by as many steps' worth as it stands for."""
+    data = conflict(tmp_path / "data")
+    training = paper(
+        eta_theta=0.1,
+        eta_lambda=0.5,
+        max_epochs=2,
+        evaluations_per_epoch=1,
+        patience=9,
+        accept_standard_errors=0.0,
+        **options,
+    )
+    spec = chain_spec(data, [[FIRST], [SECOND]], training)
+    feed, model = feed_and_model(spec, data)
+    _, second = run_chain(spec, model, feed, StageStore(str(tmp_path)), Recorder())
+    value = 1.0
+    for row in second.rows:
+        if (row.step - 1) % every == 0:
+            value = max(0.0, value + 0.5 * every * row.violations["first"])
+        assert row.multipliers["first"] == pytest.approx(value, abs=1e-9)
+    measured = [row.violations["first"] for row in second.rows]
+    assert len(set(measured)) == len(measured) // every
+    assert measured[0] == pytest.approx(-0.01, abs=1e-6)  # the stage starts at θ*
+    assert second.held

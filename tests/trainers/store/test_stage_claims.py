@@ -1,0 +1,262 @@
+"""Who trains which stage: locks, claims on object stores, and two chains at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import trainers.stage.chain
+from tests.trainers._asserts import assert_same_result
+from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
+from trainers.faults import NumericalError
+from trainers.records import StageRecord
+from trainers.reporter import Event, StageAwaited, StageFinished, StageStarted
+from trainers.spec.chain_spec import ChainSpec
+from trainers.stage.chain import run_chain
+from trainers.store import stage_claims
+from trainers.store.stage_claims import SILENT_SECONDS, Claim, StageClaims
+from trainers.store.stage_store import StageStore
+
+SHORT = {"max_epochs": 1, "evaluations_per_epoch": 1, "patience": None}
+
+
+# --- where files can be locked ----------------------------------------------------------------------------------------
+
+
+def test_a_stage_is_claimed_once(tmp_path: Path) -> None:
+    one, other = StageClaims(str(tmp_path)), StageClaims(str(tmp_path))
+    claim = one.take("key")
+    assert claim is not None
+    assert other.take("key") is None
+    assert one.take("key") is None
+    beside = other.take("another key")
+    assert beside is not None
+    claim.release()
+    again = other.take("key")
+    assert again is not None
+    again.release()
+    beside.release()
+
+
+# --- on an object store -----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """A clock that stands still; whoever sleeps lets others act."""
+
+    now: float = 1000.0
+    during: list[Callable[[], None]] = field(default_factory=list)
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if self.during:
+            self.during.pop()()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(stage_claims, "time", clock)
+    return clock
+
+
+def without_locks(folder: Path) -> StageClaims:
+    """Claims as on an object store."""
+    claims = StageClaims(str(folder))
+    claims._locks = None
+    claims._storage.local = False
+    return claims
+
+
+def test_a_written_claim_keeps_others_away_until_it_is_released(tmp_path: Path, clock: Clock) -> None:
+    one, other = without_locks(tmp_path), without_locks(tmp_path)
+    claim = one.take("key")
+    assert claim is not None
+    assert clock.slept == [stage_claims.SETTLE_SECONDS]
+    assert other.take("key") is None
+    claim.release()
+    assert list((tmp_path / "claims").iterdir()) == []
+    again = other.take("key")
+    assert again is not None
+    again.release()
+
+
+def test_of_two_writers_one_wins(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both found nothing and wrote; the one who wrote last finds itself, the other does not."""
+    one, other = without_locks(tmp_path), without_locks(tmp_path)
+    found: list[Claim | None] = []
+    monkeypatch.setattr(other, "_is_alive", lambda key, path: False)  # it had looked before the first one wrote
+    clock.during.append(lambda: found.append(other.take("key")))
+    assert one.take("key") is None
+    (winner,) = found
+    assert winner is not None
+    assert one.take("key") is None
+    winner.release()
+
+
+def test_a_silent_claim_is_taken_over(tmp_path: Path, clock: Clock) -> None:
+    gone, other = without_locks(tmp_path), without_locks(tmp_path)
+    gone._storage.write("claims/key", b"somebody 3")
+    assert other.take("key") is None
+    clock.now += SILENT_SECONDS - 1
+    assert other.take("key") is None
+    clock.now += 1
+    claim = other.take("key")
+    assert claim is not None
+    assert not (tmp_path / "claims" / "key").read_text().startswith("somebody")
+    claim.release()
+
+
+def test_a_beating_claim_is_not(tmp_path: Path, clock: Clock) -> None:
+    alive, other = without_locks(tmp_path), without_locks(tmp_path)
+    for beat in range(5):
+        alive._storage.write("claims/key", f"somebody {beat}".encode())
+        assert other.take("key") is None
+        clock.now += SILENT_SECONDS - 1
+        assert other.take("key") is None
+        clock.now += 2  # more than that since the first look, and a new sign of life
+
+
+def test_a_claim_gives_signs_of_life(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    beaten = threading.Event()
+    write = stage_claims._WrittenClaim._write
+
+    def noted(self: Any, beats: int) -> None:
+        write(self, beats)
+        if beats >= 2:
+            beaten.set()
+
+    monkeypatch.setattr(stage_claims._WrittenClaim, "_write", noted)
+    monkeypatch.setattr(stage_claims, "BEAT_SECONDS", 0.001)
+    claim = without_locks(tmp_path).take("key")
+    assert claim is not None
+    assert beaten.wait(60)
+    claim.release()
+    assert not (tmp_path / "claims" / "key").exists()
+
+
+# --- chains -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return conflict(tmp_path_factory.mktemp("claims") / "conflict")
+
+
+def spec_of(data: Path, **training: Any) -> ChainSpec:
+    return chain_spec(data, [[binary("first")], [binary("second")]], paper(**{**SHORT, **training}))
+
+
+class Awaiting(Recorder):
+    """Notes when a chain waits for another one."""
+
+    def __init__(self, awaited: threading.Event) -> None:
+        super().__init__()
+        self._awaited = awaited
+
+    def report(self, event: Event) -> None:
+        super().report(event)
+        if isinstance(event, StageAwaited):
+            self._awaited.set()
+
+
+def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    awaited = threading.Event()
+    run_stage = trainers.stage.chain.run_stage
+
+    def run_when_awaited(*arguments: Any, **options: Any) -> Any:
+        assert awaited.wait(60)  # the other one has found the stage claimed
+        return run_stage(*arguments, **options)
+
+    monkeypatch.setattr(trainers.stage.chain, "run_stage", run_when_awaited)
+    monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.001)
+    spec = spec_of(data)
+    prepared = [feed_and_model(spec, data) for _ in range(2)]
+    recorders = [Awaiting(awaited) for _ in range(2)]
+    records: dict[int, tuple[StageRecord, ...]] = {}
+
+    def run(chain: int) -> None:
+        feed, model = prepared[chain]
+        store, claims = StageStore(str(tmp_path)), StageClaims(str(tmp_path))
+        records[chain] = run_chain(spec, model, feed, store, recorders[chain], claims=claims)
+
+    threads = [threading.Thread(target=run, args=(chain,), daemon=True) for chain in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    assert sorted(records) == [0, 1]
+    for one, other in zip(records[0], records[1], strict=True):
+        assert_same_result(one, other)
+    events = [event for recorder in recorders for event in recorder.events]
+    started = [event.key for event in events if isinstance(event, StageStarted)]
+    assert sorted(started) == sorted(spec.stage_keys())
+    finished = [event for event in events if isinstance(event, StageFinished)]
+    for key in spec.stage_keys():
+        assert sorted(event.reused for event in finished if event.record.key == key) == [False, True]
+    awaited_stages = {(event.stage, event.key, event.level) for event in events if isinstance(event, StageAwaited)}
+    assert (0, spec.stage_keys()[0], ("first",)) in awaited_stages
+    for one, other in zip(*(model.parameters() for _, model in prepared), strict=True):
+        assert bool((one == other).all())
+    free = StageClaims(str(tmp_path))
+    for key in spec.stage_keys():
+        claim = free.take(key)
+        assert claim is not None
+        claim.release()
+
+
+def test_a_stage_that_is_awaited_is_told_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(data)
+    key = spec.stage_keys()[0]
+    held = StageClaims(str(tmp_path)).take(key)
+    assert held is not None
+    looks: list[str] = []
+
+    class Claims(StageClaims):
+        def take(self, key: str) -> Claim | None:
+            looks.append(key)
+            if len(looks) == 3 and held is not None:
+                held.release()
+            return super().take(key)
+
+    monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.0)
+    recorder = Recorder()
+    feed, model = feed_and_model(spec, data)
+    run_chain(spec, model, feed, StageStore(str(tmp_path)), recorder, claims=Claims(str(tmp_path)), stages=1)
+    assert looks == [key] * 3
+    assert recorder.kinds() == ["StageAwaited", "StageStarted", "StageFinished"]
+
+
+def test_a_claim_is_released_when_training_fails(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise NumericalError("the loss is nan")
+
+    monkeypatch.setattr(trainers.stage.chain, "run_stage", fail)
+    spec = spec_of(data)
+    feed, model = feed_and_model(spec, data)
+    with pytest.raises(NumericalError):
+        run_chain(spec, model, feed, StageStore(str(tmp_path)), Recorder(), claims=StageClaims(str(tmp_path)))
+    claim = StageClaims(str(tmp_path)).take(spec.stage_keys()[0])
+    assert claim is not None
+    claim.release()
+
+
+def test_only_the_stages_that_are_wanted_are_run(data: Path, tmp_path: Path) -> None:
+    spec = spec_of(data)
+    store = StageStore(str(tmp_path))
+    feed, model = feed_and_model(spec, data)
+    (record,) = run_chain(spec, model, feed, store, Recorder(), stages=1)
+    first, second = spec.stage_keys()
+    assert record.key == first
+    assert store.read(first) is not None
+    assert store.read(second) is None

@@ -1,0 +1,109 @@
+"""A full pass over a split: every task's mean loss and metric, and each example's losses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainers.data.feed import Feed
+from trainers.evaluation.frozen_buffers import frozen_buffers
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses, output_of
+from trainers.metrics.together import compute_together
+from trainers.registry import METRICS, resolve
+from trainers.spec.task import Task
+from trainers.workers.process_group import sum_over_workers
+
+Mode = Literal["train", "eval"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one pass over a split found; the numbers are the same on every worker.
+
+    Attributes:
+        split: Which split.
+        losses: Task → mean sample loss over the split, over all workers.
+        samples: Task → labelled samples of the split.
+        metrics: Task → metric; tasks without one, or whose metric is undefined here, are absent.
+        local: This worker's samples, float32, shape ``(examples of this worker, tasks)``, tasks in the order of
+            ``losses``.
+    """
+
+    split: str
+    losses: dict[str, float]
+    samples: dict[str, int]
+    metrics: dict[str, float]
+    local: Samples
+
+    def local_of(self, task: str) -> Samples:
+        """This worker's samples of one task, shape ``(examples of this worker,)``."""
+        column = list(self.losses).index(task)
+        return Samples(self.local.sums[:, column], self.local.counts[:, column])
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    feed: Feed,
+    split: str,
+    tasks: Sequence[Task],
+    losses: TaskLosses,
+    *,
+    mode: Mode = "eval",
+    with_metrics: bool = True,
+    keep_samples: bool = True,
+) -> Evaluation:
+    """Evaluate all of ``tasks`` in one pass, sharded over the workers.
+
+    Args:
+        model: Maps a batch to task → output.
+        feed: This worker's data.
+        split: ``train``, ``valid`` or ``test``.
+        tasks: Which tasks.
+        losses: The chain's losses.
+        mode: Forward mode of the model; the optima are measured in the mode that the steps use (``train``).
+        with_metrics: Whether to compute metrics too.
+        keep_samples: Whether ``local`` holds the samples of each example; without, it holds those of none.
+    """
+    was_training = model.training
+    model.train(mode == "train")
+    device = next(model.parameters()).device
+    metrics = (
+        {task.name: resolve("metric", task.metric, METRICS)().to(device) for task in tasks if task.metric}
+        if with_metrics
+        else {}
+    )
+    sums: list[Tensor] = []
+    counts: list[Tensor] = []
+    totals = torch.zeros(2, len(tasks), dtype=torch.float64, device=device)
+    try:
+        with frozen_buffers(model) if mode == "train" else nullcontext():
+            for batch in feed.scan(split):
+                outputs = model(batch)
+                samples = losses(outputs, batch, tasks)
+                totals += torch.stack([part.sum(0, dtype=torch.float64) for part in samples])
+                if keep_samples or not sums:
+                    sums.append(samples.sums)
+                    counts.append(samples.counts)
+                for column, task in enumerate(losses.tasks):
+                    if task.name in metrics:
+                        output = output_of(outputs, [task], batch).squeeze(1)
+                        metrics[task.name].update(output, batch.labels[:, column], batch)
+    finally:
+        model.train(was_training)
+    local = Samples(*(torch.cat(parts) if keep_samples else parts[0][:0].clone() for parts in (sums, counts)))
+    all_sums, all_counts = sum_over_workers(totals).tolist()
+    values = {name: float(value) for name, value in compute_together(metrics).items()}
+    return Evaluation(
+        split=split,
+        losses={t.name: s / n if n else float("nan") for t, s, n in zip(tasks, all_sums, all_counts, strict=True)},
+        samples={t.name: int(n) for t, n in zip(tasks, all_counts, strict=True)},
+        metrics={name: value for name, value in values.items() if value == value},
+        local=local,
+    )

@@ -1,0 +1,1 @@
+"""A chain and its stages: the training loop, what it accepts, and when it ends."""

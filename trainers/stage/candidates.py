@@ -1,0 +1,115 @@
+"""The candidates of a stage: evaluated models, and the best feasible one among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainers.data.feed import Feed
+from trainers.evaluation.acceptance import judge
+from trainers.evaluation.evaluation import evaluate
+from trainers.losses.task_losses import TaskLosses
+from trainers.records import Candidate
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+from trainers.stage.protection import Protection
+
+
+class Candidates:
+    """Evaluated candidates of a stage, and the parameters of the best feasible one."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        feed: Feed,
+        level: Sequence[Task],
+        protection: Protection,
+        losses: TaskLosses,
+        training: Training,
+    ) -> None:
+        self._model = model
+        self._feed = feed
+        self._level = level
+        self._protection = protection
+        self._losses = losses
+        self._standard_errors = training.accept_standard_errors
+        self._retreats = training.retreats
+        self._weights = training.weights or (1.0,) * len(level)
+        self._state: dict[str, Tensor] = {}
+        self._step = 0
+        self.best = math.inf
+        self.all: list[Candidate] = []
+
+    @property
+    def trained(self) -> Candidate:
+        """The last candidate that is the trained model itself."""
+        return next(candidate for candidate in reversed(self.all) if candidate.share == 1)
+
+    def try_out(self, step: int) -> Iterator[Candidate]:
+        """Evaluate the trained model, and points on the way to it if it is better but not feasible."""
+        trained = self.evaluate(step)
+        yield trained
+        if trained.feasible or not self._objective(trained.losses) < self.best:
+            return
+        here = {name: value.clone() for name, value in self._model.state_dict().items()}
+        start = self._state
+        for number in range(1, self._retreats + 1):
+            share = 0.5**number
+            self._model.load_state_dict({name: _between(start[name], here[name], share) for name in here})
+            candidate = self.evaluate(step, share)
+            yield candidate
+            if candidate.feasible:
+                break
+        self._model.load_state_dict(here)
+
+    def evaluate(self, step: int, share: float = 1.0) -> Candidate:
+        """Evaluate the model as it stands; keep its parameters when it is the best feasible candidate.
+
+        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
+        """
+        evaluation = evaluate(self._model, self._feed, "valid", self._losses.tasks, self._losses)
+        references = self._protection.references.get("valid", {})
+        verdicts = judge(evaluation, references, self._protection.tasks, self._standard_errors)
+        feasible = step == 0 or all(verdict.held for verdict in verdicts)
+        objective = self._objective(evaluation.losses)
+        accepted = step == 0 or (feasible and objective < self.best)
+        if accepted:
+            self.best = objective if math.isfinite(objective) else math.inf
+            self._step = step
+            self._state = {name: value.clone() for name, value in self._model.state_dict().items()}
+        candidate = Candidate(step, evaluation.losses, evaluation.metrics, verdicts, feasible, accepted, share)
+        self.all.append(candidate)
+        return candidate
+
+    def _objective(self, losses: Mapping[str, float]) -> float:
+        return sum(weight * losses[task.name] for task, weight in zip(self._level, self._weights, strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best feasible candidate's parameters, and all candidates as text."""
+        return {
+            "state": {name: value.clone() for name, value in self._state.items()},
+            "step": self._step,
+            "best": self.best,
+            "all": [candidate.to_json() for candidate in self.all],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state, of the same stage."""
+        here = self._model.state_dict()
+        self._state = {name: value.to(here[name].device) for name, value in state["state"].items()}
+        self._step = state["step"]
+        self.best = state["best"]
+        self.all = [Candidate.from_json(text) for text in state["all"]]
+
+    def restore(self) -> int:
+        """Put the best feasible candidate's parameters back into the model; returns its step."""
+        self._model.load_state_dict(self._state)
+        return self._step
+
+
+def _between(start: Tensor, end: Tensor, share: float) -> Tensor:
+    return torch.lerp(start, end, share) if end.is_floating_point() else end

@@ -1,0 +1,283 @@
+"""A chain: one stage per level, in order of priority, each found under its key or trained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+from trainers.data.feed import Feed
+from trainers.evaluation.evaluation import evaluate
+from trainers.faults import KeepingError, SuspicionError, TrainingError
+from trainers.losses.task_losses import TaskLosses
+from trainers.records import Optimum, StageRecord
+from trainers.reporter import CheckpointFailed, Reporter, Silent, StageAwaited, StageFinished, StageStarted
+from trainers.spec.chain_spec import ChainSpec
+from trainers.stage.followed import condensed
+from trainers.stage.precision import computing_in
+from trainers.stage.protection import Protection
+from trainers.stage.references import StageReferences, gathered_references
+from trainers.stage.stage import StageResult, run_stage
+from trainers.store.checkpoint_store import CheckpointStore
+from trainers.store.stage_checkpoints import StageCheckpoints
+from trainers.store.stage_claims import Claim, StageClaims
+from trainers.store.stage_store import StageStore
+from trainers.workers.process_group import done_by_first_worker, from_first_worker, rank, world_size
+from trainers.workers.random_state import seed_everything
+
+POLL_SECONDS = 0.2
+"""Time between two looks for a stage that another process trains."""
+
+
+def run_chain(
+    spec: ChainSpec,
+    model: nn.Module,
+    feed: Feed,
+    store: StageStore,
+    reporter: Reporter,
+    checkpoints: CheckpointStore | None = None,
+    claims: StageClaims | None = None,
+    stages: int | None = None,
+) -> tuple[StageRecord, ...]:
+    """Run all stages inside the present worker group; every worker calls this.
+
+    Args:
+        spec: What to compute.
+        model: Initial parameters, the same on every worker, on the device to train on.
+        feed: This worker's data.
+        store: Where finished stages are found and kept.
+        reporter: Where events go; called on the first worker only.
+        checkpoints: Where the stage that is being trained is kept every so often; it goes on from there when it was cut
+            off. Without, it starts anew.
+        claims: Who trains which stage, where several chains share some: a stage that another process trains is waited
+            for. Without, nobody asks.
+        stages: How many stages to run; all of them when absent.
+
+    Raises:
+        TrainingError: A stage cannot go on; on every worker alike.
+
+    Returns:
+        The records of these stages, on every worker.
+    """
+    chain = _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims)
+    with computing_in(spec.training.precision, model):
+        return chain.run(stages)
+
+
+class _Chain:
+    def __init__(
+        self,
+        spec: ChainSpec,
+        model: nn.Module,
+        feed: Feed,
+        store: StageStore,
+        reporter: Reporter,
+        checkpoints: CheckpointStore | None,
+        claims: StageClaims | None,
+    ) -> None:
+        self._spec = spec
+        self._model = model
+        self._feed = feed
+        self._store = store
+        self._reporter = reporter
+        self._checkpoints = checkpoints
+        self._claims = claims
+        self._losses = TaskLosses(spec.tasks)
+        self._keys = spec.stage_keys()
+        self._records: list[StageRecord] = []
+        self._references = StageReferences(next(model.parameters()).device)
+
+    def run(self, stages: int | None) -> tuple[StageRecord, ...]:
+        keys = self._keys[:stages]
+        for stage, key in enumerate(keys):
+            last = stage + 1 == len(keys)
+            with self._claimed(stage):
+                record = from_first_worker(self._store.read(key) if rank() == 0 else None)
+                reused = record is not None
+                if record is None:
+                    record = self._train(stage, last)
+            if reused:
+                self._model.load_state_dict(self._store.state(key))
+                if last:
+                    self._complete_references(stage)
+            if self._checkpoints is not None and rank() == 0:
+                self._checkpoints.clear(key)  # a stage that has its record needs none
+            self._references.add(self._store.references(key), self._spec.levels[stage])
+            self._records.append(record)
+            self._reporter.report(StageFinished(record, reused))
+        return tuple(self._records)
+
+    @contextmanager
+    def _claimed(self, stage: int) -> Iterator[None]:
+        """A stage that is finished, or that nobody else trains meanwhile."""
+        claims, key = self._claims, self._keys[stage]
+        if claims is None:
+            yield
+            return
+        held: list[Claim] = []
+
+        def wait() -> None:
+            waited = False
+            while self._store.read(key) is None:
+                if (claim := claims.take(key)) is not None:
+                    held.append(claim)
+                    return
+                if not waited:
+                    level = tuple(task.name for task in self._spec.levels[stage])
+                    self._reporter.report(StageAwaited(stage, key, level))
+                    waited = True
+                time.sleep(POLL_SECONDS)
+
+        try:
+            done_by_first_worker(wait)
+            yield
+        finally:
+            for claim in held:
+                claim.release()
+
+    def _train(self, stage: int, last: bool) -> StageRecord:
+        """Train a stage and keep it.
+
+        The last stage of a run also keeps the held-out samples of what it protects: its model is what other chains'
+        are compared with. In every stage they would grow with the square of the number of tasks.
+        """
+        name = self._name(stage)
+        try:
+            result = self._result(stage)
+        except TrainingError as error:
+            raise type(error)(f"{name}, {error}") from error
+        record = from_first_worker(self._record(stage, result))
+        references = gathered_references(
+            result.evaluations, self._spec.levels[stage], self._spec.protected(stage) if last else (), self._feed
+        )
+        try:
+            done_by_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
+        except OSError as error:
+            raise KeepingError(
+                f"{name} is trained and cannot be kept: {error}; make room in the storage, or name another one, and "
+                "run again: the stage goes on from its last checkpoint"
+            ) from error
+        return record
+
+    def _complete_references(self, stage: int) -> None:
+        """Add what the last stage of a run keeps to a stage that was on the way of a longer one."""
+        key, protected = self._keys[stage], self._spec.protected(stage)
+
+        def is_missing() -> bool:
+            return not {task.name for task in protected} <= self._store.references(key).sums["valid"].keys()
+
+        if not from_first_worker(is_missing() if rank() == 0 else False):
+            return
+        evaluations = {
+            split: evaluate(self._model, self._feed, split, self._losses.tasks, self._losses, with_metrics=False)
+            for split in ("valid", "test")
+        }
+        found = gathered_references(evaluations, (), protected, self._feed)
+        try:
+            done_by_first_worker(lambda: self._store.add_references(key, found))
+        except OSError as error:
+            raise KeepingError(
+                f"{self._name(stage)} is finished, and what it is compared by cannot be kept: {error}; make room in "
+                "the storage and run again"
+            ) from error
+
+    def _name(self, stage: int) -> str:
+        return f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
+
+    def _result(self, stage: int) -> StageResult:
+        """Train from the last checkpoint, or from the stage's start.
+
+        On a GPU steps are checked one by one only after one was found not finite: the stage then goes back and looks.
+        """
+        checkpoints = self._checkpoints_of(stage)
+        checked = _looks_at_every_step(self._model)
+        start = {} if checked else {name: value.clone() for name, value in self._model.state_dict().items()}
+        while True:
+            checkpoint = checkpoints.latest() if checkpoints is not None else None
+            self._reporter.report(self._started(stage, checkpoint["step"] if checkpoint is not None else 0))
+            seed_everything(self._spec.training.seed, stage, rank())
+            try:
+                return run_stage(
+                    self._model,
+                    self._feed,
+                    stage,
+                    self._spec.levels[stage],
+                    self._protection(stage),
+                    self._losses,
+                    self._spec.training_of(stage),
+                    self._reporter,
+                    checkpoints,
+                    checkpoint,
+                    checked=checked,
+                )
+            except SuspicionError:
+                self._model.load_state_dict(start)
+                checked = True
+            finally:
+                if checkpoints is not None:
+                    checkpoints.wait()
+
+    def _checkpoints_of(self, stage: int) -> StageCheckpoints | None:
+        if self._checkpoints is None:
+            return None
+        return StageCheckpoints(
+            self._checkpoints,
+            self._keys[stage],
+            lambda step, reason: self._reporter.report(CheckpointFailed(stage, step, reason)),
+        )
+
+    def _protection(self, stage: int) -> Protection:
+        return Protection(
+            tasks=self._spec.protected(stage),
+            optima=tuple(optimum for record in self._records for optimum in record.optima),
+            references=self._references.samples if stage else {},
+        )
+
+    def _started(self, stage: int, resumed_step: int) -> StageStarted:
+        return StageStarted(
+            stage=stage,
+            key=self._keys[stage],
+            level=tuple(task.name for task in self._spec.levels[stage]),
+            protected=tuple(task.name for task in self._spec.protected(stage)),
+            max_steps=self._spec.training.max_epochs * self._feed.steps_per_epoch(),
+            resumed_step=resumed_step,
+        )
+
+    def _record(self, stage: int, result: StageResult) -> StageRecord:
+        train, valid = result.evaluations["train"], result.evaluations["valid"]
+        names = [task.name for task in self._spec.levels[stage]]
+        whole = StageRecord(
+            key=self._keys[stage],
+            parent=self._keys[stage - 1] if stage else None,
+            stage=stage,
+            level=tuple(names),
+            protected=tuple(task.name for task in self._spec.protected(stage)),
+            optima=tuple(
+                Optimum(name, train.losses[name], train.samples[name], valid.losses[name], valid.samples[name])
+                for name in names
+            ),
+            verdicts=result.verdicts,
+            multipliers=result.multipliers,
+            losses={split: evaluation.losses for split, evaluation in result.evaluations.items()},
+            metrics={split: evaluation.metrics for split, evaluation in result.evaluations.items()},
+            metric_names={task.name: task.metric for task in self._spec.tasks},
+            accepted_step=result.accepted_step,
+            steps=result.steps,
+            samples=result.samples,
+            steps_per_epoch=self._feed.steps_per_epoch(),
+            ended_by=result.ended_by,
+            wall_seconds=sum(result.seconds.values()),
+            workers=world_size(),
+            candidates=result.candidates,
+            rows=tuple(result.history.rows),
+            certificate=result.certificate,
+            seconds=result.seconds,
+        )
+        return condensed(whole)
+
+
+def _looks_at_every_step(model: nn.Module) -> bool:
+    """Where the host need not wait for a device."""
+    return next(model.parameters()).device.type == "cpu"

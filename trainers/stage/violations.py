@@ -1,0 +1,192 @@
+"""Where a step's violations come from: the training minibatch, the same paired with references, or held-out data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trainers.data.batch import Batch
+from trainers.data.feed import Feed
+from trainers.evaluation.acceptance import References
+from trainers.losses.samples import Samples
+from trainers.losses.task_losses import TaskLosses
+from trainers.multipliers import Multipliers
+from trainers.spec.task import Task
+from trainers.spec.training import Training
+from trainers.stage.protection import Protection
+from trainers.workers.process_group import sum_over_workers, world_size
+
+
+class Violations(Protocol):
+    """Measures the signed violations of a step from numbers of *before* the step on θ."""
+
+    every: int
+    """Steps between two measurements; the multipliers' rate is per step, so an ascent counts this many times."""
+
+    def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
+        """Global violations, double, shape ``(protected,)``; 0 for a task that nobody labelled.
+
+        Args:
+            batch: This worker's part of the training minibatch.
+            samples: Its samples, protected tasks first.
+            counts: Labelled samples over all workers, shape ``(tasks,)``.
+            losses: Global mean losses, shape ``(tasks,)``.
+        """
+
+    def skip(self, measurements: int) -> None:
+        """Stand where one stands after so many measurements."""
+
+
+class MinibatchViolations:
+    r"""The paper's: :math:`\ell_i - L_i^* - \varepsilon_i` on the global training minibatch."""
+
+    every = 1
+
+    def __init__(self, multipliers: Multipliers) -> None:
+        self._multipliers = multipliers
+
+    def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
+        """Violations of the minibatch's own losses."""
+        violations = self._multipliers.violations(losses)
+        return torch.where(counts[: len(violations)] > 0, violations, 0.0)
+
+    def skip(self, measurements: int) -> None:
+        """Nothing to skip: the training minibatch is the caller's."""
+
+
+class PairedViolations:
+    r"""On the training minibatch, against the losses of the very same samples at θ*_i.
+
+    The mean of :math:`\ell_i(\theta; x) - \ell_i(\theta_i^*; x)` has the expectation of :math:`\ell_i - L_i^*` with the
+    noise of the samples cancelled (a control variate). Noise matters, because the projection at 0 turns it into a
+    positive bias of λ.
+
+    Args:
+        multipliers: The stage's multipliers.
+        references: Protected task → this worker's training samples at θ*_i.
+        protected: Protected tasks, in the order of the multipliers.
+    """
+
+    every = 1
+
+    def __init__(self, multipliers: Multipliers, references: References, protected: Sequence[Task]) -> None:
+        self._multipliers = multipliers
+        self._references = _stacked(references, protected)
+
+    def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
+        """Violations of the paired differences."""
+        return _paired(self._multipliers, self._references, batch, samples, counts)
+
+    def skip(self, measurements: int) -> None:
+        """Nothing to skip: the training minibatch is the caller's."""
+
+
+class HeldOutViolations:
+    """Paired, on batches of the validation split: what over-fitting of the training split cannot hide.
+
+    On logs that over-fit within an epoch or two the training loss of a protected task falls below its optimum, λ goes
+    to 0, and its held-out loss is no longer protected. One more forward pass, without gradient, every ``every`` steps.
+
+    Args:
+        multipliers: The stage's multipliers.
+        references: Protected task → this worker's validation samples at θ*_i.
+        protected: Protected tasks, in the order of the multipliers.
+        model: The model.
+        feed: This worker's data.
+        losses: The chain's losses.
+        stage: Index of the stage.
+        every: Steps between two measurements.
+    """
+
+    def __init__(
+        self,
+        multipliers: Multipliers,
+        references: References,
+        protected: Sequence[Task],
+        model: nn.Module,
+        feed: Feed,
+        losses: TaskLosses,
+        stage: int,
+        every: int,
+    ) -> None:
+        self.every = every
+        self._multipliers = multipliers
+        self._references = _stacked(references, protected)
+        self._protected = tuple(protected)
+        self._model = model
+        self._losses = losses
+        self._feed = feed
+        self._stage = stage
+        self._batches = _for_ever(feed, stage)
+
+    @torch.no_grad()
+    def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
+        """Violations of the paired differences on the next held-out batch."""
+        held_out = next(self._batches)
+        self._model.eval()
+        fresh = self._losses(self._model(held_out), held_out, self._protected)
+        self._model.train()
+        totals = sum_over_workers(fresh.counts.sum(0, dtype=torch.float64))
+        return _paired(self._multipliers, self._references, held_out, fresh, totals)
+
+    def skip(self, measurements: int) -> None:
+        """Go on with the held-out batch after so many."""
+        self._batches = _for_ever(self._feed, self._stage, measurements)
+
+
+def build_violations(
+    multipliers: Multipliers,
+    protection: Protection,
+    model: nn.Module,
+    feed: Feed,
+    losses: TaskLosses,
+    stage: int,
+    training: Training,
+) -> Violations:
+    """Where the violations of a stage come from, by its training options.
+
+    Args:
+        multipliers: The stage's multipliers.
+        protection: What they protect.
+        model: The model.
+        feed: This worker's data.
+        losses: The chain's losses.
+        stage: Index of the stage.
+        training: Training options.
+    """
+    if not protection.tasks:
+        return MinibatchViolations(multipliers)
+    references = protection.references[training.measured_on]
+    if training.measured_on == "valid":
+        return HeldOutViolations(
+            multipliers, references, protection.tasks, model, feed, losses, stage, training.measure_every
+        )
+    if training.paired:
+        return PairedViolations(multipliers, references, protection.tasks)
+    return MinibatchViolations(multipliers)
+
+
+def _paired(multipliers: Multipliers, references: Tensor, batch: Batch, samples: Samples, counts: Tensor) -> Tensor:
+    protected = references.shape[1]
+    here = references[batch.index // world_size()]
+    differences = (samples.sums[:, :protected].detach().double() - here).sum(0)
+    labelled = counts[:protected]
+    violations = multipliers.paired_violations(sum_over_workers(differences) / labelled.clamp(min=1))
+    return torch.where(labelled > 0, violations, 0.0)
+
+
+def _stacked(references: References, protected: Sequence[Task]) -> Tensor:
+    """Reference sums of this worker's examples, shape ``(examples, protected)``, in the order that it holds them."""
+    return torch.stack([references[task.name].sums for task in protected], 1).double()
+
+
+def _for_ever(feed: Feed, stage: int, start: int = 0) -> Iterator[Batch]:
+    """Held-out batches, epoch after epoch."""
+    per_epoch = feed.steps_per_epoch("valid")
+    epoch, first = divmod(start, per_epoch)
+    while True:
+        yield from feed.epoch(stage, epoch, "valid", first)
+        epoch, first = epoch + 1, 0

@@ -1,0 +1,101 @@
+"""Checkpoints of stages that are still being trained."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trainers.store.serialization import from_bytes, to_bytes
+from trainers.store.storage import Storage
+
+KEPT = 2
+"""Checkpoints of a stage that are kept; each holds the best feasible candidate too."""
+
+FORMAT = 1
+
+
+class CheckpointStore:
+    """A folder of checkpoints by stage; a checkpoint exists when its manifest does, and its content is as promised.
+
+    ::
+
+        STORAGE/checkpoints/KEY/step-00000400.pt      everything that the stage goes on from
+        STORAGE/checkpoints/KEY/step-00000400.json    its size and hash; written last
+
+    Args:
+        storage: An absolute path, or a URI of a file system that pyarrow knows.
+
+    Raises:
+        ValueError: ``storage`` is no such path.
+    """
+
+    def __init__(self, storage: str) -> None:
+        self._storage = Storage(storage)
+
+    def write(self, key: str, step: int, state: Mapping[str, Any]) -> None:
+        """Keep a checkpoint, whole or not at all, and drop all but the last :data:`KEPT`.
+
+        Args:
+            key: Key of the stage.
+            step: Its steps so far.
+            state: Tensors and plain values.
+
+        Raises:
+            OSError: The storage cannot be written to; earlier checkpoints are as they were.
+        """
+        content = to_bytes(dict(state))
+        name = f"checkpoints/{key}/step-{step:08d}"
+        manifest = {"format": FORMAT, "step": step, "bytes": len(content), "sha256": _hash(content)}
+        self._storage.write(f"{name}.pt", content)
+        self._storage.write(f"{name}.json", json.dumps(manifest).encode())
+        steps = self._steps(key)
+        for old in steps[: steps.index(step)][: 1 - KEPT or None]:
+            self._delete(key, old)
+
+    def latest(self, key: str) -> int | None:
+        """Step of the last good checkpoint of a stage; ``None`` when there is none.
+
+        One that is damaged, or of another format, is passed over.
+        """
+        return next((step for step in reversed(self._steps(key)) if self._content(key, step) is not None), None)
+
+    def read(self, key: str, step: int) -> dict[str, Any]:
+        """Content of a checkpoint that :meth:`latest` named.
+
+        Raises:
+            OSError: It is gone, or damaged.
+        """
+        content = self._content(key, step)
+        if content is None:
+            raise OSError(f"checkpoint {step} of stage {key} is missing or damaged; run again")
+        state: dict[str, Any] = from_bytes(content)
+        return state
+
+    def clear(self, key: str) -> None:
+        """Drop all checkpoints of a stage: it has its record."""
+        self._storage.delete(f"checkpoints/{key}")
+
+    def _steps(self, key: str) -> list[int]:
+        names = self._storage.files(f"checkpoints/{key}")
+        return [int(name[5:-5]) for name in names if name.startswith("step-") and name.endswith(".json")]
+
+    def _content(self, key: str, step: int) -> bytes | None:
+        name = f"checkpoints/{key}/step-{step:08d}"
+        try:
+            manifest = json.loads(self._storage.read(f"{name}.json"))
+            content = self._storage.read(f"{name}.pt")
+        except (OSError, ValueError):
+            return None
+        good = manifest.get("format") == FORMAT and manifest.get("sha256") == _hash(content)
+        return content if good else None
+
+    def _delete(self, key: str, step: int) -> None:
+        # The manifest goes first: a checkpoint without one does not exist.
+        for suffix in ("json", "pt"):
+            self._storage.delete(f"checkpoints/{key}/step-{step:08d}.{suffix}")
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,1 @@
+"""The worker group: collectives, agreement, random state, copies to the host."""
