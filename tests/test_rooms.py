@@ -10,7 +10,8 @@ import ast
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,88 @@ def algorithm_violations(root: Path, files: Sequence[str] = ALGORITHM) -> list[s
     return found
 
 
+def modules(root: Path) -> dict[str, Path]:
+    """Dotted name → file, of the rooms with code."""
+    found = sorted(path for room in FORBIDDEN for path in (root / room).rglob("*.py"))
+    return {module_name(path, root): path for path in found}
+
+
+def import_graph(root: Path) -> dict[str, set[str]]:
+    """Module → modules of the rooms that it imports, also inside functions; without the :data:`EXEMPT` ones."""
+    known = {
+        name: path for name, path in modules(root).items() if not path.relative_to(root).as_posix().startswith(EXEMPT)
+    }
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        targets = {next((t for t in reversed(names) if t in known), None) for _, names in imports(path, root)}
+        graph[name] = {target for target in targets if target is not None and target != name}
+    return graph
+
+
+def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Groups of nodes that reach each other, smallest names first."""
+
+    def reach(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for target in graph.get(waiting.pop(), ()):
+                if target not in found:
+                    found.add(target)
+                    waiting.append(target)
+        return found
+
+    reached = {node: reach(node) for node in graph}
+    groups = {frozenset(other for other in reached[node] if node in reached.get(other, ())) for node in graph}
+    return sorted(sorted(group) for group in groups if group)
+
+
+def folder_circles(root: Path) -> list[str]:
+    """Circles of imports between folders.
+
+    Two readings of "between folders" are both checked: each folder with the files that lie flat in it is one node, and
+    within each folder every file and every folder, with all below it, is one node.
+    """
+    graph = import_graph(root)
+    packages = {name for name, path in modules(root).items() if path.name == "__init__.py"}
+
+    def folder(name: str) -> str:
+        return name if name in packages else name.rpartition(".")[0]
+
+    def merged(place: Callable[[str], str | None]) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for name, targets in graph.items():
+            here = place(name)
+            for target in targets:
+                there = place(target)
+                if here is not None and there is not None and here != there:
+                    found.setdefault(here, set()).add(there)
+        return found
+
+    def child(parent: str) -> Callable[[str], str | None]:
+        depth = parent.count(".") + 2
+
+        def place(name: str) -> str | None:
+            return ".".join(name.split(".")[:depth]) if name.startswith(f"{parent}.") else None
+
+        return place
+
+    found = [f"folders import each other: {', '.join(circle)}" for circle in circles(merged(folder))]
+    for parent in sorted({folder(name) for name in graph} | set(FORBIDDEN)):
+        found += [
+            f"in {parent} these import each other: {', '.join(circle)}" for circle in circles(merged(child(parent)))
+        ]
+    return found
+
+
+def crowded_folders(root: Path, most: int = 16) -> list[str]:
+    """Folders with more than so many modules flat."""
+    counts = Counter(
+        path.parent.relative_to(root).as_posix() for path in modules(root).values() if path.name != "__init__.py"
+    )
+    return [f"{folder} has {count} modules" for folder, count in sorted(counts.items()) if count > most]
+
+
 def top_level(root: Path) -> set[str]:
     """What stands at the top: everything git tracks, or, outside a repository, everything not left behind by a run."""
     git = shutil.which("git")
@@ -126,6 +209,14 @@ def test_no_import_crosses_a_wall() -> None:
 
 def test_the_algorithm_imports_nothing_but_torch() -> None:
     assert algorithm_violations(ROOT) == []
+
+
+def test_no_folders_import_each_other() -> None:
+    assert folder_circles(ROOT) == []
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded_folders(ROOT) == []
 
 
 def test_nothing_else_stands_at_the_top() -> None:
@@ -225,6 +316,58 @@ class TestTheCheckerItself:
         plant(tmp_path, files[0], code)
         plant(tmp_path, files[1], "import torch")
         assert algorithm_violations(tmp_path, files) == []
+
+    @pytest.mark.parametrize(
+        ("files", "named"),
+        [
+            (
+                {
+                    "orchestrator/plans/plan.py": "from orchestrator.costs import cost",
+                    "orchestrator/costs/cost.py": "import orchestrator.plans.plan",
+                },
+                "folders import each other: orchestrator.costs, orchestrator.plans",
+            ),
+            (
+                {
+                    "trainers/a/one.py": "def f():\n    from ..b.two import x",
+                    "trainers/b/two.py": "from trainers.c import three",
+                    "trainers/c/three.py": "from trainers.a import one",
+                },
+                "folders import each other: trainers.a, trainers.b, trainers.c",
+            ),
+            (
+                {
+                    "trainers/a/one.py": "from trainers.a.below import two",
+                    "trainers/a/below/two.py": "from trainers.a import three",
+                    "trainers/a/three.py": "",
+                },
+                "folders import each other: trainers.a, trainers.a.below",
+            ),
+            (
+                {
+                    "trainers/a/one.py": "import trainers.b.two",
+                    "trainers/b/two.py": "",
+                    "trainers/b/below/three.py": "import trainers.a.one",
+                },
+                "in trainers these import each other: trainers.a, trainers.b",
+            ),
+        ],
+    )
+    def test_finds_folders_that_import_each_other(self, tmp_path: Path, files: dict[str, str], named: str) -> None:
+        for place, code in files.items():
+            plant(tmp_path, place, code)
+        assert named in folder_circles(tmp_path)
+
+    def test_lets_files_of_a_folder_import_each_other_one_way(self, tmp_path: Path) -> None:
+        plant(tmp_path, "trainers/a/one.py", "from trainers.a import two\nfrom trainers.b import three")
+        plant(tmp_path, "trainers/a/two.py", "from trainers.b import three")
+        plant(tmp_path, "trainers/b/three.py", "import torch")
+        assert folder_circles(tmp_path) == []
+
+    def test_sees_a_crowded_folder(self, tmp_path: Path) -> None:
+        for number in range(17):
+            plant(tmp_path, f"trainers/a/file{number}.py", "")
+        assert crowded_folders(tmp_path) == ["trainers/a has 17 modules"]
 
     def test_sees_a_folder_too_many(self, tmp_path: Path) -> None:
         (tmp_path / "utils").mkdir()

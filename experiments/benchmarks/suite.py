@@ -55,7 +55,6 @@ SCRIPTS = {
     "cost_table": "samples of NMT's sweep against the grid's",
     "prepare_throughput": "preparing TikTok's format, against reading it",
     "stream_ingest": "an epoch of files larger than memory, against a scan",
-    "fault_drill": "faults of every kind, and whether the numbers stay the same",
     "paired_violations": "noise of violations, plain and paired",
     "kuairand_priority": "what priorities gain on a real feed log",
 }

@@ -17,9 +17,8 @@ import pytest
 import yaml
 
 from tests._checkout import Checkout, checkout
-from tests.orchestrator.conftest import Command
-
 from tests._documents import the_command
+from tests.orchestrator.conftest import Command
 
 FILE = Path(__file__).parents[3] / "experiments" / "complete_journey.yaml"
 

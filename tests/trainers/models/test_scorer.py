@@ -68,7 +68,7 @@ class TestBuild:
             ("no.such.package:Model", {}, "cannot be imported: .*; is it on the Python path"),
             ("tests.trainers._problems:Nothing", {}, "module tests.trainers._problems has no 'Nothing'"),
             ("tests.trainers._problems:CONFLICT_ROWS", {}, "is a dict, not a callable"),
-            ("tests.trainers.test_scorer:no_model", {}, "made a str, expected a torch.nn.Module"),
+            ("tests.trainers.models.test_scorer:no_model", {}, "made a str, expected a torch.nn.Module"),
         ],
     )
     def test_errors(self, name: str, options: dict[str, object], message: str) -> None:

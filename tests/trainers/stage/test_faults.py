@@ -32,7 +32,7 @@ from trainers.store.stage_store import StageStore
 from trainers.workers.agreement import check_agreement
 
 FIRST, SECOND = binary("first"), binary("second")
-MODEL = "tests.trainers.test_faults:Fragile"
+MODEL = "tests.trainers.stage.test_faults:Fragile"
 GUILTY = 77
 """Training example that breaks the model, once it has taken enough steps."""
 
