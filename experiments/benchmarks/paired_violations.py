@@ -32,6 +32,7 @@ from orchestrator.figures.style import spread as spread_apart
 from trainers import Multipliers
 from trainers.data.memory import MemoryFeed
 from trainers.evaluation.evaluation import evaluate
+from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.models.build import build_model
 from trainers.spec.training import Training
@@ -240,7 +241,7 @@ def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, trai
 
 def sample_losses(model: nn.Module, feed: MemoryFeed) -> Tensor:
     """The loss of like of every training example, shape ``(examples,)``; every example has the label."""
-    found = evaluate(model, feed, "train", TASKS, TaskLosses(TASKS), mode="train", with_metrics=False)
+    found = evaluate(Learner(model, feed, TaskLosses(TASKS)), "train", mode="train", with_metrics=False)
     samples = found.local_of(LIKE.name)
     assert bool((samples.counts == 1).all())
     return samples.sums

@@ -16,6 +16,7 @@ from tests.trainers._asserts import assert_close, assert_identical
 from tests.trainers._problems import binary, paper, rows_batch
 from trainers.data.batch import Batch
 from trainers.data.schema import Numeric, Schema
+from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.models.build import build_model
 from trainers.models.perceptrons import Perceptrons
@@ -172,8 +173,9 @@ class MultiTaskModel:
         for variant in self.variants:
             tasks = some_tasks(3)
             model, losses = self.build(3, **variant), TaskLosses(tasks)
+            no_feed: Any = None
             for part in (tasks, tasks[:1]):
-                with participating(model, some_rows(5, 3), part, losses):
+                with participating(Learner(model, no_feed, losses), some_rows(5, 3), part):
                     assert all(parameter.requires_grad for parameter in model.parameters())
 
     def test_a_tower_has_no_gradient_from_another_task(self) -> None:

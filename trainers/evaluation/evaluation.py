@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainers.data.feed import Feed
 from trainers.evaluation.frozen_buffers import frozen_buffers
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses, output_of
+from trainers.losses.task_losses import output_of
 from trainers.metrics.together import compute_together
 from trainers.registry import METRICS, resolve
-from trainers.spec.task import Task
 from trainers.workers.process_group import sum_over_workers
 
 Mode = Literal["train", "eval"]
@@ -49,31 +47,25 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: nn.Module,
-    feed: Feed,
+    learner: Learner,
     split: str,
-    tasks: Sequence[Task],
-    losses: TaskLosses,
     *,
     mode: Mode = "eval",
     with_metrics: bool = True,
     keep_samples: bool = True,
 ) -> Evaluation:
-    """Evaluate all of ``tasks`` in one pass, sharded over the workers.
+    """Evaluate every task of the chain in one pass, sharded over the workers.
 
     Args:
-        model: Maps a batch to task → output.
-        feed: This worker's data.
+        learner: The model, its data and its losses.
         split: ``train``, ``valid`` or ``test``.
-        tasks: Which tasks.
-        losses: The chain's losses.
         mode: Forward mode of the model; the optima are measured in the mode that the steps use (``train``).
         with_metrics: Whether to compute metrics too.
         keep_samples: Whether ``local`` holds the samples of each example; without, it holds those of none.
     """
+    model, losses, tasks, device = learner.model, learner.losses, learner.losses.tasks, learner.device
     was_training = model.training
     model.train(mode == "train")
-    device = next(model.parameters()).device
     metrics = (
         {task.name: resolve("metric", task.metric, METRICS)().to(device) for task in tasks if task.metric}
         if with_metrics
@@ -84,14 +76,14 @@ def evaluate(
     totals = torch.zeros(2, len(tasks), dtype=torch.float64, device=device)
     try:
         with frozen_buffers(model) if mode == "train" else nullcontext():
-            for batch in feed.scan(split):
+            for batch in learner.feed.scan(split):
                 outputs = model(batch)
                 samples = losses(outputs, batch, tasks)
                 totals += torch.stack([part.sum(0, dtype=torch.float64) for part in samples])
                 if keep_samples or not sums:
                     sums.append(samples.sums)
                     counts.append(samples.counts)
-                for column, task in enumerate(losses.tasks):
+                for column, task in enumerate(tasks):
                     if task.name in metrics:
                         output = output_of(outputs, [task], batch).squeeze(1)
                         metrics[task.name].update(output, batch.labels[:, column], batch)

@@ -6,23 +6,15 @@ from collections.abc import Sequence
 from itertools import islice
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainers.data.feed import Feed
 from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.losses.task_losses import TaskLosses
+from trainers.evaluation.learner import Learner
 from trainers.spec.task import Task
 from trainers.workers.process_group import sum_over_workers
 
 
-def full_gradients(
-    model: nn.Module,
-    feed: Feed,
-    tasks: Sequence[Task],
-    losses: TaskLosses,
-    coefficients: Tensor,
-    batches: int,
-) -> Tensor:
+def full_gradients(learner: Learner, tasks: Sequence[Task], coefficients: Tensor, batches: int) -> Tensor:
     r"""Gradients of combinations of mean losses, :math:`\nabla_\theta \sum_i c_{ji} L_i` for each row j.
 
     :math:`L_i` is the mean over the labelled samples of the first ``batches`` global batches of the first epoch: the
@@ -32,18 +24,16 @@ def full_gradients(
     calls this.
 
     Args:
-        model: The model; parameters without ``requires_grad`` stay out.
-        feed: This worker's data.
+        learner: The model, its data and its losses; parameters without ``requires_grad`` stay out.
         tasks: The tasks i.
-        losses: The chain's losses.
         coefficients: :math:`c_{ji}`, shape ``(rows, tasks)``.
         batches: Global batches to measure, at most those of an epoch.
 
     Returns:
         Shape ``(rows, parameters)``: a row per combination, all parameters flattened, the same on every worker.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    scales = coefficients / _labelled(feed, tasks, losses, batches).clamp(min=1)
+    model, losses, parameters = learner.model, learner.losses, learner.trainable()
+    scales = coefficients / _labelled(learner, tasks, batches).clamp(min=1)
     gradients = torch.zeros(
         len(scales), sum(parameter.numel() for parameter in parameters), dtype=_common_type(parameters)
     ).to(parameters[0].device)
@@ -51,7 +41,7 @@ def full_gradients(
     model.train()
     try:
         with frozen_buffers(model), torch.enable_grad():
-            for batch in islice(feed.epoch(0, 0), batches):
+            for batch in islice(learner.feed.epoch(0, 0), batches):
                 if batch.examples == 0:
                     continue
                 sums = losses(model(batch), batch, tasks).sums.sum(0)
@@ -66,9 +56,10 @@ def full_gradients(
     return sum_over_workers(gradients)
 
 
-def _labelled(feed: Feed, tasks: Sequence[Task], losses: TaskLosses, batches: int) -> Tensor:
+def _labelled(learner: Learner, tasks: Sequence[Task], batches: int) -> Tensor:
     """Labelled samples of each task in the first global batches, over all workers; double, on the host."""
-    parts = [losses.counts(batch, tasks).sum(0, dtype=torch.float64) for batch in islice(feed.epoch(0, 0), batches)]
+    first = islice(learner.feed.epoch(0, 0), batches)
+    parts = [learner.losses.counts(batch, tasks).sum(0, dtype=torch.float64) for batch in first]
     return sum_over_workers(torch.stack(parts).sum(0)).cpu()
 
 

@@ -6,16 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainers.certificate import Certificate, feasibility, gradient_norm, not_attainable, slackness, stationarity
 from trainers.data.feed import Feed
 from trainers.evaluation.evaluation import Evaluation
 from trainers.evaluation.full_gradient import full_gradients
-from trainers.losses.task_losses import TaskLosses
+from trainers.evaluation.learner import Learner
 from trainers.records import Optimum, Row
+from trainers.spec.stage_spec import StageSpec
 from trainers.spec.task import Task
-from trainers.spec.training import Training
 
 MOST_TERMS = 8
 """Gradients of protected tasks that are computed and kept at the same time. Backward passes and memory stay bounded
@@ -29,16 +29,13 @@ SHARE = 0.25
 
 
 def certify(
-    model: nn.Module,
-    feed: Feed,
-    level: Sequence[Task],
+    learner: Learner,
+    spec: StageSpec,
     protected: Sequence[Task],
     optima: Sequence[Optimum],
     multipliers: Mapping[str, float],
-    losses: TaskLosses,
     evaluation: Evaluation,
     rows: Sequence[Row],
-    training: Training,
     steps: int,
 ) -> Certificate:
     r"""The certificate at the model's present parameters; every worker calls this.
@@ -56,30 +53,26 @@ def certify(
     (``nmt+torchjd:…``) settles at need not be a stationary point of any such Lagrangian.
 
     Args:
-        model: The model at the accepted θ*.
-        feed: This worker's data.
-        level: Tasks that the stage minimised.
+        learner: The model at the accepted θ*, its data and its losses.
+        spec: The stage.
         protected: Tasks that it held.
         optima: Their optima, in the same order.
         multipliers: Protected task → λ at the end of the stage; the effective one where a method changes the ratio, see
             :meth:`~trainers.methods.method.Method.shadow_prices`.
-        losses: The chain's losses.
         evaluation: Of the training split at θ*.
         rows: The stage's history.
-        training: How many examples to measure the gradients on, and the weights of a weighted sum.
         steps: Optimisation steps S of the stage.
     """
     names = [task.name for task in protected]
     price = torch.tensor([multipliers[name] for name in names], dtype=torch.float64)
-    objective = torch.tensor(training.weights or (1.0,) * len(level), dtype=torch.float64)
+    objective = torch.tensor(spec.weights, dtype=torch.float64)
     coefficients, weights, grouped = _terms(price, objective)
-    batches = _batches(feed, training.certificate_examples)
+    batches = _batches(learner.feed, spec.training.certificate_examples)
     if len(weights) > FREE_TERMS:
         batches = min(batches, max(1, int(SHARE * steps) // len(coefficients)))
     quotient = norm = math.nan
     if batches:
-        tasks = (*protected, *level)
-        gradients = full_gradients(model, feed, tasks, losses, coefficients, batches)
+        gradients = full_gradients(learner, (*protected, *spec.level), coefficients, batches)
         quotient = stationarity(gradients[-1], gradients[:-1], weights)
         norm = gradient_norm(gradients[-1], gradients[:-1], weights)
     limits = {
@@ -98,7 +91,7 @@ def certify(
             [[row.multipliers[name] for name in names] for row in rows],
             [[row.violations[name] for name in names] for row in rows],
         ),
-        examples=feed.examples_in(batches),
+        examples=learner.feed.examples_in(batches),
         grouped=grouped,
     )
 

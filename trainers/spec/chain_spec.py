@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from trainers.methods.names import FAMO, TORCHJD
+from trainers.spec.stage_spec import StageSpec
 from trainers.spec.task import Level, Task
 from trainers.spec.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, YOUNGER_FIELDS, Training
 
@@ -78,6 +79,10 @@ class ChainSpec:
         if self.rates is None:
             return self.training
         return replace(self.training, **dataclasses.asdict(self.rates[stage]))
+
+    def stage(self, index: int) -> StageSpec:
+        """What a stage computes."""
+        return StageSpec(index, self.levels[index], self.training_of(index))
 
     @property
     def tasks(self) -> tuple[Task, ...]:

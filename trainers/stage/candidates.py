@@ -3,42 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trainers.data.feed import Feed
 from trainers.evaluation.acceptance import judge
 from trainers.evaluation.evaluation import evaluate
-from trainers.losses.task_losses import TaskLosses
+from trainers.evaluation.learner import Learner
 from trainers.records import Candidate
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.protection import Protection
 
 
 class Candidates:
-    """Evaluated candidates of a stage, and the parameters of the best feasible one."""
+    """Evaluated candidates of a stage, and the parameters of the best feasible one.
 
-    def __init__(
-        self,
-        model: nn.Module,
-        feed: Feed,
-        level: Sequence[Task],
-        protection: Protection,
-        losses: TaskLosses,
-        training: Training,
-    ) -> None:
-        self._model = model
-        self._feed = feed
-        self._level = level
+    Args:
+        learner: The model, its data and its losses.
+        spec: The stage.
+        protection: What the stage must not break.
+    """
+
+    def __init__(self, learner: Learner, spec: StageSpec, protection: Protection) -> None:
+        self._learner = learner
+        self._model = learner.model
+        self._spec = spec
         self._protection = protection
-        self._losses = losses
-        self._standard_errors = training.accept_standard_errors
-        self._retreats = training.retreats
-        self._weights = training.weights or (1.0,) * len(level)
         self._state: dict[str, Tensor] = {}
         self._step = 0
         self.best = math.inf
@@ -57,7 +49,7 @@ class Candidates:
             return
         here = {name: value.clone() for name, value in self._model.state_dict().items()}
         start = self._state
-        for number in range(1, self._retreats + 1):
+        for number in range(1, self._spec.training.retreats + 1):
             share = 0.5**number
             self._model.load_state_dict({name: _between(start[name], here[name], share) for name in here})
             candidate = self.evaluate(step, share)
@@ -71,9 +63,9 @@ class Candidates:
 
         The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
         """
-        evaluation = evaluate(self._model, self._feed, "valid", self._losses.tasks, self._losses)
+        evaluation = evaluate(self._learner, "valid")
         references = self._protection.references.get("valid", {})
-        verdicts = judge(evaluation, references, self._protection.tasks, self._standard_errors)
+        verdicts = judge(evaluation, references, self._protection.tasks, self._spec.training.accept_standard_errors)
         feasible = step == 0 or all(verdict.held for verdict in verdicts)
         objective = self._objective(evaluation.losses)
         accepted = step == 0 or (feasible and objective < self.best)
@@ -86,7 +78,9 @@ class Candidates:
         return candidate
 
     def _objective(self, losses: Mapping[str, float]) -> float:
-        return sum(weight * losses[task.name] for task, weight in zip(self._level, self._weights, strict=True))
+        return sum(
+            weight * losses[task.name] for task, weight in zip(self._spec.level, self._spec.weights, strict=True)
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The best feasible candidate's parameters, and all candidates as text."""

@@ -10,6 +10,7 @@ from torch import nn
 
 from trainers.data.feed import Feed
 from trainers.evaluation.evaluation import evaluate
+from trainers.evaluation.learner import Learner
 from trainers.faults import KeepingError, SuspicionError, TrainingError
 from trainers.losses.task_losses import TaskLosses
 from trainers.records import Optimum, StageRecord
@@ -19,7 +20,7 @@ from trainers.stage.followed import condensed
 from trainers.stage.precision import computing_in
 from trainers.stage.protection import Protection
 from trainers.stage.references import StageReferences, gathered_references
-from trainers.stage.stage import StageResult, run_stage
+from trainers.stage.stage import Stage, StageResult
 from trainers.store.checkpoint_store import CheckpointStore
 from trainers.store.stage_checkpoints import StageCheckpoints
 from trainers.store.stage_claims import Claim, StageClaims
@@ -61,7 +62,8 @@ def run_chain(
     Returns:
         The records of these stages, on every worker.
     """
-    chain = _Chain(spec, model, feed, store, reporter if rank() == 0 else Silent(), checkpoints, claims)
+    learner = Learner(model, feed, TaskLosses(spec.tasks))
+    chain = _Chain(spec, learner, store, reporter if rank() == 0 else Silent(), checkpoints, claims)
     with computing_in(spec.training.precision, model):
         return chain.run(stages)
 
@@ -70,24 +72,23 @@ class _Chain:
     def __init__(
         self,
         spec: ChainSpec,
-        model: nn.Module,
-        feed: Feed,
+        learner: Learner,
         store: StageStore,
         reporter: Reporter,
         checkpoints: CheckpointStore | None,
         claims: StageClaims | None,
     ) -> None:
         self._spec = spec
-        self._model = model
-        self._feed = feed
+        self._learner = learner
+        self._model = learner.model
+        self._feed = learner.feed
         self._store = store
         self._reporter = reporter
         self._checkpoints = checkpoints
         self._claims = claims
-        self._losses = TaskLosses(spec.tasks)
         self._keys = spec.stage_keys()
         self._records: list[StageRecord] = []
-        self._references = StageReferences(next(model.parameters()).device)
+        self._references = StageReferences(learner.device)
 
     def run(self, stages: int | None) -> tuple[StageRecord, ...]:
         keys = self._keys[:stages]
@@ -170,10 +171,7 @@ class _Chain:
 
         if not from_first_worker(is_missing() if rank() == 0 else False):
             return
-        evaluations = {
-            split: evaluate(self._model, self._feed, split, self._losses.tasks, self._losses, with_metrics=False)
-            for split in ("valid", "test")
-        }
+        evaluations = {split: evaluate(self._learner, split, with_metrics=False) for split in ("valid", "test")}
         found = gathered_references(evaluations, (), protected, self._feed)
         try:
             done_by_first_worker(lambda: self._store.add_references(key, found))
@@ -199,19 +197,8 @@ class _Chain:
             self._reporter.report(self._started(stage, checkpoint["step"] if checkpoint is not None else 0))
             seed_everything(self._spec.training.seed, stage, rank())
             try:
-                return run_stage(
-                    self._model,
-                    self._feed,
-                    stage,
-                    self._spec.levels[stage],
-                    self._protection(stage),
-                    self._losses,
-                    self._spec.training_of(stage),
-                    self._reporter,
-                    checkpoints,
-                    checkpoint,
-                    checked=checked,
-                )
+                spec, protection = self._spec.stage(stage), self._protection(stage)
+                return Stage(self._learner, spec, protection, self._reporter, checkpoints, checked).run(checkpoint)
             except SuspicionError:
                 self._model.load_state_dict(start)
                 checked = True

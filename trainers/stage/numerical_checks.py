@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from trainers.data.batch import Batch
 from trainers.evaluation.frozen_buffers import frozen_buffers
+from trainers.evaluation.learner import Learner
 from trainers.faults import NumericalError
 from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
 from trainers.spec.task import Task
 from trainers.workers.process_group import from_all_workers
@@ -53,13 +53,7 @@ def _sum_is_finite(losses: Tensor, parameters: Sequence[nn.Parameter]) -> bool:
 
 
 def check_step(
-    step: int,
-    losses: Tensor,
-    samples: Samples,
-    batch: Batch,
-    model: nn.Module,
-    tasks: Sequence[Task],
-    task_losses: TaskLosses,
+    step: int, losses: Tensor, samples: Samples, batch: Batch, learner: Learner, tasks: Sequence[Task]
 ) -> None:
     """Raise if a step's losses or gradients are not finite, before θ has moved; every worker calls this.
 
@@ -68,14 +62,13 @@ def check_step(
         losses: Global losses, shape ``(tasks,)``.
         samples: This worker's samples.
         batch: This worker's part of the minibatch.
-        model: The model, with gradients that have been all-reduced.
+        learner: The model, with gradients that have been all-reduced, and its losses.
         tasks: The stage's tasks.
-        task_losses: The chain's losses.
 
     Raises:
         NumericalError: With step, task, worker and examples.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = learner.trainable()
     if _sum_is_finite(losses, parameters) or are_finite(losses, parameters):
         return
     finite = losses.isfinite().tolist()
@@ -87,8 +80,8 @@ def check_step(
             f"step {step}: the loss of task {tasks[first].name!r} is {float(losses[first])}"
             f"{_also(tasks, broken[1:])}; it comes from {where}. {ADVICE}"
         )
-    with frozen_buffers(model), torch.enable_grad():
-        search = {task.name: _guilty(model, batch, task, task_losses, parameters) for task in tasks}
+    with frozen_buffers(learner.model), torch.enable_grad():
+        search = {task.name: _find_culprits(learner, batch, task) for task in tasks}
     everyone = from_all_workers(search)
     guilty_tasks = [task.name for task in tasks if any(found.get(task.name) for found in everyone)]
     name = guilty_tasks[0] if guilty_tasks else None
@@ -115,18 +108,18 @@ def check_multipliers(step: int, multipliers: Multipliers, violations: Tensor) -
     )
 
 
-def _guilty(
-    model: nn.Module, batch: Batch, task: Task, task_losses: TaskLosses, parameters: Sequence[nn.Parameter]
-) -> list[int]:
+def _find_culprits(learner: Learner, batch: Batch, task: Task) -> list[int]:
     """Numbers of examples whose gradient is not finite: one, found by halving; all, if only their sum is not.
 
     Each half has a pass of its own: in one pass over the whole batch, a gradient of zero times an infinite slope
     elsewhere is NaN everywhere.
     """
 
+    parameters = learner.trainable()
+
     def broken(low: int, high: int) -> bool:
         part = batch.part(low, high)
-        total = task_losses(model(part), part, [task]).sums.sum()
+        total = learner.losses(learner.model(part), part, [task]).sums.sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         return not all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
 

@@ -6,16 +6,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 
 from trainers.data.batch import Batch
 from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.losses.task_losses import TaskLosses
+from trainers.evaluation.learner import Learner
 from trainers.spec.task import Task
 
 
 @contextmanager
-def participating(model: nn.Module, batch: Batch, tasks: Sequence[Task], losses: TaskLosses) -> Iterator[None]:
+def participating(learner: Learner, batch: Batch, tasks: Sequence[Task]) -> Iterator[None]:
     """Freeze, for the time of a stage, the parameters that none of its tasks reaches.
 
     Towers of later tasks get no gradient in stage 1, nor do gates that nobody reads; ``DistributedDataParallel`` raises
@@ -23,14 +22,13 @@ def participating(model: nn.Module, batch: Batch, tasks: Sequence[Task], losses:
     finds them; the finding is a property of the graph, so every worker finds the same, even with an empty batch.
 
     Args:
-        model: The model.
+        learner: The model and its losses.
         batch: Any minibatch.
         tasks: The stage's tasks, protected ones included.
-        losses: The chain's losses.
     """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    with frozen_buffers(model):
-        total = losses(model(batch), batch, tasks).sums.sum()
+    parameters = learner.trainable()
+    with frozen_buffers(learner.model):
+        total = learner.losses(learner.model(batch), batch, tasks).sums.sum()
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     unreached = [p for p, gradient in zip(parameters, gradients, strict=True) if gradient is None]
     for parameter in unreached:

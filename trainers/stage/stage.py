@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
-
 from trainers.certificate import Certificate
 from trainers.data.batch import Batch
-from trainers.data.feed import Feed
 from trainers.evaluation.acceptance import judge
 from trainers.evaluation.evaluation import Evaluation, evaluate
+from trainers.evaluation.learner import Learner
 from trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
 from trainers.evaluation.stage_certificate import certify
 from trainers.faults import NumericalError
-from trainers.losses.task_losses import TaskLosses
 from trainers.methods.method import Method, build_method
 from trainers.multipliers import Multipliers
 from trainers.records import Candidate, Verdict
 from trainers.reporter import Evaluated, Progress, Reporter
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.candidates import Candidates
 from trainers.stage.history import History
 from trainers.stage.participation import participating
@@ -32,7 +28,7 @@ from trainers.stage.protection import Protection
 from trainers.stage.stepper import Stepper
 from trainers.stage.stopping import Patience
 from trainers.stage.stopwatch import Stopwatch
-from trainers.stage.violations import build_violations
+from trainers.stage.violations import Ascent, build_violations
 from trainers.store.stage_checkpoints import StageCheckpoints
 from trainers.workers.agreement import check_agreement
 from trainers.workers.process_group import from_all_workers, rank, world_size
@@ -50,7 +46,7 @@ VERIFY_EVERY = 100
 
 @dataclass(frozen=True)
 class StageResult:
-    """What a stage hands on; the model itself holds the accepted θ* when :func:`run_stage` returns.
+    """What a stage hands on; the model itself holds the accepted θ* when :meth:`Stage.run` returns.
 
     Attributes:
         evaluations: Split → evaluation of every task at the accepted θ*.
@@ -81,73 +77,38 @@ class StageResult:
     certificate: Certificate
 
 
-def run_stage(
-    model: nn.Module,
-    feed: Feed,
-    stage: int,
-    level: Sequence[Task],
-    protection: Protection,
-    losses: TaskLosses,
-    training: Training,
-    reporter: Reporter,
-    checkpoints: StageCheckpoints | None = None,
-    checkpoint: Mapping[str, Any] | None = None,
-    *,
-    checked: bool = True,
-) -> StageResult:
-    """Train one stage from the model's present parameters, and leave the accepted θ* in the model.
+class Stage:
+    """A stage while it is trained: everything that a checkpoint holds is reached from here.
+
+    Training starts from the model's present parameters (the parent's θ*, or the initial ones) and leaves the accepted
+    θ* in the model.
 
     Args:
-        model: The parent's θ*, or the initial parameters in stage 0.
-        feed: This worker's data.
-        stage: Index of the stage.
-        level: Tasks to minimise; the objective is the sum of their losses.
+        learner: The model, its data and its losses.
+        spec: What to compute.
         protection: Tasks to hold, with their optima and reference losses.
-        losses: The chain's losses.
-        training: Training options.
         reporter: Where events go.
         checkpoints: Where checkpoints are kept; none are made when absent.
-        checkpoint: One to go on from.
         checked: Whether every step is checked for numbers that are not finite, which makes the host wait for a GPU.
-
-    Raises:
-        NumericalError: A number is not finite.
-        DisagreementError: Workers hold different multipliers or parameters.
-        SuspicionError: ``checked`` is off, and a number may not have been finite.
     """
-    return _StageRun(model, feed, stage, level, protection, losses, training, reporter, checkpoints, checked).run(
-        checkpoint
-    )
-
-
-class _StageRun:
-    """A stage while it is trained: everything that a checkpoint holds is reached from here."""
 
     def __init__(
         self,
-        model: nn.Module,
-        feed: Feed,
-        stage: int,
-        level: Sequence[Task],
+        learner: Learner,
+        spec: StageSpec,
         protection: Protection,
-        losses: TaskLosses,
-        training: Training,
         reporter: Reporter,
-        checkpoints: StageCheckpoints | None,
-        checked: bool,
+        checkpoints: StageCheckpoints | None = None,
+        checked: bool = True,
     ) -> None:
-        self._model = model
-        self._feed = feed
-        self._stage = stage
-        self._level = level
+        training = spec.training
+        self._learner = learner
+        self._spec = spec
         self._protection = protection
-        self._losses = losses
-        self._training = training
         self._reporter = reporter
         self._checkpoints = checkpoints
         self._checked = checked
-        self._tasks = (*protection.tasks, *level)
-        self._device = next(model.parameters()).device
+        self._tasks = (*protection.tasks, *spec.level)
         self._multipliers = Multipliers(
             [getattr(optimum, training.measured_on) for optimum in protection.optima],
             rate=training.eta_lambda,
@@ -157,61 +118,64 @@ class _StageRun:
             violation=training.violation,
             proportional=training.proportional,
             smoothing=training.smoothing,
-        ).to(self._device)
+        ).to(learner.device)
         self._history = History(
-            [task.name for task in self._tasks], len(protection.tasks), training.record_every, self._device
+            [task.name for task in self._tasks], len(protection.tasks), training.record_every, learner.device
         )
-        self._candidates = Candidates(model, feed, level, protection, losses, training)
+        self._candidates = Candidates(learner, spec, protection)
         self._patience = Patience(training.patience, training.min_delta)
         self._step = 0
         self._watch = Stopwatch("start")
         self._backtracks = 0
         self._reported = time.monotonic()
 
-    def run(self, checkpoint: Mapping[str, Any] | None) -> StageResult:
-        """Train, evaluate what was accepted, and certify it."""
-        probe = next(iter(self._feed.epoch(self._stage, 0)))
-        with participating(self._model, probe, self._tasks, self._losses):
-            method = build_method(
-                self._training.method,
-                self._multipliers,
-                self._model,
-                len(self._tasks),
-                self._training.weights,
-                self._training.method_options,
-            )
-            stepper = Stepper(
-                self._model,
-                self._tasks,
-                self._losses,
-                self._multipliers,
-                build_violations(
-                    self._multipliers,
-                    self._protection,
-                    self._model,
-                    self._feed,
-                    self._losses,
-                    self._stage,
-                    self._training,
-                ),
-                method,
-                self._training,
-                probe,
-                self._checked,
-            )
+    def run(self, checkpoint: Mapping[str, Any] | None = None) -> StageResult:
+        """Train, evaluate what was accepted, and certify it; every worker calls this, once.
+
+        Args:
+            checkpoint: One to go on from.
+
+        Raises:
+            NumericalError: A number is not finite.
+            DisagreementError: Workers hold different multipliers or parameters.
+            SuspicionError: ``checked`` is off, and a number may not have been finite.
+        """
+        probe = next(iter(self._learner.feed.epoch(self._spec.index, 0)))
+        with participating(self._learner, probe, self._tasks):
+            method = self._build_method()
+            stepper = self._build_stepper(method, probe)
             if checkpoint is None:
                 with self._watch.part("evaluation"):
                     self._evaluate(stepper, [self._candidates.evaluate(0)])
             else:
-                self._go_on_from(checkpoint, stepper)
+                self._resume(checkpoint, stepper)
             with self._watch.part("steps"):
                 ended_by = self._train(stepper)
         return self._result(ended_by, method)
 
+    def _build_method(self) -> Method:
+        training = self._spec.training
+        return build_method(
+            training.method,
+            self._multipliers,
+            self._learner.model,
+            len(self._tasks),
+            training.weights,
+            training.method_options,
+        )
+
+    def _build_stepper(self, method: Method, probe: Batch) -> Stepper:
+        violations = build_violations(self._learner, self._spec, self._protection, self._multipliers)
+        ascent = Ascent(self._multipliers, violations)
+        stepper = Stepper(self._learner, self._tasks, self._spec.training, ascent, method, self._checked)
+        stepper.settle(probe)
+        return stepper
+
     def _train(self, stepper: Stepper) -> str:
-        per_epoch = self._feed.steps_per_epoch()
-        due = evaluation_steps(evaluations_per_epoch(self._training.evaluations_per_epoch, self._feed), per_epoch)
-        every = self._training.checkpoint_every if self._checkpoints else 0
+        training, feed = self._spec.training, self._learner.feed
+        per_epoch = feed.steps_per_epoch()
+        due = evaluation_steps(evaluations_per_epoch(training.evaluations_per_epoch, feed), per_epoch)
+        every = training.checkpoint_every if self._checkpoints else 0
         for batch, following in _with_following(self._batches()):
             losses, violations = stepper.step(batch, following)
             self._step += 1
@@ -220,9 +184,9 @@ class _StageRun:
             checkpoint_due = every > 0 and self._step % every == 0
             if evaluation_due or checkpoint_due or self._step % VERIFY_EVERY == 0:
                 stepper.verify()
-                check_agreement(self._multipliers, self._model, self._step)
+                check_agreement(self._multipliers, self._learner.model, self._step)
             if evaluation_due or time.monotonic() - self._reported > REPORT_SECONDS:
-                self._reporter.report(Progress(self._stage, self._step, self._history.flush(wait=evaluation_due)))
+                self._reporter.report(Progress(self._spec.index, self._step, self._history.flush(wait=evaluation_due)))
                 self._reported = time.monotonic()
             if evaluation_due:
                 with self._watch.part("evaluation"):
@@ -236,22 +200,22 @@ class _StageRun:
 
     def _batches(self) -> Iterator[Batch]:
         """Training minibatches from the present step to the end of the budget."""
-        epoch, start = divmod(self._step, self._feed.steps_per_epoch())
-        for number in range(epoch, self._training.max_epochs):
-            yield from self._feed.epoch(self._stage, number, start=start)
+        epoch, start = divmod(self._step, self._learner.feed.steps_per_epoch())
+        for number in range(epoch, self._spec.training.max_epochs):
+            yield from self._learner.feed.epoch(self._spec.index, number, start=start)
             start = 0
 
     def _evaluate(self, stepper: Stepper, candidates: Iterable[Candidate]) -> bool:
-        """Take note of candidates; returns whether the stage is over."""
+        """Record candidates; return whether the stage is over."""
         for candidate in candidates:
-            self._reporter.report(Evaluated(self._stage, candidate))
+            self._reporter.report(Evaluated(self._spec.index, candidate))
         if not self._patience.update(self._candidates.best, self._candidates.trained.verdicts):
             return False
-        if self._backtracks == self._training.backtracks:
+        if self._backtracks == self._spec.training.backtracks:
             return True
         self._backtracks += 1
         self._candidates.restore()
-        stepper.restart(self._training.eta_theta * self._training.decay**self._backtracks)
+        stepper.restart(self._spec.training.eta_theta * self._spec.training.decay**self._backtracks)
         self._multipliers.values.clamp_(max=MOST_KEPT)
         self._patience.restart()
         return False
@@ -262,33 +226,33 @@ class _StageRun:
             "step": self._step,
             "seconds": self._watch.seconds(),
             "backtracks": self._backtracks,
-            "model": self._model.state_dict(),
+            "model": self._learner.model.state_dict(),
             "stepper": stepper.state_dict(),
             "candidates": self._candidates.state_dict(),
             "patience": self._patience.state_dict(),
             "history": self._history.state_dict(),
             # By worker. With another number of workers the generators are seeded anew instead.
-            "random": from_all_workers(random_state(self._device)),
+            "random": from_all_workers(random_state(self._learner.device)),
         }
         self._checkpoints.write(self._step, state)
 
-    def _go_on_from(self, state: Mapping[str, Any], stepper: Stepper) -> None:
+    def _resume(self, state: Mapping[str, Any], stepper: Stepper) -> None:
         self._step = state["step"]
         self._watch.go_on_from(state["seconds"])
         self._backtracks = state["backtracks"]
-        self._model.load_state_dict(state["model"])
+        self._learner.model.load_state_dict(state["model"])
         stepper.load_state_dict(state["stepper"])
         self._candidates.load_state_dict(state["candidates"])
         self._patience.load_state_dict(state["patience"])
         self._history.load_state_dict(state["history"])
         # An event may have been lost with the process that sent it: all is said again; listeners know what they had.
-        self._reporter.report(Progress(self._stage, self._step, self._history.flush()))
+        self._reporter.report(Progress(self._spec.index, self._step, self._history.flush()))
         for candidate in self._candidates.all:
-            self._reporter.report(Evaluated(self._stage, candidate))
+            self._reporter.report(Evaluated(self._spec.index, candidate))
         if len(state["random"]) == world_size():
-            restore_random_state(state["random"][rank()], self._device)
+            restore_random_state(state["random"][rank()], self._learner.device)
         else:
-            seed_everything(self._training.seed, self._stage, rank(), self._step)
+            seed_everything(self._spec.training.seed, self._spec.index, rank(), self._step)
 
     def _result(self, ended_by: str, method: Method) -> StageResult:
         self._history.flush()
@@ -296,13 +260,10 @@ class _StageRun:
         with self._watch.part("evaluation"):
             evaluations = {
                 split: evaluate(
-                    self._model,
-                    self._feed,
+                    self._learner,
                     split,
-                    self._losses.tasks,
-                    self._losses,
                     mode="train" if split == "train" else "eval",
-                    keep_samples=split != "train" or self._feed.keeps_train,
+                    keep_samples=split != "train" or self._learner.feed.keeps_train,
                 )
                 for split in ("train", "valid", "test")
             }
@@ -314,7 +275,7 @@ class _StageRun:
                 evaluations[split],
                 self._protection.references.get(split, {}),
                 self._protection.tasks,
-                self._training.accept_standard_errors,
+                self._spec.training.accept_standard_errors,
             )
         ]
         names, values = self._multipliers.names, self._multipliers.values
@@ -322,16 +283,13 @@ class _StageRun:
         prices = method.shadow_prices(values, train)
         with self._watch.part("certificate"):
             certificate = certify(
-                self._model,
-                self._feed,
-                self._level,
+                self._learner,
+                self._spec,
                 self._protection.tasks,
                 self._protection.optima,
                 dict(zip(names, prices.tolist(), strict=True)),
-                self._losses,
                 evaluations["train"],
                 self._history.rows,
-                self._training,
                 self._step,
             )
         return StageResult(
@@ -342,7 +300,7 @@ class _StageRun:
             history=self._history,
             accepted_step=accepted_step,
             steps=self._step,
-            samples=self._feed.examples_in(self._step),
+            samples=self._learner.feed.examples_in(self._step),
             ended_by=ended_by,
             seconds=self._watch.seconds(),
             certificate=certificate,
@@ -351,7 +309,7 @@ class _StageRun:
     def _check_optima(self, evaluations: Mapping[str, Evaluation]) -> None:
         """Later stages are measured against these numbers."""
         for split in ("train", "valid"):
-            for task in self._level:
+            for task in self._spec.level:
                 value = evaluations[split].losses[task.name]
                 if not math.isfinite(value):
                     raise NumericalError(

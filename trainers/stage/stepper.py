@@ -13,16 +13,15 @@ from torch.nn.parallel import DistributedDataParallel
 
 from trainers.data.batch import Batch
 from trainers.evaluation.frozen_buffers import frozen_buffers
+from trainers.evaluation.learner import Learner
 from trainers.faults import SuspicionError
 from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
 from trainers.methods.method import Method
-from trainers.multipliers import Multipliers
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 from trainers.stage.numerical_checks import are_finite, check_multipliers, check_step
 from trainers.stage.optimizer import build_optimizer
-from trainers.stage.violations import Violations
+from trainers.stage.violations import Ascent
 from trainers.workers.pending_losses import PendingLosses
 from trainers.workers.process_group import sum_over_workers, world_size
 
@@ -35,51 +34,44 @@ class Stepper:
     pass, together with the counts of the minibatch that comes next.
 
     Args:
-        model: The model; its participating parameters have ``requires_grad``.
+        learner: The model, its data and its losses; participating parameters have ``requires_grad``.
         tasks: The stage's tasks, protected ones first.
-        losses: The chain's losses.
-        multipliers: The stage's multipliers.
-        violations: Where their violations come from.
-        method: How the gradient is made.
         training: Training options.
-        probe: Any minibatch.
+        ascent: The stage's multipliers, and where their violations come from.
+        method: How the gradient is made.
         checked: Whether every step is checked for numbers that are not finite before θ moves. Otherwise a step only
             raises a flag on the device, for :meth:`verify`.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        learner: Learner,
         tasks: Sequence[Task],
-        losses: TaskLosses,
-        multipliers: Multipliers,
-        violations: Violations,
-        method: Method,
         training: Training,
-        probe: Batch,
+        ascent: Ascent,
+        method: Method,
         checked: bool = True,
     ) -> None:
-        averaged = world_size() > 1 and not method.reduces_gradients
-        self._bare = model
-        self._model: nn.Module = _averaging(model) if averaged else model
+        self._averaged = world_size() > 1 and not method.reduces_gradients
+        self._learner = learner
+        model = learner.model
+        self._model: nn.Module = _averaging(model) if self._averaged else model
         if training.compile:
             self._model = _compiled(self._model)
         self._method = method
         self._tasks = tuple(tasks)
-        self._losses = losses
-        self._multipliers = multipliers
-        self._violations = violations
+        self._losses = learner.losses
+        self._multipliers = multipliers = ascent.multipliers
+        self._violations = ascent.violations
         self._measured = torch.zeros_like(multipliers.values)
         self._next: tuple[Batch, Tensor] | None = None
         self._steps = 0
         self._restart = partial(build_optimizer, model, training)
         self._optimizer = self._restart(training.eta_theta)
         self._clip_norm = training.clip_norm
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._parameters = learner.trainable()
         self._checked = checked
         self._suspect = torch.zeros((), dtype=torch.bool, device=multipliers.values.device)
-        if averaged:
-            self._settle(probe)
 
     def restart(self, rate: float) -> None:
         """Go on with a fresh optimiser of this learning rate."""
@@ -110,7 +102,7 @@ class Stepper:
         if due:  # before θ moves: both updates use the same parameters
             self._measured = self._violations.measure(batch, samples, counts, global_losses)
         if self._checked:
-            check_step(self._steps + 1, global_losses, samples, batch, self._bare, self._tasks, self._losses)
+            check_step(self._steps + 1, global_losses, samples, batch, self._learner, self._tasks)
         else:
             self._suspect |= ~are_finite(global_losses, self._parameters)
         if self._clip_norm is not None:
@@ -171,14 +163,19 @@ class Stepper:
     def _losses_again(self, batch: Batch, counts: Tensor) -> Tensor:
         return PendingLosses(self._contributions(batch, counts)[1]).values()
 
-    def _settle(self, probe: Batch) -> None:
-        """Let DistributedDataParallel find its buckets, which it does in its first backward pass.
+    def settle(self, probe: Batch) -> None:
+        """Let DistributedDataParallel find its buckets, which it does in its first backward pass; call before any step.
 
         How parameters lie in buckets decides the order in which three or more workers' gradients are added up. Settled
         before the first step, it is the same for a stage that goes on from a checkpoint as for one that was not
         disturbed.
+
+        Args:
+            probe: Any minibatch.
         """
-        with frozen_buffers(self._bare):
+        if not self._averaged:
+            return
+        with frozen_buffers(self._learner.model):
             for _ in range(2):  # the second pass rebuilds the buckets
                 (self._losses(self._model(probe), probe, self._tasks).sums.sum() * 0.0).backward()
         for parameter in self._parameters:

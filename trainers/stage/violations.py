@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainers.data.batch import Batch
 from trainers.data.feed import Feed
 from trainers.evaluation.acceptance import References
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
+from trainers.spec.stage_spec import StageSpec
 from trainers.spec.task import Task
-from trainers.spec.training import Training
 from trainers.stage.protection import Protection
 from trainers.workers.process_group import sum_over_workers, world_size
 
@@ -37,7 +38,7 @@ class Violations(Protocol):
         """
 
     def skip(self, measurements: int) -> None:
-        """Stand where one stands after so many measurements."""
+        """Fast-forward past n measurements."""
 
 
 class MinibatchViolations:
@@ -94,9 +95,7 @@ class HeldOutViolations:
         multipliers: The stage's multipliers.
         references: Protected task → this worker's validation samples at θ*_i.
         protected: Protected tasks, in the order of the multipliers.
-        model: The model.
-        feed: This worker's data.
-        losses: The chain's losses.
+        learner: The model, its data and its losses.
         stage: Index of the stage.
         every: Steps between two measurements.
     """
@@ -106,9 +105,7 @@ class HeldOutViolations:
         multipliers: Multipliers,
         references: References,
         protected: Sequence[Task],
-        model: nn.Module,
-        feed: Feed,
-        losses: TaskLosses,
+        learner: Learner,
         stage: int,
         every: int,
     ) -> None:
@@ -116,54 +113,53 @@ class HeldOutViolations:
         self._multipliers = multipliers
         self._references = _stacked(references, protected)
         self._protected = tuple(protected)
-        self._model = model
-        self._losses = losses
-        self._feed = feed
+        self._learner = learner
         self._stage = stage
-        self._batches = _for_ever(feed, stage)
+        self._batches = _endless(learner.feed, stage)
 
     @torch.no_grad()
     def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
         """Violations of the paired differences on the next held-out batch."""
         held_out = next(self._batches)
-        self._model.eval()
-        fresh = self._losses(self._model(held_out), held_out, self._protected)
-        self._model.train()
+        model = self._learner.model.eval()
+        fresh = self._learner.losses(model(held_out), held_out, self._protected)
+        model.train()
         totals = sum_over_workers(fresh.counts.sum(0, dtype=torch.float64))
         return _paired(self._multipliers, self._references, held_out, fresh, totals)
 
     def skip(self, measurements: int) -> None:
-        """Go on with the held-out batch after so many."""
-        self._batches = _for_ever(self._feed, self._stage, measurements)
+        """Fast-forward past n held-out batches."""
+        self._batches = _endless(self._learner.feed, self._stage, measurements)
 
 
-def build_violations(
-    multipliers: Multipliers,
-    protection: Protection,
-    model: nn.Module,
-    feed: Feed,
-    losses: TaskLosses,
-    stage: int,
-    training: Training,
-) -> Violations:
+@dataclass(frozen=True)
+class Ascent:
+    """How a stage's multipliers move.
+
+    Attributes:
+        multipliers: The multipliers.
+        violations: Where their violations come from.
+    """
+
+    multipliers: Multipliers
+    violations: Violations
+
+
+def build_violations(learner: Learner, spec: StageSpec, protection: Protection, multipliers: Multipliers) -> Violations:
     """Where the violations of a stage come from, by its training options.
 
     Args:
-        multipliers: The stage's multipliers.
-        protection: What they protect.
-        model: The model.
-        feed: This worker's data.
-        losses: The chain's losses.
-        stage: Index of the stage.
-        training: Training options.
+        learner: The model, its data and its losses.
+        spec: The stage.
+        protection: What it must not break.
+        multipliers: Its multipliers.
     """
+    training = spec.training
     if not protection.tasks:
         return MinibatchViolations(multipliers)
     references = protection.references[training.measured_on]
     if training.measured_on == "valid":
-        return HeldOutViolations(
-            multipliers, references, protection.tasks, model, feed, losses, stage, training.measure_every
-        )
+        return HeldOutViolations(multipliers, references, protection.tasks, learner, spec.index, training.measure_every)
     if training.paired:
         return PairedViolations(multipliers, references, protection.tasks)
     return MinibatchViolations(multipliers)
@@ -183,7 +179,7 @@ def _stacked(references: References, protected: Sequence[Task]) -> Tensor:
     return torch.stack([references[task.name].sums for task in protected], 1).double()
 
 
-def _for_ever(feed: Feed, stage: int, start: int = 0) -> Iterator[Batch]:
+def _endless(feed: Feed, stage: int, start: int = 0) -> Iterator[Batch]:
     """Held-out batches, epoch after epoch."""
     per_epoch = feed.steps_per_epoch("valid")
     epoch, first = divmod(start, per_epoch)

@@ -11,16 +11,18 @@ import torch
 from experiments.benchmarks.steps.problem import Problem
 from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.method import build_method
 from trainers.multipliers import Multipliers
 from trainers.records import Optimum
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.history import History
 from trainers.stage.protection import Protection
 from trainers.stage.stage import REPORT_SECONDS, VERIFY_EVERY
 from trainers.stage.stepper import Stepper
-from trainers.stage.violations import build_violations
+from trainers.stage.violations import Ascent, build_violations
 from trainers.workers.agreement import check_agreement
 
 OPTIMUM = 0.6
@@ -44,7 +46,7 @@ class StageSteps:
         protected = problem.tasks[:-1] if constrained else ()
         feed = problem.feed()
         self.model = problem.build()
-        losses = TaskLosses(problem.tasks)
+        learner = Learner(self.model, feed, TaskLosses(problem.tasks))
         self.multipliers = Multipliers(
             [OPTIMUM] * len(protected),
             rate=training.eta_lambda,
@@ -58,6 +60,8 @@ class StageSteps:
             for split in ("train", "valid")
         }
         optima = tuple(Optimum(task.name, OPTIMUM, 1, OPTIMUM, 1) for task in protected)
+        protection = Protection(protected, optima, references)
+        spec = StageSpec(1, problem.tasks[len(protected) :], training)
         method = build_method(
             training.method,
             self.multipliers,
@@ -67,18 +71,14 @@ class StageSteps:
             training.method_options,
         )
         self._stepper = Stepper(
-            self.model,
+            learner,
             problem.tasks,
-            losses,
-            self.multipliers,
-            build_violations(
-                self.multipliers, Protection(protected, optima, references), self.model, feed, losses, 1, training
-            ),
-            method,
             training,
-            next(iter(feed.epoch(1, 0))),
+            Ascent(self.multipliers, build_violations(learner, spec, protection, self.multipliers)),
+            method,
             checked=problem.device.type == "cpu",
         )
+        self._stepper.settle(next(iter(feed.epoch(1, 0))))
         self._history = History(
             [task.name for task in problem.tasks], len(protected), training.record_every, problem.device
         )

@@ -17,6 +17,7 @@ from trainers.data.memory import MemoryFeed
 from trainers.data.prepared import read_schema, write
 from trainers.data.schema import Numeric, Schema
 from trainers.evaluation.evaluation import Evaluation, evaluate
+from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.spec.task import Task
 
@@ -38,7 +39,7 @@ class Price(nn.Module):
 def evaluation_of(data: Prepared, batch_examples: int, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
     monkeypatch.setattr(memory, "SCAN_EXAMPLES", batch_examples)
     feed = MemoryFeed(str(data.folder), [task.label for task in TASKS], 8, 0)
-    return evaluate(Price(), feed, "train", TASKS, TaskLosses(TASKS))
+    return evaluate(Learner(Price(), feed, TaskLosses(TASKS)), "train")
 
 
 def test_means_are_over_the_labelled_samples_of_the_split(
@@ -81,7 +82,7 @@ def test_mode_of_the_model_is_put_back(rows_data: Prepared, training: bool) -> N
     model = Price().train(training)
     feed = MemoryFeed(str(rows_data.folder), ["bought"], 8, 0)
     for mode in ("train", "eval"):
-        evaluate(model, feed, "valid", tasks, TaskLosses(tasks), mode=mode)  # type: ignore[arg-type]
+        evaluate(Learner(model, feed, TaskLosses(tasks)), "valid", mode=mode)  # type: ignore[arg-type]
         assert model.training == training
 
 
@@ -90,8 +91,8 @@ def test_mode_of_the_pass(tmp_path: Path) -> None:
     data = str(conflict(tmp_path / "data"))
     feed, losses = MemoryFeed(data, ["first"], 8, 0), TaskLosses(tasks)
     model = Noisy(read_schema(data), tasks, dropout=0.5)
-    evaluated = [evaluate(model, feed, "train", tasks, losses).losses["first"] for _ in range(2)]
-    trained = [evaluate(model, feed, "train", tasks, losses, mode="train").losses["first"] for _ in range(2)]
+    evaluated = [evaluate(Learner(model, feed, losses), "train").losses["first"] for _ in range(2)]
+    trained = [evaluate(Learner(model, feed, losses), "train", mode="train").losses["first"] for _ in range(2)]
     assert evaluated[0] == evaluated[1]
     assert len({*evaluated, *trained}) == 3
 
@@ -104,7 +105,7 @@ def test_measuring_changes_nothing(tmp_path: Path, mode: str) -> None:
     model = Normalised(read_schema(data), tasks)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     feed = MemoryFeed(data, ["first"], 8, 0)
-    evaluate(model, feed, "train", tasks, TaskLosses(tasks), mode=mode)  # type: ignore[arg-type]
+    evaluate(Learner(model, feed, TaskLosses(tasks)), "train", mode=mode)  # type: ignore[arg-type]
     assert_identical(model.state_dict(), before)
 
 
@@ -119,7 +120,7 @@ def test_an_undefined_metric_is_absent(tmp_path: Path, label: float | None) -> N
     )
     tasks = (binary("first"),)
     feed = MemoryFeed(str(tmp_path / "data"), ["first"], 8, 0)
-    found = evaluate(Noisy(feed.schema, tasks), feed, "valid", tasks, TaskLosses(tasks))
+    found = evaluate(Learner(Noisy(feed.schema, tasks), feed, TaskLosses(tasks)), "valid")
     assert found.metrics == {}
     assert found.samples == {"first": 3 if label else 0}
     assert math.isnan(found.losses["first"]) == (label is None)
@@ -128,7 +129,7 @@ def test_an_undefined_metric_is_absent(tmp_path: Path, label: float | None) -> N
 def test_a_task_without_a_metric(rows_data: Prepared) -> None:
     tasks = (Task("pay", "trainers.losses.binary_cross_entropy:binary_cross_entropy", label="bought"),)
     feed = MemoryFeed(str(rows_data.folder), ["bought"], 8, 0)
-    found = evaluate(Price(), feed, "valid", tasks, TaskLosses(tasks))
+    found = evaluate(Learner(Price(), feed, TaskLosses(tasks)), "valid")
     assert found.metrics == {}
     assert set(found.losses) == {"pay"}
 
@@ -152,7 +153,7 @@ def test_a_task_of_classes_beside_one_of_real_labels(tmp_path: Path) -> None:
     write(tmp_path / "data", schema, {split: [pa.table(columns)] for split in ("train", "valid", "test")})
     tasks = (Task("kind", "cross_entropy"), Task("size", "squared_error"))
     feed = MemoryFeed(str(tmp_path / "data"), ["kind", "size"], 8, 0)
-    found = evaluate(ThreeClasses(), feed, "valid", tasks, TaskLosses(tasks))
+    found = evaluate(Learner(ThreeClasses(), feed, TaskLosses(tasks)), "valid")
     logits = [(1.0, -1.0, 0.5), (-1.0, 1.0, 0.5), (0.25, -0.25, 0.5)]
     entropies = [math.log(sum(map(math.exp, row))) - row[y] for row, y in zip(logits, (0, 2, 2), strict=True)]
     assert found.losses["kind"] == pytest.approx(sum(entropies) / 3, rel=1e-6)

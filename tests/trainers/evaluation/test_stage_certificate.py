@@ -28,6 +28,7 @@ from tests.trainers._workers import Workers
 from trainers.certificate import Certificate
 from trainers.evaluation.evaluation import evaluate
 from trainers.evaluation.full_gradient import full_gradients
+from trainers.evaluation.learner import Learner
 from trainers.evaluation.stage_certificate import certify
 from trainers.losses.task_losses import TaskLosses
 from trainers.records import Optimum, StageRecord
@@ -63,7 +64,7 @@ class TestFullGradients:
         feed, model = feed_and_model(spec, data)
         losses = TaskLosses(spec.tasks)
         coefficients = torch.tensor([[1.0, 0.0], [0.5, 2.0]])
-        found = full_gradients(model, feed, spec.tasks, losses, coefficients, batches)
+        found = full_gradients(Learner(model, feed, losses), spec.tasks, coefficients, batches)
         rows = torch.cat([batch.index for batch, _ in zip(feed.epoch(0, 0), range(batches), strict=False)]).numpy()
         first, second = (
             gradients_from_the_files(dict(model.state_dict()), data, rows, task) for task in ("first", "second")
@@ -88,7 +89,7 @@ class TestFullGradients:
         kept = [parameter.grad.clone() for parameter in rest if parameter.grad is not None]
         losses = TaskLosses(spec.tasks)
         with torch.no_grad():
-            found = full_gradients(model, feed, spec.tasks, losses, torch.eye(2), 6)
+            found = full_gradients(Learner(model, feed, losses), spec.tasks, torch.eye(2), 6)
         assert found.shape == (2, sum(parameter.numel() for parameter in rest))
         assert bool(found.any())
         assert not found.requires_grad
@@ -109,12 +110,11 @@ def certified(rank: int, workers: int, folder: str, examples: int) -> dict[str, 
         model="tests.trainers._problems:TwoTowers", **options,
     )  # fmt: skip
     feed, model = feed_and_model(spec, Path(folder), rank, workers)
-    losses = TaskLosses(spec.tasks)
-    evaluation = evaluate(model, feed, "train", spec.tasks, losses, mode="train")
+    learner = Learner(model, feed, TaskLosses(spec.tasks))
+    evaluation = evaluate(learner, "train", mode="train")
     optima = [Optimum(name, 0.6, 150, 0.6, 100) for name in ("first", "second")]
     certificate = certify(
-        model, feed, [THIRD], [FIRST, SECOND], optima, {"first": 0.5, "second": 3.0}, losses, evaluation, [],
-        spec.training, 12,
+        learner, spec.stage(2), [FIRST, SECOND], optima, {"first": 0.5, "second": 3.0}, evaluation, [], 12
     )  # fmt: skip
     return dataclasses.asdict(certificate)
 

@@ -255,7 +255,7 @@ def test_running_again_trains_nothing(data: Path, tmp_path: Path, monkeypatch: p
     def refuse(*_: object) -> None:
         raise AssertionError("a finished stage was trained again")
 
-    monkeypatch.setattr(trainers.stage.chain, "run_stage", refuse)
+    monkeypatch.setattr(trainers.stage.chain, "Stage", refuse)
     recorder = Recorder()
     again, same = run(spec, data, tmp_path, recorder)
     assert again == records

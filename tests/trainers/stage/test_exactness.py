@@ -18,6 +18,7 @@ from trainers.data.batch import Batch
 from trainers.data.feed import Feed
 from trainers.data.prepared import write
 from trainers.data.schema import Numeric, Schema
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
@@ -25,7 +26,7 @@ from trainers.multipliers import Multipliers
 from trainers.spec.chain_spec import ChainSpec
 from trainers.spec.task import Task
 from trainers.stage.stepper import Stepper
-from trainers.stage.violations import MinibatchViolations
+from trainers.stage.violations import Ascent, MinibatchViolations
 
 STEPS = 50
 TWO_TOWERS = "tests.trainers._problems:TwoTowers"
@@ -73,10 +74,9 @@ def train(rank: int, workers: int, folder: str, case: str, local: bool) -> tuple
         parameter.requires_grad_(False)
     multipliers = Multipliers([0.1], rate=spec.training.eta_lambda, names=[spec.tasks[0].name])
     violations = (LocalViolations if local else MinibatchViolations)(multipliers)
-    losses = TaskLosses(spec.tasks)
-    probe = next(iter(feed.epoch(0, 0)))
-    method = Constrained(multipliers)
-    stepper = Stepper(model, spec.tasks, losses, multipliers, violations, method, spec.training, probe)
+    learner, method = Learner(model, feed, TaskLosses(spec.tasks)), Constrained(multipliers)
+    stepper = Stepper(learner, spec.tasks, spec.training, Ascent(multipliers, violations), method)
+    stepper.settle(next(iter(feed.epoch(0, 0))))
     theta, lambdas = [], []
     stream = batches(feed)
     batch = next(stream)

@@ -17,6 +17,7 @@ from tests.trainers._problems import Recorder, binary, chain_spec, conflict, fee
 from tests.trainers._workers import Workers
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
+from trainers.evaluation.learner import Learner
 from trainers.faults import DisagreementError, NumericalError, SuspicionError
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
@@ -26,7 +27,7 @@ from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
 from trainers.stage.numerical_checks import are_finite, check_step
 from trainers.stage.protection import Protection
-from trainers.stage.stage import run_stage
+from trainers.stage.stage import Stage
 from trainers.store.checkpoint_store import CheckpointStore
 from trainers.store.stage_store import StageStore
 from trainers.workers.agreement import check_agreement
@@ -137,20 +138,20 @@ class TestUncheckedSteps:
     def test_flag(self, data: Path) -> None:
         spec = spec_of(data, options={"task": "first", "way": "loss", "after": 8})
         feed, model = feed_and_model(spec, data)
-        losses = TaskLosses(spec.tasks)
+        learner = Learner(model, feed, TaskLosses(spec.tasks))
         with pytest.raises(SuspicionError):
-            run_stage(model, feed, 0, spec.levels[0], Protection(), losses, spec.training, Recorder(), checked=False)
+            Stage(learner, spec.stage(0), Protection(), Recorder(), checked=False).run()
 
     def test_second_look(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """From the last checkpoint, which lies before the fault, and with the fault named."""
         looks = []
-        train = trainers.stage.chain.run_stage
+        stage = trainers.stage.chain.Stage
 
-        def spy(*arguments: Any, checked: bool) -> Any:
-            looks.append(checked)
-            return train(*arguments, checked=checked)
+        def spy(*arguments: Any) -> Any:
+            looks.append(arguments[-1])
+            return stage(*arguments)
 
-        monkeypatch.setattr(trainers.stage.chain, "run_stage", spy)
+        monkeypatch.setattr(trainers.stage.chain, "Stage", spy)
         monkeypatch.setattr(trainers.stage.chain, "_looks_at_every_step", lambda model: False)
         spec = spec_of(data, options={"task": "first", "way": "loss", "after": 16})
         feed, model = feed_and_model(spec, data)
@@ -209,7 +210,7 @@ def test_finite_gradients_whose_sum_overflows_are_no_fault() -> None:
     model.weight.grad, model.bias.grad = torch.full((2, 2), 3e38), torch.zeros(2)
     losses = torch.zeros(1).double()
     unread: Any = None  # of what is finite, nothing else is looked at
-    check_step(1, losses, unread, unread, model, [], unread)
+    check_step(1, losses, unread, unread, Learner(model, unread, unread), [])
     model.bias.grad[0] = math.nan
     with pytest.raises(NumericalError, match="step 1: the gradient is not finite"):
-        check_step(1, losses, unread, unread, model, [], unread)
+        check_step(1, losses, unread, unread, Learner(model, unread, unread), [])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tests.trainers._asserts import assert_close
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
+from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
 from trainers.multipliers import Multipliers
@@ -19,7 +20,7 @@ from trainers.records import StageRecord
 from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
 from trainers.stage.stepper import Stepper
-from trainers.stage.violations import MinibatchViolations
+from trainers.stage.violations import Ascent, MinibatchViolations
 from trainers.store.stage_store import StageStore
 
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second", 0.01), binary("third", 0.01)
@@ -64,8 +65,8 @@ def test_the_gradient_of_a_level_is_that_of_the_sum(data: Path) -> None:
         for (name, parameter), gradient in zip(parameters.items(), gradients, strict=True)
     }
     multipliers = Multipliers([0.1], rate=2.0, tolerance=0.01, initial=3.0)
-    violations, method = MinibatchViolations(multipliers), Constrained(multipliers)
-    stepper = Stepper(model, tasks, TaskLosses(tasks), multipliers, violations, method, TRAINING, batch)
+    ascent, method = Ascent(multipliers, MinibatchViolations(multipliers)), Constrained(multipliers)
+    stepper = Stepper(Learner(model, feed, TaskLosses(tasks)), tasks, TRAINING, ascent, method)
     losses, _ = stepper.step(batch)
     assert_close(losses, torch.stack([first, second, third]).detach(), 1e-12)
     assert_close(multipliers.values, [3 + 2 * (float(first.detach()) - 0.11)], 1e-12)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -8,6 +10,7 @@ from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Normalised, TwoTowers, binary, rows_batch
 from trainers.data.batch import Batch
 from trainers.data.schema import Numeric, Schema
+from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.stage.participation import participating
 
@@ -20,6 +23,11 @@ def batch(rows: int = 5) -> Batch:
     return rows_batch(torch.ones(rows, 2), numeric=torch.randn(rows, 2))
 
 
+def learner(model: nn.Module) -> Learner:
+    no_feed: Any = None
+    return Learner(model, no_feed, LOSSES)
+
+
 def frozen(model: nn.Module) -> set[str]:
     return {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
 
@@ -28,10 +36,10 @@ def frozen(model: nn.Module) -> set[str]:
 def test_what_no_task_of_the_stage_reaches_is_frozen_for_its_time(rows: int) -> None:
     model = TwoTowers(SCHEMA, (FIRST, SECOND))
     gate = {"unread_gate.weight", "unread_gate.bias"}
-    with participating(model, batch(rows), (FIRST,), LOSSES):
+    with participating(learner(model), batch(rows), (FIRST,)):
         assert frozen(model) == {"towers.second.weight", "towers.second.bias"} | gate
     assert frozen(model) == set()
-    with participating(model, batch(rows), (FIRST, SECOND), LOSSES):
+    with participating(learner(model), batch(rows), (FIRST, SECOND)):
         assert frozen(model) == gate
     assert frozen(model) == set()
 
@@ -39,13 +47,13 @@ def test_what_no_task_of_the_stage_reaches_is_frozen_for_its_time(rows: int) -> 
 def test_labels_that_are_all_missing_freeze_nothing_more() -> None:
     model = TwoTowers(SCHEMA, (FIRST, SECOND))
     unlabelled = rows_batch(torch.full((4, 2), float("nan")), numeric=torch.randn(4, 2))
-    with participating(model, unlabelled, (FIRST,), LOSSES):
+    with participating(learner(model), unlabelled, (FIRST,)):
         assert not {name for name in frozen(model) if name.startswith(("shared", "towers.first"))}
 
 
 def test_an_error_thaws_too() -> None:
     model = TwoTowers(SCHEMA, (FIRST, SECOND))
-    with pytest.raises(KeyboardInterrupt), participating(model, batch(), (FIRST,), LOSSES):
+    with pytest.raises(KeyboardInterrupt), participating(learner(model), batch(), (FIRST,)):
         raise KeyboardInterrupt
     assert frozen(model) == set()
 
@@ -53,7 +61,7 @@ def test_an_error_thaws_too() -> None:
 def test_what_the_user_froze_stays_frozen() -> None:
     model = TwoTowers(SCHEMA, (FIRST, SECOND))
     model.shared.requires_grad_(False)
-    with participating(model, batch(), (FIRST,), LOSSES):
+    with participating(learner(model), batch(), (FIRST,)):
         assert "shared.weight" in frozen(model)
     assert frozen(model) == {"shared.weight", "shared.bias"}
 
@@ -62,6 +70,6 @@ def test_finding_out_changes_nothing() -> None:
     """No gradient is left behind, and no running statistic is moved."""
     model = Normalised(SCHEMA, (FIRST, SECOND))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with participating(model, batch(), (FIRST,), LOSSES):
+    with participating(learner(model), batch(), (FIRST,)):
         assert all(parameter.grad is None for parameter in model.parameters())
         assert_identical(model.state_dict(), before)

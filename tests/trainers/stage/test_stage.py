@@ -23,6 +23,7 @@ from tests.trainers._problems import (
 )
 from trainers.data.schema import Numeric, Schema
 from trainers.evaluation.evaluation import evaluate
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.methods.constrained import Constrained
@@ -33,9 +34,9 @@ from trainers.reporter import Evaluated, Progress
 from trainers.spec.chain_spec import ChainSpec
 from trainers.spec.training import Training
 from trainers.stage.protection import Protection
-from trainers.stage.stage import StageResult, run_stage
+from trainers.stage.stage import Stage, StageResult
 from trainers.stage.stepper import Stepper
-from trainers.stage.violations import MinibatchViolations
+from trainers.stage.violations import Ascent, MinibatchViolations
 
 FIRST, SECOND = binary("first"), binary("second")
 SCHEMA = Schema(
@@ -54,8 +55,10 @@ def batch(first: list[float], second: list[float]) -> Any:
 
 def stepper_of(model: Scorer, multipliers: Multipliers, options: Training, checked: bool = True) -> Stepper:
     """The stepper of a stage that protects the first task and minimises the second, by No More Tuning."""
-    losses, violations, method = TaskLosses((FIRST, SECOND)), MinibatchViolations(multipliers), Constrained(multipliers)
-    return Stepper(model, (FIRST, SECOND), losses, multipliers, violations, method, options, batch([1], [1]), checked)
+    no_feed: Any = None
+    learner = Learner(model, no_feed, TaskLosses((FIRST, SECOND)))
+    ascent, method = Ascent(multipliers, MinibatchViolations(multipliers)), Constrained(multipliers)
+    return Stepper(learner, (FIRST, SECOND), options, ascent, method, checked)
 
 
 class TestStepper:
@@ -154,9 +157,8 @@ def spec_of(data: Path, **training: Any) -> ChainSpec:
 
 def first_stage(spec: ChainSpec, data: Path, recorder: Recorder, **options: Any) -> tuple[StageResult, Any, Any]:
     feed, model = feed_and_model(spec, data)
-    result = run_stage(
-        model, feed, 0, spec.levels[0], Protection(), TaskLosses(spec.tasks), spec.training, recorder, **options
-    )
+    learner = Learner(model, feed, TaskLosses(spec.tasks))
+    result = Stage(learner, spec.stage(0), Protection(), recorder, **options).run()
     return result, model, feed
 
 
@@ -175,7 +177,7 @@ class TestRunStage:
         accepted = [candidate for candidate in result.candidates if candidate.accepted][-1]
         assert result.accepted_step == accepted.step > 0
         assert result.evaluations["valid"].losses == accepted.losses
-        again = evaluate(model, feed, "valid", spec.tasks, TaskLosses(spec.tasks))
+        again = evaluate(Learner(model, feed, TaskLosses(spec.tasks)), "valid")
         assert again.losses == accepted.losses  # the model holds the accepted parameters
         assert result.evaluations["train"].losses["first"] < result.evaluations["train"].losses["second"]
         assert [event.candidate for event in recorder.events if isinstance(event, Evaluated)] == list(result.candidates)
@@ -262,13 +264,12 @@ class TestRunStage:
         """Optima below what is attainable keep the violation positive: λ only rises, by η_λ · violation a step."""
         spec = spec_of(data, eta_lambda=2.0, initial_multiplier=0.25)
         feed, model = feed_and_model(spec, data)
-        losses = TaskLosses(spec.tasks)
+        learner = Learner(model, feed, TaskLosses(spec.tasks))
         references: Mapping[str, Any] = {
-            split: {"first": evaluate(model, feed, split, spec.tasks, losses).local_of("first")}
-            for split in ("train", "valid", "test")
+            split: {"first": evaluate(learner, split).local_of("first")} for split in ("train", "valid", "test")
         }
         protection = Protection((FIRST,), (Optimum("first", 0.01, 1, 0.01, 1),), references)
-        result = run_stage(model, feed, 1, (SECOND,), protection, losses, spec.training, Recorder())
+        result = Stage(learner, spec.stage(1), protection, Recorder()).run()
         value = 0.25
         for row in result.history.rows:
             assert row.violations["first"] == pytest.approx(row.losses["first"] - 0.01, rel=1e-6)
@@ -284,7 +285,7 @@ def test_levels_of_several_tasks_minimise_the_sum(data: Path) -> None:
     spec = chain_spec(data, [tasks], training, model="tests.trainers._problems:TwoTowers")
     feed, model = feed_and_model(spec, data)
     assert isinstance(model, TwoTowers)
-    result = run_stage(model, feed, 0, tasks, Protection(), TaskLosses(tasks), training, Recorder())
+    result = Stage(Learner(model, feed, TaskLosses(tasks)), spec.stage(0), Protection(), Recorder()).run()
     start, accepted = result.candidates[0], [candidate for candidate in result.candidates if candidate.accepted][-1]
     assert accepted.losses["first"] < start.losses["first"] - 0.05
     assert accepted.losses["second"] < start.losses["second"] - 0.05

@@ -12,6 +12,7 @@ from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, co
 from trainers.data.batch import Batch
 from trainers.data.memory import MemoryFeed
 from trainers.evaluation.evaluation import Mode, evaluate
+from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
@@ -33,10 +34,10 @@ class Setting:
         self.multipliers = Multipliers([self.mean(self.theta_star, "train")], rate=1.0, tolerance=0.01)
 
     def mean(self, model: TwoTowers, split: str) -> float:
-        return evaluate(model, self.feed, split, TASKS, LOSSES).losses["first"]
+        return evaluate(Learner(model, self.feed, LOSSES), split).losses["first"]
 
     def references(self, split: str, mode: Mode) -> dict[str, Samples]:
-        return {"first": evaluate(self.theta_star, self.feed, split, TASKS, LOSSES, mode=mode).local_of("first")}
+        return {"first": evaluate(Learner(self.theta_star, self.feed, LOSSES), split, mode=mode).local_of("first")}
 
     def minibatch(self) -> Violations:
         return MinibatchViolations(self.multipliers)
@@ -46,7 +47,7 @@ class Setting:
 
     def held_out(self, model: TwoTowers, every: int = 1) -> Violations:
         references = self.references("valid", "eval")
-        return HeldOutViolations(self.multipliers, references, [FIRST], model, self.feed, LOSSES, 1, every)
+        return HeldOutViolations(self.multipliers, references, [FIRST], Learner(model, self.feed, LOSSES), 1, every)
 
     def measure(self, violations: Violations, model: TwoTowers, batch: Batch) -> tuple[Tensor, float]:
         """The violation, and the number of samples behind it."""

@@ -172,13 +172,13 @@ class Awaiting(Recorder):
 
 def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     awaited = threading.Event()
-    run_stage = trainers.stage.chain.run_stage
+    stage = trainers.stage.chain.Stage
 
-    def run_when_awaited(*arguments: Any, **options: Any) -> Any:
+    def build_when_awaited(*arguments: Any) -> Any:
         assert awaited.wait(60)  # the other one has found the stage claimed
-        return run_stage(*arguments, **options)
+        return stage(*arguments)
 
-    monkeypatch.setattr(trainers.stage.chain, "run_stage", run_when_awaited)
+    monkeypatch.setattr(trainers.stage.chain, "Stage", build_when_awaited)
     monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.001)
     spec = spec_of(data)
     prepared = [feed_and_model(spec, data) for _ in range(2)]
@@ -241,7 +241,7 @@ def test_a_claim_is_released_when_training_fails(data: Path, tmp_path: Path, mon
     def fail(*_: object, **__: object) -> None:
         raise NumericalError("the loss is nan")
 
-    monkeypatch.setattr(trainers.stage.chain, "run_stage", fail)
+    monkeypatch.setattr(trainers.stage.chain, "Stage", fail)
     spec = spec_of(data)
     feed, model = feed_and_model(spec, data)
     with pytest.raises(NumericalError):
