@@ -10,8 +10,6 @@ from typing import Any
 
 from trainers.certificate import Certificate
 
-_MAY_BE_ABSENT = ("parent", "certificate")
-
 
 @dataclass(frozen=True)
 class Optimum:
@@ -138,11 +136,10 @@ class StageRecord:
         workers: Number of workers.
         candidates: Evaluations, in order.
         rows: History of losses, violations and multipliers.
-        certificate: How θ* stands to the optimality conditions; ``None`` in the record of a program that had none yet.
+        certificate: How θ* stands to the optimality conditions; ``None`` where none was made.
         seconds: What ``wall_seconds`` went to on the first worker: ``start``, ``steps``, ``evaluation``,
-            ``checkpoints``, ``certificate``; empty in the record of a program that did not tell.
-        trained_by: What the run that trained the stage is found by; empty where no run has a name, and in the record of
-            a program that did not tell.
+            ``checkpoints``, ``certificate``.
+        trained_by: UUID of the run that trained the stage; empty where runs have none.
     """
 
     key: str
@@ -192,7 +189,7 @@ class StageRecord:
         """Read a record; a ``null`` where a number belongs is NaN."""
         content: dict[str, Any] = json.loads(text)
         raw: dict[str, Any] = {
-            name: None if value is None and name in _MAY_BE_ABSENT else _with_nan(value)
+            name: None if value is None and name in ("parent", "certificate") else _with_nan(value)
             for name, value in content.items()
         }
         raw["level"] = tuple(raw["level"])

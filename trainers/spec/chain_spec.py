@@ -12,7 +12,7 @@ from typing import Any, Literal
 from trainers.methods.names import FAMO, TORCHJD
 from trainers.spec.stage_spec import StageSpec
 from trainers.spec.task import Level, Task
-from trainers.spec.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, YOUNGER_FIELDS, Training
+from trainers.spec.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, Training
 
 ALGORITHM_VERSION = 3
 """Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
@@ -123,14 +123,12 @@ class ChainSpec:
 
         A key hashes what determines the stage's result (levels so far, model, training, batch size, data, the parent's
         key), and nothing that does not (workers, paths, tracking address). A stage that protects nothing leaves out the
-        multipliers' options, so that a sweep over η_λ trains stage 1 once. An option that came later is left out while
-        it has its default, so that stages of before are still found.
+        multipliers' options, so that a sweep over η_λ trains stage 1 once.
         """
         keys: list[str] = []
         for stage in range(len(self.levels)):
             training = dataclasses.asdict(self.training_of(stage))
-            unchanged = tuple(name for name in YOUNGER_FIELDS if training[name] == getattr(Training, name))
-            for name in {*RECORDING_FIELDS, *unchanged, *(() if self.protected(stage) else MULTIPLIER_FIELDS)}:
+            for name in {*RECORDING_FIELDS, *(() if self.protected(stage) else MULTIPLIER_FIELDS)}:
                 del training[name]
             content = {
                 "version": ALGORITHM_VERSION,
@@ -143,7 +141,7 @@ class ChainSpec:
                 "training": training,
                 "batch_size": self.batch_size,
                 "data": self.data_fingerprint,
-                **({} if self.ingest == "memory" else {"ingest": self.ingest}),
+                "ingest": self.ingest,
             }
             text = json.dumps(_canonical(content), sort_keys=True)
             keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])

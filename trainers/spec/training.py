@@ -150,9 +150,6 @@ MULTIPLIER_FIELDS = (
 )
 """Fields that a stage without protected tasks does not depend on; they stay out of its key."""
 
-YOUNGER_FIELDS = ("proportional", "smoothing", "precision", "compile")
-"""Fields that are younger than stages which were stored: at their defaults they stay out of the keys."""
-
 RECORDING_FIELDS = ("record_every", "checkpoint_every", "certificate_examples")
 """Fields that change what is written down, and nothing of the result."""
 

@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
-from trainers.store.lease import Lease
+from trainers.store.file_lock import try_lock
 from trainers.store.storage import Storage
 
 BEAT_SECONDS = 5.0
@@ -63,7 +63,7 @@ class StageClaims:
         """
         if self._locks is not None:
             with contextlib.suppress(OSError):  # a file system without locks
-                return Lease.take(self._locks / f"{key}.lock")
+                return try_lock(self._locks / f"{key}.lock")
         path = f"{_FOLDER}/{key}"
         if self._is_alive(key, path):
             return None

@@ -15,7 +15,8 @@ from typing import Generic, Protocol, TypeVar
 from orchestrator.tracking.manifests.chain_manifest import FINISHED, RUNNING, ChainManifest
 from orchestrator.tracking.manifests.group_manifest import GroupManifest
 from trainers.spec.chain_spec import ChainSpec
-from trainers.store.lease import Lease
+from trainers.store.file_lock import try_lock
+from trainers.store.stage_claims import Claim
 from trainers.store.storage import Storage
 
 SILENT_SECONDS = 120.0
@@ -119,7 +120,7 @@ class Manifests(Generic[Kept]):
         """
         self._storage.write(f"{self._folder}/{manifest.file}", manifest.to_json().encode())
 
-    def lease(self, manifest: Kept) -> Lease | None:
+    def lease(self, manifest: Kept) -> Claim | None:
         """The right to run this, or to log what was left of it; ``None`` while somebody else has it.
 
         Where files can be locked, that tells. On another machine, and where they cannot, a driver counts as running
@@ -129,7 +130,7 @@ class Manifests(Generic[Kept]):
         speaks = manifest.status == RUNNING and time.time() - manifest.seen < SILENT_SECONDS
         if self._locks is not None:
             try:
-                lease = Lease.take(self._locks / manifest.file.replace(".json", ".lock"))
+                lease = try_lock(self._locks / manifest.file.replace(".json", ".lock"))
             except OSError:
                 pass
             else:
@@ -137,9 +138,9 @@ class Manifests(Generic[Kept]):
                     lease.release()
                     return None
                 return lease
-        return None if speaks and (not here or _runs(manifest.pid)) else Lease()
+        return None if speaks and (not here or _runs(manifest.pid)) else _Unlocked()
 
-    def take_over(self, new: Kept, like: Callable[[Kept], bool], start: str = "") -> tuple[Kept | None, Lease | None]:
+    def take_over(self, new: Kept, like: Callable[[Kept], bool], start: str = "") -> tuple[Kept | None, Claim | None]:
         """The latest manifest of its like that nobody is at and that did not finish, and the lease on it.
 
         Args:
@@ -170,7 +171,7 @@ class ManifestStore(Manifests[ChainManifest]):
 
     def begin(
         self, experiment: str, tracking: str, params: Mapping[str, str], spec: ChainSpec
-    ) -> tuple[ChainManifest, Lease | None]:
+    ) -> tuple[ChainManifest, Claim | None]:
         """The manifest of a chain that is about to run, not written yet, and the lease on it.
 
         Goes on with the latest run of the same chain in the same tracking store, if that did not finish, nobody is at
@@ -241,7 +242,7 @@ class GroupStore(Manifests[GroupManifest]):
         names += [f"figures/{name}" for name in self._storage.files(f"{folder}/figures")]
         return {name: self._storage.read(f"{folder}/{name}") for name in names if not name.startswith(".")}
 
-    def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Lease | None]:
+    def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Claim | None]:
         """The manifest of a group that is about to run, not written yet, and the lease on it.
 
         Goes on with the latest run of the same, if that did not finish and nobody is at it; what it was planned to cost
@@ -275,3 +276,10 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+class _Unlocked:
+    """Stands for a lock where the storage has none."""
+
+    def release(self) -> None:
+        """Do nothing."""
