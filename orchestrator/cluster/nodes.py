@@ -56,14 +56,14 @@ def check_nodes(
     Raises:
         RequestError: With what is asked and what is there.
     """
-    room = sum(node.room(scaling) for node in nodes)
-    if room >= scaling.fewest or grows():
+    room, needed = sum(node.room(scaling) for node in nodes), scaling.min_workers
+    if room >= needed or grows():
         return
     each = f"{scaling.cpus_per_worker:g} CPU{' and a GPU' if scaling.use_gpu else ''}"
     shown = ", ".join(map(str, nodes[:8])) + (f" and {len(nodes) - 8} more" if len(nodes) > 8 else "")
     at_most = f"use at most {room} workers" if room else "no node holds a single one"
     raise RequestError(
-        f"{key}: {scaling.fewest} workers of {each}, each whole on one node, can never be placed: the Ray cluster has "
+        f"{key}: {needed} workers of {each}, each whole on one node, can never be placed: the Ray cluster has "
         f"{shown or 'no node'}, room for {room}, and starts no further nodes; {at_most}, or lower "
         "scaling.cpus_per_worker" + (" or set scaling.use_gpu to false" if scaling.use_gpu else "")
     )

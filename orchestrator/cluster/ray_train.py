@@ -55,7 +55,9 @@ def run(
         train_chain,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
+            num_workers=scaling.max_workers
+            if scaling.min_workers == scaling.max_workers
+            else (scaling.min_workers, scaling.max_workers),
             use_gpu=scaling.use_gpu,
             resources_per_worker={
                 "CPU": scaling.cpus_per_worker,
@@ -87,10 +89,10 @@ def run(
     outcome: tuple[str, ...] | Fault = result.return_value
     if isinstance(outcome, Fault):
         raise StageError(outcome)
-    return kept_records(experiment.storage, outcome)
+    return read_records(experiment.storage, outcome)
 
 
-def kept_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
+def read_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
     """The records of stages that workers say they have kept.
 
     Raises:

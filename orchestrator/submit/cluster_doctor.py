@@ -13,9 +13,9 @@ from orchestrator.experiment.file import load
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.job import Job
-from orchestrator.submit.job_client import JobClient, address_of_jobs, connect, nodes_of
+from orchestrator.submit.job_client import JobClient, cluster_nodes, connect, dashboard_address
 from orchestrator.submit.package import pack
-from orchestrator.submit.requirements import of_this_machine
+from orchestrator.submit.requirements import local_requirements
 from orchestrator.verbs.doctor import Finding, examine
 
 _MARK = "nmt-finding "
@@ -41,9 +41,9 @@ def examine_cluster(address: str | None, file: str | None) -> list[Finding]:
         RequestError: There is no address, the file is wrong, or the cluster wants a token.
         RunError: The cluster does not answer.
     """
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     client = connect(where)
-    nodes = nodes_of(client, where)
+    nodes = cluster_nodes(client, where)
     outside = [
         Finding("job server", True, f"answers at {where}"),
         Finding("nodes", bool(nodes), ", ".join(map(str, nodes)) or "none yet; is the cluster still starting?"),
@@ -56,7 +56,7 @@ def _inside(client: JobClient, where: str, experiment: Experiment, with_experime
     from orchestrator.submit.follow import follow
     from orchestrator.submit.job import submit
 
-    requirements = of_this_machine(own_modules.find(experiment).installed)
+    requirements = local_requirements(own_modules.find(experiment).installed)
     # Every examination is a job of its own: what holds now need not hold later.
     options = ("--with-experiment",) if with_experiment else ()
     name = f"{experiment.name}-{uuid.uuid4().hex[:8]}"
@@ -75,7 +75,7 @@ def _inside(client: JobClient, where: str, experiment: Experiment, with_experime
     ]
 
 
-def examine_from_inside(file: str | None) -> int:
+def examine_inside(file: str | None) -> int:
     """Examine the cluster that this job runs on; prints findings for :func:`examine_cluster` to read.
 
     Args:

@@ -117,12 +117,12 @@ def status(
     json: Json = False,
 ) -> None:
     """Show jobs: what they are, how far they are, where their runs are in MLflow."""
-    from orchestrator.submit.job import described, jobs_of
+    from orchestrator.submit.job import job_to_dict, project_jobs
     from orchestrator.submit.job_client import ask
 
     client, where = _connect(address)
-    infos = jobs_of(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
-    found = [described(info) for info in infos]
+    infos = project_jobs(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
+    found = [job_to_dict(info) for info in infos]
 
     def show(out: Console) -> None:
         table = Table("id", "status", "MLflow", "message")
@@ -172,11 +172,11 @@ def _submit(
     as_json: bool,
     log_format: LogFormat | None,
 ) -> None:
-    from orchestrator.submit.job import described, submit
-    from orchestrator.submit.job_client import address_of_jobs, ask, connect
+    from orchestrator.submit.job import job_to_dict, submit
+    from orchestrator.submit.job_client import ask, connect, dashboard_address
     from orchestrator.submit.preparation import prepare_job
 
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     client = connect(where)
     job = prepare_job(client, where, verb, file, overrides, options, include, install, log_format)
     submitted = submit(client, job, where)
@@ -189,10 +189,10 @@ def _submit(
     if detach:
         output.say(_how_to_attach(job_id, where))
         info = ask(lambda: client.get_job_info(job_id), where)
-        _print({"address": where, **described(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
+        _print({"address": where, **job_to_dict(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
         return
     code, info, link = _follow(client, job_id, where, _to(sys.stderr if as_json else sys.stdout))
-    found = {"address": where, **described(info), "new": submitted.is_new, "exit_status": code}
+    found = {"address": where, **job_to_dict(info), "new": submitted.is_new, "exit_status": code}
     _print({**found, "mlflow": link or found["mlflow"]}, as_json, lambda out: None)
     raise typer.Exit(code)
 
@@ -228,9 +228,9 @@ def _how_to_attach(job_id: str, where: str) -> str:
 
 
 def _connect(address: str | None) -> tuple[JobClient, str]:
-    from orchestrator.submit.job_client import address_of_jobs, connect
+    from orchestrator.submit.job_client import connect, dashboard_address
 
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     return connect(where), where
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.errors import RunError
-from orchestrator.submit.job import TERMINAL, status_of
+from orchestrator.submit.job import TERMINAL, job_status
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask
 
 _PATIENCE = 120.0
@@ -48,7 +48,7 @@ def follow(client: JobClient, job_id: str, write: Callable[[str], None], address
                 raise
             failure = error
         try:
-            if status_of_known(client, job_id, address) in TERMINAL:
+            if require_status(client, job_id, address) in TERMINAL:
                 if failure is not None:
                     log.take_whole(ask(lambda: client.get_job_logs(job_id), address))
                 return ask(lambda: client.get_job_info(job_id), address)
@@ -64,14 +64,14 @@ def follow(client: JobClient, job_id: str, write: Callable[[str], None], address
         delay = min(2 * delay, _LONGEST_DELAY)
 
 
-def status_of_known(client: JobClient, job_id: str, address: str) -> str:
+def require_status(client: JobClient, job_id: str, address: str) -> str:
     """A job's status.
 
     Raises:
         NoSuchJobError: There is no such job.
         RunError: The job server does not answer.
     """
-    status = status_of(client, job_id, address)
+    status = job_status(client, job_id, address)
     if status is None:
         raise NoSuchJobError(f"there is no job {job_id} on {address}; nmt submit status lists those that there are")
     return status

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RequestError
-from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, told
+from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, translate_error
 from orchestrator.submit.package import EXPERIMENT, Package
 from orchestrator.terminal.json_log import VARIABLE
 
@@ -60,7 +60,7 @@ class Job:
     @property
     def entrypoint(self) -> str:
         """The command line on the cluster."""
-        return shlex.join(["python", "-m", "orchestrator.cli.job", self.verb, EXPERIMENT, *self.options])
+        return shlex.join(["python", "-m", "orchestrator.cli.job_entrypoint", self.verb, EXPERIMENT, *self.options])
 
     def runtime_env(self, archive: Path) -> dict[str, Any]:
         """Ray's runtime environment; credentials stay out of it, for everybody on the cluster can read it."""
@@ -107,7 +107,7 @@ def submit(client: JobClient, job: Job, address: str) -> Submitted:
         archive = Path(folder) / "package.zip"
         job.package.write(archive)
         for job_id in _ids(job.base_id):
-            status = status_of(client, job_id, address)
+            status = job_status(client, job_id, address)
             if status is None:
                 try:
                     client.submit_job(
@@ -119,9 +119,9 @@ def submit(client: JobClient, job: Job, address: str) -> Submitted:
                     return Submitted(job_id, is_new=True)
                 except Exception as error:
                     # Somebody else was faster, or the answer to our own request was lost.
-                    status = status_of(client, job_id, address)
+                    status = job_status(client, job_id, address)
                     if status is None:
-                        raise told(error, address) from error
+                        raise translate_error(error, address) from error
             if status not in TERMINAL:
                 return Submitted(job_id, is_new=False)
     raise RequestError(
@@ -129,7 +129,7 @@ def submit(client: JobClient, job: Job, address: str) -> Submitted:
     )
 
 
-def status_of(client: JobClient, job_id: str, address: str) -> str | None:
+def job_status(client: JobClient, job_id: str, address: str) -> str | None:
     """A job's status, such as ``RUNNING``; ``None`` when there is no such job.
 
     Raises:
@@ -153,7 +153,7 @@ def exit_status(info: Any) -> int:
     return code if isinstance(code, int) and 0 < code < 256 else 1
 
 
-def described(info: Any) -> dict[str, Any]:
+def job_to_dict(info: Any) -> dict[str, Any]:
     """A job as JSON-ready content."""
     return {
         "id": info.submission_id,
@@ -168,7 +168,7 @@ def described(info: Any) -> dict[str, Any]:
     }
 
 
-def jobs_of(client: JobClient, address: str) -> Sequence[Any]:
+def project_jobs(client: JobClient, address: str) -> Sequence[Any]:
     """This project's jobs on a cluster, the newest first.
 
     Raises:

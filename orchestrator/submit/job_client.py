@@ -57,7 +57,7 @@ class NoSuchJobError(RequestError):
     """The cluster knows no job of this id."""
 
 
-def address_of_jobs(address: str | None) -> str:
+def dashboard_address(address: str | None) -> str:
     """The cluster that a command means: the given address, else that of Ray's environment variables.
 
     Raises:
@@ -113,10 +113,10 @@ def ask(request: Callable[[], _Answer], address: str) -> _Answer:
     try:
         return request()
     except Exception as error:
-        raise told(error, address) from error
+        raise translate_error(error, address) from error
 
 
-def told(error: Exception, address: str) -> Exception:
+def translate_error(error: Exception, address: str) -> Exception:
     """The error that tells what a request failed of."""
     text = str(error)
     if type(error).__name__ == "AuthenticationError":
@@ -135,7 +135,7 @@ def told(error: Exception, address: str) -> Exception:
     return error
 
 
-def nodes_of(client: JobClient, address: str) -> list[Node]:
+def cluster_nodes(client: JobClient, address: str) -> list[Node]:
     """Nodes of the cluster that are alive.
 
     Raises:

@@ -15,9 +15,9 @@ import yaml
 from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
-from orchestrator.submit.ignored import Ignored
+from orchestrator.submit.ignore_rules import IgnoreRules
 from orchestrator.submit.requirements import REQUIREMENTS, Requirements
-from orchestrator.submit.secret_scan import known_secrets, secret_in
+from orchestrator.submit.secret_scan import find_secret, known_secrets
 
 EXPERIMENT, PINS = "experiment.yaml", "requirements.txt"
 """Names of files that are written for the job."""
@@ -89,7 +89,7 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
         if here not in place.parents or not place.exists():
             raise RequestError(f"--include {name}: give a file or folder below {here}")
         places.append((place, here))
-    ignored = {root: Ignored(root) for _, root in places}
+    ignored = {root: IgnoreRules(root) for _, root in places}
     for place, root in places:
         for path in ignored[root].files(place):
             name = path.relative_to(root).as_posix()
@@ -115,7 +115,7 @@ def _rooms() -> dict[str, Path]:
         if spec is None or not spec.submodule_search_locations:
             raise RequestError(f"the package {room} is not installed as a folder here, so it cannot be sent")
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
-        for path in Ignored(folder.parent, with_ignore_files=False).files(folder):
+        for path in IgnoreRules(folder.parent, with_ignore_files=False).files(folder):
             if path.suffix in _OF_ROOMS:
                 found[path.relative_to(folder.parent).as_posix()] = path
     return found
@@ -126,7 +126,7 @@ def _refuse_secrets(files: Mapping[str, bytes], sources: Mapping[str, Path]) -> 
     problems = [
         f"{sources.get(name, name)} {what}"
         for name, content in files.items()
-        if (what := secret_in(name, content, known))
+        if (what := find_secret(name, content, known))
     ]
     if problems:
         raise RequestError(

@@ -15,10 +15,10 @@ from orchestrator.experiment.file import assign, load
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.job import Job
-from orchestrator.submit.job_client import JobClient, is_this_machine, may_grow, nodes_of
+from orchestrator.submit.job_client import JobClient, cluster_nodes, is_this_machine, may_grow
 from orchestrator.submit.package import pack
 from orchestrator.submit.reach import check_reach
-from orchestrator.submit.requirements import of_this_machine
+from orchestrator.submit.requirements import local_requirements
 
 
 def prepare_job(
@@ -50,14 +50,14 @@ def prepare_job(
         RunError: The cluster does not answer.
     """
     experiment = load(file, overrides)
-    nodes = nodes_of(client, address)
+    nodes = cluster_nodes(client, address)
     check_reach(experiment, _written(file, overrides), is_this_machine(nodes))
     if nodes:  # a cluster that starts may not tell them yet
         one_chain = verb == "run"
         scaling = experiment.scaling if one_chain else trial_scaling(experiment)
         key = "scaling.workers" if one_chain else "tune.workers_per_trial"
         check_nodes(scaling, nodes, lambda: may_grow(client, address), key)
-    requirements = of_this_machine(own_modules.find(experiment).installed)
+    requirements = local_requirements(own_modules.find(experiment).installed)
     return Job(
         verb,
         tuple(options),

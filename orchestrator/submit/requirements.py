@@ -48,7 +48,7 @@ class Requirements:
         return {"ranges": dict(self.ranges), "here": dict(self.here)}
 
     @classmethod
-    def of_dict(cls, content: Mapping[str, Any]) -> Requirements:
+    def from_dict(cls, content: Mapping[str, Any]) -> Requirements:
         """Read what :meth:`to_dict` wrote; the pins are not in it."""
         return cls(content["ranges"], content["here"], ())
 
@@ -81,7 +81,7 @@ class Mismatch:
         )
 
 
-def of_this_machine(also: Sequence[str] = ()) -> Requirements:
+def local_requirements(also: Sequence[str] = ()) -> Requirements:
     """The project's requirements with the versions that are installed here.
 
     Args:

@@ -64,7 +64,7 @@ def known_secrets(environment: Mapping[str, str] | None = None) -> dict[str, byt
     return found
 
 
-def secret_in(path: str, content: bytes, known: Mapping[str, bytes]) -> str | None:
+def find_secret(path: str, content: bytes, known: Mapping[str, bytes]) -> str | None:
     """What kind of secret a file holds, in words that do not repeat it; ``None`` when there is none.
 
     Args:
@@ -73,7 +73,7 @@ def secret_in(path: str, content: bytes, known: Mapping[str, bytes]) -> str | No
         known: Secrets by the name of the environment variable that holds them.
 
     Example:
-        >>> secret_in("conf/.env", b"", {})
+        >>> find_secret("conf/.env", b"", {})
         'is by its name a file of secrets'
     """
     name = PurePosixPath(path).name.lower()

@@ -6,8 +6,8 @@ import time
 from typing import Any
 
 from orchestrator.errors import RunError
-from orchestrator.submit.follow import status_of_known
-from orchestrator.submit.job import TERMINAL, described
+from orchestrator.submit.follow import require_status
+from orchestrator.submit.job import TERMINAL, job_to_dict
 from orchestrator.submit.job_client import JobClient, ask
 
 _PATIENCE = 120.0
@@ -31,12 +31,12 @@ def stop(client: JobClient, job_id: str, address: str) -> tuple[dict[str, Any], 
         RequestError: There is no such job.
         RunError: It does not end.
     """
-    running = status_of_known(client, job_id, address) not in TERMINAL
+    running = require_status(client, job_id, address) not in TERMINAL
     if running:
         ask(lambda: client.stop_job(job_id), address)
     end = time.monotonic() + _PATIENCE
-    while status_of_known(client, job_id, address) not in TERMINAL:
+    while require_status(client, job_id, address) not in TERMINAL:
         if time.monotonic() > end:
             raise RunError(f"{job_id} does not end; see the dashboard at {address}")
         time.sleep(_DELAY)
-    return described(ask(lambda: client.get_job_info(job_id), address)), running
+    return job_to_dict(ask(lambda: client.get_job_info(job_id), address)), running

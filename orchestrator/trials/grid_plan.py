@@ -11,7 +11,7 @@ from orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weight
 from orchestrator.trials.trial import Trial
 from trainers.store.stage_store import StageStore
 
-MOST_TRIALS = 10_000
+MAX_TRIALS = 10_000
 """Trainings that are run without being told how many."""
 
 
@@ -64,12 +64,12 @@ def plan_grid(prepared: PreparedExperiment) -> GridPlan:
         raise RequestError("tasks: a grid weighs tasks against each other, and there is only one")
     grid = WeightGrid(len(spec.tasks), options.points, options.normalised)
     number = grid.trials if options.limit is None else min(options.limit, grid.trials)
-    if number > MOST_TRIALS:
+    if number > MAX_TRIALS:
         raise RequestError(
             f"grid: {options.points} weights for each of {len(spec.tasks)} tasks are {grid.trials:,} trainings; give "
             "grid.limit (--limit N) to train N of them and extrapolate the cost, or fewer grid.points"
         )
-    trials = tuple(weights_trial(spec, weights) for weights in grid.some(number, experiment.training.seed))
+    trials = tuple(weights_trial(spec, weights) for weights in grid.sample(number, experiment.training.seed))
     baselines = baseline_trials(spec, grid) if options.baselines else ()
     expected = forecast((*trials, *baselines), prepared.schema, StageStore(experiment.storage))
     return GridPlan(grid, trials, baselines, expected, whole_grid(prepared, grid))

@@ -12,7 +12,7 @@ from trainers.evaluation.paired import PairedDifference
 from trainers.losses.samples import Samples
 from trainers.store.stage_store import StageStore
 
-MOST_BYTES = 256_000_000
+MAX_BYTES = 256_000_000
 """Memory that recently read samples may take."""
 
 
@@ -31,7 +31,7 @@ class HeldOut:
         self._bytes = 0
         self._differences: dict[tuple[str, str, tuple[str, ...]], tuple[float, float]] = {}
 
-    def of(self, key: str, task: str) -> Samples:
+    def samples(self, key: str, task: str) -> Samples:
         """A task's samples at the accepted θ* of a stage, shape ``(examples,)``.
 
         Raises:
@@ -43,7 +43,7 @@ class HeldOut:
             sums, counts = stored.sums[self._split], stored.counts[self._split]
             self._kept[key] = {name: Samples(sums[name], counts[name]) for name in sums}
             self._bytes += _size(self._kept[key])
-            while self._bytes > MOST_BYTES and len(self._kept) > 1:
+            while self._bytes > MAX_BYTES and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= _size(oldest)
         self._kept.move_to_end(key)
@@ -51,7 +51,7 @@ class HeldOut:
 
     def difference(self, candidate: str, reference: str, task: str) -> PairedDifference:
         """How much a stage's model loses on a task against another's, paired."""
-        return PairedDifference.between(self.of(candidate, task), self.of(reference, task))
+        return PairedDifference.between(self.samples(candidate, task), self.samples(reference, task))
 
     def level_difference(self, candidate: str, reference: str, tasks: Sequence[str]) -> tuple[float, float]:
         r"""The same for the summed losses of a level's tasks, and its standard error.
@@ -71,7 +71,7 @@ class HeldOut:
         residuals: Tensor | None = None
         labelled: Tensor | None = None
         for task in tasks:
-            one, other = self.of(candidate, task), self.of(reference, task)
+            one, other = self.samples(candidate, task), self.samples(reference, task)
             d = one.sums.double() - other.sums.double()
             n = one.counts.double()
             samples = n.sum().clamp(min=1.0)

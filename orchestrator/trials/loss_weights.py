@@ -45,7 +45,7 @@ class WeightGrid:
             if not self.normalised or math.gcd(*steps) == 1:
                 yield self._weights(steps)
 
-    def some(self, number: int, seed: int) -> list[tuple[float, ...]]:
+    def sample(self, number: int, seed: int) -> list[tuple[float, ...]]:
         """That many different weightings, drawn with a seed; all of them when there are no more."""
         if number >= self.trials:
             return list(self.all())

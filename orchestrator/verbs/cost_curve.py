@@ -31,7 +31,7 @@ NMT = "NMT"
 
 
 @dataclass(frozen=True)
-class ScalingOutcome:
+class CostCurveOutcome:
     """Sweeps that ran, one for each number of tasks.
 
     Attributes:
@@ -86,9 +86,9 @@ def parse_numbers(text: str, prepared: PreparedExperiment) -> tuple[int, ...]:
     return numbers
 
 
-def run_scaling(
+def run_cost_curve(
     prepared: PreparedExperiment, numbers: Sequence[int], runner: TrialRunner, output: Output
-) -> ScalingOutcome:
+) -> CostCurveOutcome:
     """Sweep the first tasks, then more of them, and draw what that costs.
 
     Raises:
@@ -105,10 +105,10 @@ def run_scaling(
     tags = {"nmt.tasks": ",".join(map(str, numbers)), "nmt.sweep_runs": ",".join(s.run_id or "" for s in sweeps)}
     with GroupSession("comparison", "scaling", prepared, params, Forecast(), runner, output, tags) as session:
         folder = session.attach(_files(points, exact))
-        return ScalingOutcome(sweeps, session.close(), points, exact, folder)
+        return CostCurveOutcome(sweeps, session.close(), points, exact, folder)
 
 
-def scaling_table(outcome: ScalingOutcome) -> Table:
+def cost_curve_table(outcome: CostCurveOutcome) -> Table:
     """Samples by number of tasks, for a terminal."""
     table = Table(title="samples by number of tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.caption_justify, table.caption_style = "left", ""

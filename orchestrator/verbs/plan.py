@@ -19,10 +19,10 @@ from orchestrator.trials.loss_weights import WeightGrid
 from orchestrator.trials.sweep_plan import plan_sweep
 from trainers.store.stage_store import StageStore
 
-MOST_STAGES = 12
+MAX_ROWS = 12
 """Stages that the table lists; of more, the first and the last ones. ``--json`` has them all."""
 
-MOST_NAMED = 3
+MAX_NAMES = 3
 """Tasks that a cell names."""
 
 
@@ -123,7 +123,7 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         name=experiment.name,
         examples=dict(schema.examples),
         batch_size=spec.batch_size,
-        workers=experiment.scaling.most,
+        workers=experiment.scaling.max_workers,
         stages=stages,
         grid_points=experiment.grid.points,
         grid_trials=weights.trials,
@@ -158,7 +158,7 @@ def _chain_table(plan: Plan) -> Table:
         title=f"{plan.name}: one chain, {plan.workers} worker{'s' * (plan.workers > 1)}", title_justify="left"
     )
     table.add_column("stage", justify="right", no_wrap=True)
-    short = len(plan.stages) > MOST_STAGES
+    short = len(plan.stages) > MAX_ROWS
     table.add_column("minimises", overflow="ellipsis")
     table.add_column("holds", overflow="ellipsis")
     table.add_column(f"steps{most}", justify="right", no_wrap=True)
@@ -166,22 +166,22 @@ def _chain_table(plan: Plan) -> Table:
     table.add_column("state", no_wrap=True)
     first, left_out, last = _ends(plan.stages)
     for stage in first:
-        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+        table.add_row(*_cells(stage, 1 if short else MAX_NAMES))
     if left_out:
         finished = sum(stage.finished for stage in left_out)
         steps, samples = sum(stage.max_steps for stage in left_out), sum(stage.max_samples for stage in left_out)
         state = f"{finished} finished" if finished else "to train"
         table.add_row("…", f"{len(left_out)} more stages", "", f"{steps:,}", f"{samples:,}", state, style="dim")
     for stage in last:
-        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+        table.add_row(*_cells(stage, 1 if short else MAX_NAMES))
     return table
 
 
 def _ends(stages: Sequence[PlannedStage]) -> tuple[Sequence[PlannedStage], ...]:
     """The first stages of many, those that are left out, and the last ones."""
-    if len(stages) <= MOST_STAGES:
+    if len(stages) <= MAX_ROWS:
         return stages, (), ()
-    half = MOST_STAGES // 2
+    half = MAX_ROWS // 2
     return stages[:half], stages[half:-half], stages[-half:]
 
 

@@ -10,7 +10,7 @@ from orchestrator.cluster.ray_cluster import address_in_use, cluster
 from orchestrator.credentials import without_credentials
 from orchestrator.experiment.preflight import check_local_compiler, check_local_resources
 from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flattened
+from orchestrator.experiment.sections import flatten
 from orchestrator.summary.chain import chain_summary
 from orchestrator.terminal.output import Output
 from orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
@@ -55,7 +55,7 @@ class ChainOutcome:
         }
 
 
-def run_chain(
+def run_experiment(
     prepared: PreparedExperiment,
     output: Output,
     *,
@@ -83,7 +83,7 @@ def run_chain(
         check_local_compiler(experiment)
     levels = [[task.name for task in level] for level in spec.levels]
     display = output.chain(levels)
-    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
+    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flatten(experiment), experiment.storage)
     ledger = ChainLedger()  # of this command alone, whatever run it goes on with
     missing: str | None = None
 

@@ -19,7 +19,7 @@ from orchestrator.tracking.backlog import Backlog, LoggedChain
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncOutcome:
     """What came of it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Synced:
 
 def sync_storage(
     file: str | None, overrides: Sequence[str] = (), storage: str | None = None, tracking: str | None = None
-) -> Synced:
+) -> SyncOutcome:
     """Log what is missing of every chain in a storage that runs no more; a second time there is nothing to log.
 
     Of a tracking store that is none of a chain's own, everything is missing: so a lost one is written anew.
@@ -77,10 +77,10 @@ def sync_storage(
         backlog = Backlog(place, address)
     except ValueError as error:
         raise RequestError(f"--{error}" if storage is not None else str(error)) from error
-    return Synced(without_credentials(place), tuple(backlog.log()))
+    return SyncOutcome(without_credentials(place), tuple(backlog.log()))
 
 
-def sync_table(synced: Synced) -> Table:
+def sync_table(synced: SyncOutcome) -> Table:
     """What came of it, for a terminal."""
     table = Table(title=f"chains in {synced.storage} that were not logged to their end", title_justify="left")
     table.add_column("chain", no_wrap=True)

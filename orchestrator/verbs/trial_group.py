@@ -13,7 +13,7 @@ from typing import Any
 from orchestrator.cluster.tuning.runner import Ending, TrialRunner
 from orchestrator.credentials import without_credentials
 from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flattened
+from orchestrator.experiment.sections import flatten
 from orchestrator.terminal.output import Output
 from orchestrator.tracking.group_live import GroupTracking
 from orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
@@ -79,7 +79,7 @@ class GroupSession:
                 name=name,
                 experiment=experiment.name,
                 tracking=without_credentials(experiment.tracking),
-                params=_public({**flattened(experiment), **params}),
+                params=_public({**flatten(experiment), **params}),
                 levels=prepared.spec.levels,
                 standard_errors=experiment.training.accept_standard_errors,
                 tags=dict(tags or {}),
@@ -209,7 +209,7 @@ class GroupSession:
             run_uuid=f"{self._group.run_uuid}.{number + 1}",
             experiment=self._group.experiment,
             tracking=self._group.tracking,
-            params=_public(flattened(self._experiment.model_copy(update={"training": trial.spec.training}))),
+            params=_public(flatten(self._experiment.model_copy(update={"training": trial.spec.training}))),
             spec=trial.spec,
             stage_keys=trial.spec.stage_keys(),
             started=now,

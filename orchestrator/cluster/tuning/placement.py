@@ -27,7 +27,7 @@ def check_trial(experiment: Experiment, address: str | None) -> None:
         check_local_compiler(experiment)
 
 
-def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:
+def max_concurrent(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:
     """Trials that fit side by side.
 
     Args:
@@ -35,8 +35,8 @@ def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int |
         resources: What the cluster has.
         wanted: The most that the user wants, if any.
     """
-    room = [resources.get("CPU", 0.0) / (scaling.most * scaling.cpus_per_worker)]
+    room = [resources.get("CPU", 0.0) / (scaling.max_workers * scaling.cpus_per_worker)]
     if scaling.use_gpu:
-        room.append(resources.get("GPU", 0.0) / scaling.most)
+        room.append(resources.get("GPU", 0.0) / scaling.max_workers)
     fits = max(1, math.floor(min(room) + 1e-9))
     return fits if wanted is None else min(fits, wanted)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from orchestrator.cluster.check import check_cluster
 from orchestrator.cluster.ray_cluster import cluster
-from orchestrator.cluster.tuning.placement import check_trial, most_at_once, trial_scaling
+from orchestrator.cluster.tuning.placement import check_trial, max_concurrent, trial_scaling
 from orchestrator.errors import RunError
 from orchestrator.experiment.sections import Experiment
 from orchestrator.trials.trial import Trial
@@ -101,18 +101,18 @@ class TrialRunner:
 
         options, scaling = self._experiment.tune, self._scaling
         experiment = self._experiment.model_copy(update={"scaling": scaling})
-        alone = scaling.most == 1
+        alone = scaling.max_workers == 1
         with Mailbox(deliver) as mailbox:
             jobs = {
                 number: TrialJob(trial.spec, trial.stages, mailbox.reporter(number), runs[number])
                 for number, trial in trials.items()
             }
-            job = GroupJob(experiment, self._data, import_paths(), jobs, scaling.most)
+            job = GroupJob(experiment, self._data, import_paths(), jobs, scaling.max_workers)
             tuner = tune.Tuner(
                 tune.with_resources(tune.with_parameters(train_trial, job=job), _of_trial(scaling)),
                 param_space={"trial": tune.grid_search([_shown(number, trial) for number, trial in trials.items()])},
                 tune_config=tune.TuneConfig(
-                    max_concurrent_trials=most_at_once(scaling, resources, options.max_concurrent_trials),
+                    max_concurrent_trials=max_concurrent(scaling, resources, options.max_concurrent_trials),
                     time_budget_s=options.time_budget_s,
                     reuse_actors=alone,
                     trial_dirname_creator=lambda trial: f"trial-{trial.config['trial']['number']}-{trial.trial_id}",
@@ -151,7 +151,7 @@ class TrialRunner:
                 os.environ.setdefault(name, value)
             # Without the dashboard's process Ray Train leaks the placement group of a trial that Tune stops.
             found = self._stack.enter_context(
-                cluster(self._address, self._verbose, with_dashboard=self._scaling.most > 1)
+                cluster(self._address, self._verbose, with_dashboard=self._scaling.max_workers > 1)
             )
             check_cluster(self._scaling, self._experiment.storage, self._data, "tune.workers_per_trial")
             if not self._verbose:  # Tune shows the traceback of a trial that it tries again; the last one is told
@@ -166,7 +166,7 @@ def _of_trial(scaling: Any) -> dict[str, float]:
     One that starts workers reserves none of their resources, or they would wait for each other for ever; one byte of
     memory is what it can reserve on every cluster.
     """
-    if scaling.most > 1:
+    if scaling.max_workers > 1:
         return {"CPU": 0, "memory": 1}
     return {"CPU": scaling.cpus_per_worker, **({"GPU": 1} if scaling.use_gpu else {})}
 

@@ -10,7 +10,7 @@ import torch
 from ray import tune
 
 from orchestrator.cluster.mailbox import MailboxReporter
-from orchestrator.cluster.tuning.kept_feed import kept_feed
+from orchestrator.cluster.tuning.feed_cache import cached_feed
 from orchestrator.cluster.worker import Fault, StageError
 from orchestrator.experiment.sections import Experiment
 from trainers.faults import TrainingError
@@ -92,7 +92,7 @@ def _told(fault: Fault) -> dict[str, Any]:
 def _in_this_process(trial: TrialJob, job: GroupJob) -> None:
     spec = trial.spec
     device = torch.device("cuda" if job.experiment.scaling.use_gpu else "cpu")
-    feed = kept_feed(spec, job.data, device)
+    feed = cached_feed(spec, job.data, device)
     model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     storage = job.experiment.storage
     run_chain(

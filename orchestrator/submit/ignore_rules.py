@@ -16,7 +16,7 @@ ALWAYS = (
 IGNORE_FILES = (".gitignore", ".rayignore")
 
 
-class Ignored:
+class IgnoreRules:
     """Tells which files below a folder are left out.
 
     Args:

@@ -9,10 +9,10 @@ from trainers.data.open_feed import open_feed
 from trainers.data.stream import StreamFeed
 from trainers.spec.chain_spec import ChainSpec
 
-_kept: dict[tuple[object, ...], MemoryFeed | StreamFeed] = {}
+_cache: dict[tuple[object, ...], MemoryFeed | StreamFeed] = {}
 
 
-def kept_feed(spec: ChainSpec, folder: str, device: torch.device) -> MemoryFeed | StreamFeed:
+def cached_feed(spec: ChainSpec, folder: str, device: torch.device) -> MemoryFeed | StreamFeed:
     """The data of a trial that is trained by one worker: those of the trial before, where they are the same.
 
     Args:
@@ -22,7 +22,7 @@ def kept_feed(spec: ChainSpec, folder: str, device: torch.device) -> MemoryFeed 
     """
     labels = tuple(task.label for task in spec.tasks)
     key = (spec.ingest, folder, spec.data_fingerprint, labels, spec.batch_size, spec.training.seed, str(device))
-    if key not in _kept:
-        _kept.clear()  # one at a time: memory was measured for one
-        _kept[key] = open_feed(spec.ingest, folder, labels, spec.batch_size, spec.training.seed, device=device)
-    return _kept[key]
+    if key not in _cache:
+        _cache.clear()  # one at a time: memory was measured for one
+        _cache[key] = open_feed(spec.ingest, folder, labels, spec.batch_size, spec.training.seed, device=device)
+    return _cache[key]
