@@ -1,4 +1,4 @@
-"""Held-out losses of finished models, example by example: what they are compared with each other by."""
+"""Held-out losses of finished models, example by example, for paired comparisons."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trainers.losses.samples import Samples
 from trainers.store.stage_store import StageStore
 
 MAX_BYTES = 256_000_000
-"""Memory that recently read samples may take."""
+"""Most memory for samples that were read recently."""
 
 
 class HeldOut:
-    """Reads samples of stages from the storage, and keeps the latest in memory.
+    """Reads samples of stages from the storage, and keeps recent ones in memory.
 
     Args:
-        store: Where the stages are.
+        store: Store of the finished stages.
         split: ``valid`` or ``test``.
     """
 
@@ -32,7 +32,7 @@ class HeldOut:
         self._differences: dict[tuple[str, str, tuple[str, ...]], tuple[float, float]] = {}
 
     def samples(self, key: str, task: str) -> Samples:
-        """A task's samples at the accepted θ* of a stage, shape ``(examples,)``.
+        """Return a task's samples at the accepted θ* of a stage, shape ``(examples,)``.
 
         Raises:
             DamagedError: The stage's file is missing or damaged.
@@ -50,16 +50,16 @@ class HeldOut:
         return self._kept[key][task]
 
     def difference(self, candidate: str, reference: str, task: str) -> PairedDifference:
-        """How much a stage's model loses on a task against another's, paired."""
+        """Return the paired difference in a task's loss between two stages' models."""
         return PairedDifference.between(self.samples(candidate, task), self.samples(reference, task))
 
     def level_difference(self, candidate: str, reference: str, tasks: Sequence[str]) -> tuple[float, float]:
-        r"""The same for the summed losses of a level's tasks, and its standard error.
+        r"""Return the paired difference in the summed losses of a level's tasks, and its standard error.
 
         With :math:`z_e = \sum_i (d_{ei} - D_i n_{ei}) / N_i` over the level's tasks i and E examples,
-        :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task it is
+        :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task this is
         :class:`~trainers.evaluation.paired.PairedDifference`.
-        Computed once for the same two stages: a grid asks again after each of its trials.
+        Cached for each pair of stages: a grid asks again after each of its trials.
         """
         pair = candidate, reference, tuple(tasks)
         if pair not in self._differences:
