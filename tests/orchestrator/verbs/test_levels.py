@@ -83,7 +83,7 @@ def test_plan(prepared: PreparedExperiment) -> None:
     stream = io.StringIO()
     Console(file=stream, width=100).print(plan_table(plan))
     assert "pay, amount" in stream.getvalue()
-    assert f"{plan.grid_trials:,} trainings" in stream.getvalue()
+    assert f"{plan.grid_trials:,} trials" in stream.getvalue()
 
 
 def test_a_run_per_stage_with_metrics_of_every_task(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -> None:
