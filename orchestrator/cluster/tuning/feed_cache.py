@@ -1,4 +1,4 @@
-"""Data that stay in a process from one trial to the next."""
+"""The data feed that a process keeps from one trial to the next."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _cache: dict[tuple[object, ...], MemoryFeed | StreamFeed] = {}
 
 
 def cached_feed(spec: ChainSpec, folder: str, device: torch.device) -> MemoryFeed | StreamFeed:
-    """The data of a trial that is trained by one worker: those of the trial before, where they are the same.
+    """Return the data feed of a trial with one worker: the previous trial's, where it is the same.
 
     Args:
         spec: What the trial computes.
         folder: Prepared folder.
-        device: Where batches are put.
+        device: Device of the batches.
     """
     labels = tuple(task.label for task in spec.tasks)
     key = (spec.ingest, folder, spec.data_fingerprint, labels, spec.batch_size, spec.training.seed, str(device))
     if key not in _cache:
-        _cache.clear()  # one at a time: memory was measured for one
+        _cache.clear()  # one at a time: `data.ingest` is chosen for the memory of one
         _cache[key] = open_feed(spec.ingest, folder, labels, spec.batch_size, spec.training.seed, device=device)
     return _cache[key]

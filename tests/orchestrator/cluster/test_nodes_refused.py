@@ -40,7 +40,7 @@ def test_what_fits_passes(fits: Scaling) -> None:
     ("asked", "room"),
     [
         (scaling(workers=9), "use at most 8 workers"),
-        (scaling(workers=2, cpus_per_worker=5), "no node holds a single one"),
+        (scaling(workers=2, cpus_per_worker=5), "no node can hold even one"),
         (scaling(workers=3, cpus_per_worker=3), "use at most 2 workers"),
         (scaling(workers=3, use_gpu=True), "use at most 2 workers"),
     ],
