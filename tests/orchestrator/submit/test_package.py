@@ -73,7 +73,7 @@ class TestWhatIsSent:
         assert own(dict(pack(given, NONE).files)) == {"a.py", "b.py", "c.py"}
 
     def test_a_module_that_is_nowhere_is_refused(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match="'nowhere_at_all', named by import path"):
+        with pytest.raises(RequestError, match="the experiment names the module 'nowhere_at_all', which is neither"):
             pack(experiment(model={"name": "nowhere_at_all:build"}), NONE)
 
     def test_include_adds_files_of_the_present_folder_only(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class TestWhatIsSent:
 
     def test_an_included_file_does_not_replace_the_experiment(self, folder: Path) -> None:
         fill(folder, {EXPERIMENT: "mine"})
-        with pytest.raises(RequestError, match=r"experiment\.yaml: the package has a file of this name"):
+        with pytest.raises(RequestError, match=r"experiment\.yaml: the package already has a file of this name"):
             pack(experiment(), NONE, [EXPERIMENT])
 
 

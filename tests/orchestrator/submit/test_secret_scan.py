@@ -38,7 +38,7 @@ def test_secrets_are_found_with_their_line(what: str) -> None:
 
 @pytest.mark.parametrize("name", [".env", "conf/.env.production", "id_ed25519", "server.pem", ".netrc", "auth_token"])
 def test_files_of_secrets_are_found_by_name(name: str) -> None:
-    assert find_secret(name, b"", {}) == "is by its name a file of secrets"
+    assert find_secret(name, b"", {}) == "has the name of a file of secrets"
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ class TestAPackage:
             pack(experiment(model={"name": "own:build"}), NONE)
         told = str(refusal.value)
         assert f"{folder}/own/a.py seems to hold a GitHub token (line 1)" in told
-        assert f"{folder}/own/.env is by its name" in told
+        assert f"{folder}/own/.env has the name" in told
         assert "b.py" not in told
         assert secret not in told
 
