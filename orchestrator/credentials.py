@@ -1,20 +1,20 @@
-"""Addresses of tracking stores and data, without the credentials that may stand in them."""
+"""Removes credentials from the addresses of tracking stores and data."""
 
 from __future__ import annotations
 
 import re
 
-# SQLAlchemy takes everything up to the @ as the password, a slash too; elsewhere the first slash ends the host.
+# SQLAlchemy reads everything up to the @ as the password, slashes included; elsewhere the first slash ends the host.
 _USER_OF_DATABASE = re.compile(r"^([a-z0-9+.-]+://)[^:/@?#]*(?::[^@]*)?@", re.IGNORECASE)
 _USER = re.compile(r"([a-z0-9+.-]+://)[^/?#\s@]*(?:@[^/?#\s@]*)*@", re.IGNORECASE)
 _SECRET = re.compile(r"([?&][^=&\s]*(?:pass|pwd|secret|token|key|sig|cred)[^=&\s]*=)[^&\s]*", re.IGNORECASE)
 
 HIDDEN = "***"
-"""What stands where a credential stood."""
+"""Replaces a credential."""
 
 
 def without_credentials(text: str) -> str:
-    """An address, or a text with addresses in it, with user, password and secret query values replaced by ``***``.
+    """Replace user, password and secret query values by ``***``, in an address or a text that contains addresses.
 
     Example:
         >>> without_credentials("postgresql://me:secret@db/mlflow?sslmode=require&sslpassword=other")
@@ -26,5 +26,5 @@ def without_credentials(text: str) -> str:
 
 
 def without_user(uri: str) -> str:
-    """An address that can be opened in a browser without telling who opened it before."""
+    """Remove user and password from an address, so that it can be shown as a link."""
     return _USER.sub(r"\1", uri)

@@ -1,1 +1,1 @@
-"""The command ``nmt``, and what a job of it runs on a cluster."""
+"""The command ``nmt``, and the entrypoint of its jobs on a cluster."""

@@ -48,7 +48,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own l
 Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
 Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
 Limit = Annotated[
-    int | None, typer.Option(help="Train so many weightings, drawn with the seed; the rest is extrapolated.")
+    int | None, typer.Option(help="Train N weightings, drawn with the seed; extrapolate the cost of the rest.")
 ]
 
 
@@ -72,11 +72,11 @@ def run(
 ) -> None:
     """Run one chain on Ray Train: every task in order of priority."""
     from orchestrator.summary.table import chain_table
-    from orchestrator.verbs.run import run_chain
+    from orchestrator.verbs.run import run_experiment
 
     prepared = _prepare(file, set)
     with _interruptible():
-        outcome = run_chain(
+        outcome = run_experiment(
             prepared, current_output(), address=address, verbose=verbose, sync_command=_command("sync", file, set)
         )
 
@@ -99,7 +99,7 @@ def sweep(
     set: Set = [],  # noqa: B006
     greedy: Annotated[bool, typer.Option("--greedy", help="Settle one stage after the other.")] = False,
     tasks: Annotated[
-        str | None, typer.Option(help="Sweep the first 2, then 4, … tasks, and draw the cost: 2,4,8,16.")
+        str | None, typer.Option(help="Sweep the first 2, then 4, … tasks, and plot the cost: 2,4,8,16.")
     ] = None,
     json: Json = False,
     address: Address = None,
@@ -110,9 +110,9 @@ def sweep(
     from orchestrator.trials.sweep_plan import plan_sweep
     from orchestrator.verbs.sweep import run_sweep
 
-    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _fits(address))
+    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _trial_check(address))
     if tasks is not None:
-        _sweep_growing(prepared, tasks, file, json, address, verbose)
+        _run_cost_curve(prepared, tasks, file, json, address, verbose)
         return
     planned = plan_sweep(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
@@ -132,11 +132,11 @@ def grid(
     verbose: Verbose = False,
     log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
-    """Train the p^m grid of loss weights on Ray Tune, for contrast, with equal weights and single-task models."""
+    """Train the p^m grid of loss weights on Ray Tune, with equal weights and single-task models as baselines."""
     from orchestrator.trials.grid_plan import plan_grid
     from orchestrator.verbs.grid import run_grid
 
-    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _fits(address))
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address))
     planned = plan_grid(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
         outcome = run_grid(prepared, planned, runner, current_output())
@@ -162,7 +162,7 @@ def compare(
     from orchestrator.verbs.compare import method_trials, run_compare
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
-    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _fits(address))
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
     try:
         trials = method_trials(prepared, prepared.experiment.compare.methods)
     except (ValueError, ImportError) as error:
@@ -184,20 +184,22 @@ def compare(
 def reproduce(
     what: Annotated[str, typer.Argument(metavar="WHAT", help="table1 … table4, figure1 … figure3.")],
     source: Annotated[
-        str | None, typer.Option(help="Data set; by default the paper's, or one that needs no file.")
+        str | None, typer.Option(help="Data set; by default the paper's, or one that needs no download.")
     ] = None,
     data: Annotated[
         str | None, typer.Option(help="Where the data are: a prepared folder, or the source's file.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds.")] = 3,
-    preset: Annotated[str | None, typer.Option(help="Sizes by name; 'small' by default where data stand in.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Named sizes; 'small' by default where another data set stands in.")
+    ] = None,
     set: Set = [],  # noqa: B006
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
     log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
-    """Train an experiment of the paper, and print its figures beside ours."""
+    """Train an experiment of the paper, and print its numbers beside ours."""
     from orchestrator.reproduce.command import draw_landscape
     from orchestrator.reproduce.command import reproduce as run_one
 
@@ -223,12 +225,12 @@ def sync(
     set: Set = [],  # noqa: B006
     storage: Annotated[str | None, typer.Option(help="Storage, instead of the file's.")] = None,
     tracking: Annotated[
-        str | None, typer.Option(help="Tracking URI, instead of those that the runs had; an empty store gets it all.")
+        str | None, typer.Option(help="Tracking URI, instead of each run's own; an empty store gets everything.")
     ] = None,
     json: Json = False,
     log_format: OfCommand = LogFormat.TEXT,
 ) -> None:
-    """Log what the tracking store did not take while runs went on. Trains nothing."""
+    """Log what the tracking store missed while runs went on. Trains nothing."""
     from orchestrator.verbs.sync import sync_storage, sync_table
 
     synced = sync_storage(file, set, storage, tracking)
@@ -255,11 +257,16 @@ def ui(
 
 @app.command()
 def doctor(
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="With --address: what it needs there.")] = None,
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="[FILE]", help="Experiment file; with --address its storage, data and tracking."),
+    ] = None,
     json: Json = False,
-    address: Annotated[str | None, typer.Option(help="A cluster's dashboard, http://HOST:8265, to look at.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="Check a cluster instead: its dashboard, http://HOST:8265.")
+    ] = None,
 ) -> None:
-    """Tell what works here, or on a cluster: packages, devices, process group, tracking; nodes and storage."""
+    """Check what works here, or on a cluster: packages, devices, process group, tracking; nodes and storage."""
     from dataclasses import asdict
 
     if address is None:
@@ -282,34 +289,34 @@ def doctor(
 
 
 def main() -> None:
-    """Entry point: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
-    sys.path.insert(0, os.getcwd())  # a user's own models, losses and sources are found beside the experiment
-    if os.environ.get(VARIABLE) == LogFormat.JSON:  # for commands without the option, and for wrong ones
+    """Run the command: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
+    sys.path.insert(0, os.getcwd())  # users keep their own models, losses and sources beside the experiment
+    if os.environ.get(VARIABLE) == LogFormat.JSON:  # also for commands without --log-format, and for invalid ones
         choose(LogFormat.JSON)
-        app.rich_markup_mode = None  # no frames around what is wrong
+        app.rich_markup_mode = None  # no frames around error messages
     try:
-        app()  # ends in SystemExit; a wrong command line is status 2
+        app()  # ends in SystemExit, with status 2 for an invalid command line
     except RequestError as error:
         current_output().say(f"error: {error}", "request_refused", "error", exit_status=WRONG_REQUEST)
         sys.exit(WRONG_REQUEST)
     except RunError as error:
-        kept = "finished stages are kept; the same command goes on from them"
+        kept = "finished stages are kept; the same command resumes from them"
         current_output().say(f"failed: {error}\n{kept}", "run_failed", "error", exit_status=FAILED)
         sys.exit(FAILED)
 
 
-def _sweep_growing(
+def _run_cost_curve(
     prepared: PreparedExperiment, tasks: str, file: str, as_json: bool, address: str | None, verbose: bool
 ) -> None:
-    """Sweeps for several numbers of tasks."""
-    from orchestrator.verbs.cost_curve import parse_numbers, run_scaling, scaling_table
+    """Run a sweep for each number of tasks."""
+    from orchestrator.verbs.cost_curve import cost_curve_table, parse_numbers, run_cost_curve
 
     numbers = parse_numbers(tasks, prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_scaling(prepared, numbers, runner, current_output())
+        outcome = run_cost_curve(prepared, numbers, runner, current_output())
 
     def show(out: Console) -> None:
-        out.print(scaling_table(outcome))
+        out.print(cost_curve_table(outcome))
         out.print(f"files: {outcome.folder}", soft_wrap=True)
         _show_links(out, outcome.group, file)
 
@@ -323,7 +330,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        kept = "interrupted; finished stages are kept, and the same command goes on from them"
+        kept = "interrupted; finished stages are kept, and the same command resumes from them"
         current_output().say(kept, "interrupted", "warning", exit_status=INTERRUPTED)
         raise typer.Exit(INTERRUPTED) from None
 
@@ -336,8 +343,8 @@ def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None
     return prepared
 
 
-def _fits(address: str | None) -> Callable[[Experiment], None]:
-    """Refuses trials that this machine could never hold."""
+def _trial_check(address: str | None) -> Callable[[Experiment], None]:
+    """Return a check that refuses trials that this machine could never hold."""
 
     def check(experiment: Experiment) -> None:
         from orchestrator.cluster.tuning.placement import check_trial
@@ -360,7 +367,11 @@ def _grid_options(points: int | None, normalised: bool, limit: int | None) -> li
 
 
 def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, as_json: bool) -> None:
-    """Print what came of a group; a trial that failed for another reason than its learning rate is a failure."""
+    """Print the outcome of a group.
+
+    Raises:
+        RunError: A trial failed for another reason than its learning rate.
+    """
     from orchestrator.terminal.group_table import group_table
 
     def show(out: Console) -> None:
@@ -384,7 +395,7 @@ def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
 
 
 def _command(verb: str, file: str, overrides: list[str]) -> str:
-    """The line that a user types."""
+    """Return the command line that a user types."""
     return shlex.join(["nmt", verb, file, *(word for override in overrides for word in ("--set", override))])
 
 

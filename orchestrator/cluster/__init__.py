@@ -1,1 +1,1 @@
-"""Ray: clusters, nodes, workers, and trials on Ray Tune."""
+"""Ray: clusters, nodes, workers, chains on Ray Train, and trials on Ray Tune."""

@@ -1,4 +1,4 @@
-"""What has to hold on a Ray cluster before it trains."""
+"""Checks of a Ray cluster before it trains."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from orchestrator.experiment.sections import Scaling
 
 
 def check_cluster(scaling: Scaling, storage: str, data: str, key: str = "scaling.workers") -> None:
-    """Check the cluster that this process has joined: that workers can be placed, and that all nodes share the storage.
+    """Check that this process's cluster can place the workers, and that its nodes share storage and data.
 
     Args:
         scaling: Workers of a run or a trial.
-        storage: Where stages are kept.
+        storage: Folder or URI of the finished stages.
         data: Prepared folder.
-        key: What the number of workers is called in the experiment file.
+        key: Key of the number of workers in the experiment file.
 
     Raises:
         RequestError: Workers could never be placed, or a node does not see storage or data.
@@ -22,5 +22,5 @@ def check_cluster(scaling: Scaling, storage: str, data: str, key: str = "scaling
     """
     nodes = present_nodes()
     check_nodes(scaling, nodes, may_grow, key)
-    if len(nodes) > 1:  # one shares all that it has
+    if len(nodes) > 1:
         check_shared(storage, data)

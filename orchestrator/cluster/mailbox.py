@@ -15,13 +15,13 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from trainers.reporter import Event, StageFinished
 
 CLOSING_SECONDS = 120.0
-"""Longest that events are waited for which were sent before the end: on a busy machine they may be late."""
+"""Longest wait for events that were sent before the end: on a busy machine they arrive late."""
 
 
 class MailboxReporter:
     """The reporter inside a Ray worker: puts events into the driver's queue.
 
-    ``ray.train.report`` is no such channel: it is a barrier and returns only when the controller polls.
+    ``ray.train.report`` cannot serve: it is a barrier, and returns only when the controller polls.
     """
 
     def __init__(self, queue: Queue, chain: int) -> None:
@@ -30,9 +30,9 @@ class MailboxReporter:
         self._chain = chain
 
     def report(self, event: Event) -> None:
-        """Send an event; a driver that is busy or gone must not hurt the training.
+        """Send an event. A driver that is busy or gone must not disturb the training, so errors are dropped.
 
-        Only the end of a stage, after which this process may end, is waited for.
+        Only the end of a stage is sent synchronously, since this process may end after it.
         """
         item = (self._chain, event)
         try:
@@ -45,22 +45,22 @@ class MailboxReporter:
 
 
 class Mailbox:
-    """The driver's end: a queue actor, and a thread that hands events to a function, one after the other.
+    """The driver's end: a queue actor, and a thread that passes events to a function, one at a time.
 
     Args:
-        deliver: Called with the number of a chain and each of its events, in the thread.
+        deliver: Called in the thread with the number of a chain and each of its events.
     """
 
     def __init__(self, deliver: Callable[[int, Event], None]) -> None:
         self._deliver = deliver
-        # On the driver's own node: another one may be lost, with all that is to come.
+        # On the driver's own node: with another node the whole queue could be lost.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nmt-mailbox", daemon=True)
 
     def reporter(self, chain: int = 0) -> MailboxReporter:
-        """The end of a chain's workers."""
+        """Return the reporter for a chain's workers."""
         return MailboxReporter(self._queue, chain)
 
     def __enter__(self) -> Mailbox:
@@ -75,9 +75,9 @@ class Mailbox:
 
     def _run(self) -> None:
         while True:
-            closing = self._closing.is_set()  # asked first: what is sent before it is set then is in the queue
+            closing = self._closing.is_set()  # read before the queue, which then has everything sent before the end
             try:
-                items = self._waiting()
+                items = self._drain()
             except Empty:
                 if closing:
                     return
@@ -87,12 +87,12 @@ class Mailbox:
             for chain, event in items:
                 self._deliver(chain, event)
 
-    def _waiting(self) -> list[tuple[int, Event]]:
-        """All that has come, together: the actor is slow to answer on a busy machine, and trials are many.
+    def _drain(self) -> list[tuple[int, Event]]:
+        """Take all events in the queue at once: with many trials a call per event would be too slow.
 
         Raises:
-            Empty: Nothing came for a moment.
+            Empty: The queue stayed empty for 0.2 seconds.
         """
         first = self._queue.get(timeout=0.2)
-        more = self._queue.qsize()  # nobody else takes from it
+        more = self._queue.qsize()  # exact, since this is the only consumer
         return [first, *(self._queue.get_nowait_batch(more) if more else [])]

@@ -1,4 +1,4 @@
-"""Nodes of a Ray cluster, and whether workers can ever be placed on them."""
+"""Nodes of a Ray cluster, and whether they can hold the workers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Scaling
 
 _FIRST_STATUS = 15.0
-"""Seconds within which the autoscaler of a cluster that was just started has written its status."""
+"""Seconds within which the autoscaler of a new cluster writes its first status."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class Node:
 
     Attributes:
         node_id: Ray's id.
-        address: Its IP address.
-        resources: What it has in all, such as ``{"CPU": 4.0}``.
+        address: IP address.
+        resources: Total resources, such as ``{"CPU": 4.0}``.
     """
 
     node_id: str
@@ -31,7 +31,7 @@ class Node:
     resources: Mapping[str, float]
 
     def room(self, scaling: Scaling) -> int:
-        """Workers that fit on it at once."""
+        """Return the number of workers that fit on it."""
         fits = [self.resources.get("CPU", 0.0) / scaling.cpus_per_worker]
         if scaling.use_gpu:
             fits.append(self.resources.get("GPU", 0.0))
@@ -45,32 +45,32 @@ class Node:
 def check_nodes(
     scaling: Scaling, nodes: Sequence[Node], grows: Callable[[], bool], key: str = "scaling.workers"
 ) -> None:
-    """Refuse workers that a cluster of a fixed size could never place, each of them whole on one node.
+    """Refuse workers that a cluster of fixed size could never place; a worker never spans two nodes.
 
     Args:
-        scaling: What is asked.
-        nodes: What is there.
-        grows: Tells whether the cluster may start further nodes; asked only when there are too few.
-        key: What the number of workers is called in the experiment file.
+        scaling: Workers requested.
+        nodes: Nodes of the cluster.
+        grows: Returns whether the cluster may start further nodes; called only when there are too few.
+        key: Key of the number of workers in the experiment file.
 
     Raises:
-        RequestError: With what is asked and what is there.
+        RequestError: The nodes are too few or too small.
     """
-    room = sum(node.room(scaling) for node in nodes)
-    if room >= scaling.fewest or grows():
+    room, needed = sum(node.room(scaling) for node in nodes), scaling.min_workers
+    if room >= needed or grows():
         return
     each = f"{scaling.cpus_per_worker:g} CPU{' and a GPU' if scaling.use_gpu else ''}"
     shown = ", ".join(map(str, nodes[:8])) + (f" and {len(nodes) - 8} more" if len(nodes) > 8 else "")
-    at_most = f"use at most {room} workers" if room else "no node holds a single one"
+    at_most = f"use at most {room} workers" if room else "no node can hold even one"
     raise RequestError(
-        f"{key}: {scaling.fewest} workers of {each}, each whole on one node, can never be placed: the Ray cluster has "
+        f"{key}: {needed} workers of {each}, each on one node, can never be placed: the Ray cluster has "
         f"{shown or 'no node'}, room for {room}, and starts no further nodes; {at_most}, or lower "
         "scaling.cpus_per_worker" + (" or set scaling.use_gpu to false" if scaling.use_gpu else "")
     )
 
 
 def present_nodes() -> list[Node]:
-    """Nodes of the cluster that this process has joined."""
+    """Return the nodes of the cluster that this process has joined."""
     import ray
 
     return [
@@ -81,17 +81,17 @@ def present_nodes() -> list[Node]:
 
 
 def may_grow() -> bool:
-    """Whether the cluster that this process has joined may start further nodes."""
+    """Return whether the cluster that this process has joined may start further nodes."""
     from ray.experimental.internal_kv import _internal_kv_get
 
     return may_grow_by(lambda: json.loads(_internal_kv_get("__autoscaling_status") or "{}"))
 
 
 def may_grow_by(read: Callable[[], Mapping[str, Any]]) -> bool:
-    """Whether a cluster may start further nodes, by the status that its autoscaler writes every few seconds.
+    """Return whether a cluster may start further nodes, by its autoscaler's status.
 
     Args:
-        read: Reads the status; empty as long as there is none.
+        read: Reads the status; empty until the autoscaler has written one.
     """
     end = time.monotonic() + _FIRST_STATUS
     while not _kinds(status := read()) and time.monotonic() < end:
@@ -100,13 +100,13 @@ def may_grow_by(read: Callable[[], Mapping[str, Any]]) -> bool:
 
 
 def is_fixed(status: Mapping[str, Any]) -> bool:
-    """Whether the autoscaler's status is that of a cluster whose nodes were started by hand.
+    """Return whether the status is that of a cluster whose nodes were started by hand.
 
-    Ray's monitor watches such a cluster with a provider that starts nothing, and calls the type of each node after the
-    node itself; an autoscaler's own node types have names. Without a status nothing is known.
+    For such a cluster Ray's monitor uses a provider that starts nothing and names each node's type ``node_`` plus the
+    node; an autoscaler's node types have names of their own. Without a status the answer is no.
 
     Args:
-        status: What the monitor writes, under its own names or as the dashboard spells them.
+        status: What the monitor writes, with its own keys or in the dashboard's camel case.
     """
     kinds = _kinds(status)
     return bool(kinds) and all(kind == f"node_{node}" for node, kind in kinds.items())

@@ -13,14 +13,14 @@ from ray.train.torch import TorchConfig
 from ray.train.v2.api.config import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 
-# By its own path, since ray.train.torch.TorchTrainer depends on the environment: only the second version of Ray Train
-# returns what the workers return.
+# Imported from its module, since ray.train.torch.TorchTrainer depends on the environment, and only version 2 of Ray
+# Train returns what the workers return.
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
 from orchestrator.cluster.mailbox import MailboxReporter
 from orchestrator.cluster.ray_cluster import PLACEMENT_ATTEMPT_SECONDS
 from orchestrator.cluster.worker import Fault, StageError, WorkerJob, train_chain
-from orchestrator.errors import RunError
+from orchestrator.errors import RunError, last_line
 from orchestrator.experiment.sections import Experiment
 from trainers.records import StageRecord
 from trainers.spec.chain_spec import ChainSpec
@@ -35,27 +35,28 @@ def run(
     stages: int | None = None,
     run_uuid: str = "",
 ) -> tuple[StageRecord, ...]:
-    """Run a chain on the present Ray cluster and return its records.
+    """Run a chain on this process's Ray cluster, and return its records.
 
     Args:
         experiment: Scaling and storage.
         spec: What to compute.
         data: Prepared folder.
-        reporter: Where the first worker reports.
-        stages: How many stages to run; all of them when absent.
-        run_uuid: What the run is found by; the records of stages that it trains tell.
+        reporter: Reporter of the first worker.
+        stages: Number of stages to run; all by default.
+        run_uuid: UUID of the MLflow run, which the records of the stages that it trains keep.
 
     Raises:
-        StageError: A stage cannot go on, however often it is tried.
+        StageError: A stage fails in a way that a retry would not mend.
         RunError: A worker failed, or the workers could not be placed.
     """
     scaling = experiment.scaling
+    fewest, most = scaling.min_workers, scaling.max_workers
     job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages, run_uuid)
     trainer = TorchTrainer(
         train_chain,
         train_loop_config={"job": job},
         scaling_config=ScalingConfig(
-            num_workers=scaling.most if scaling.fewest == scaling.most else (scaling.fewest, scaling.most),
+            num_workers=fewest if fewest == most else (fewest, most),
             use_gpu=scaling.use_gpu,
             resources_per_worker={
                 "CPU": scaling.cpus_per_worker,
@@ -66,8 +67,8 @@ def run(
         run_config=RunConfig(
             name=f"chain-{spec.stage_keys()[:stages][-1]}",
             storage_path=f"{experiment.storage.rstrip('/')}/ray",
-            # Ray waits for ever for workers that cannot be placed unless controller failures are counted; one is an
-            # attempt to place them that took too long.
+            # Without a limit on controller failures Ray waits forever for workers that cannot be placed: each placement
+            # attempt that times out counts as one failure.
             failure_config=FailureConfig(
                 max_failures=scaling.max_failures,
                 controller_failure_limit=math.ceil(scaling.placement_timeout_s / PLACEMENT_ATTEMPT_SECONDS),
@@ -81,20 +82,20 @@ def run(
         result: Any = trainer.fit()
     except WorkerGroupError as error:
         rank, cause = next(iter(sorted(error.worker_failures.items())))
-        raise RunError(f"worker {rank} failed: {_last_line(cause)}") from error
+        raise RunError(f"worker {rank} failed: {last_line(cause)}") from error
     except TrainingFailedError as error:
-        raise RunError(f"Ray Train failed: {_last_line(error)}") from error
+        raise RunError(f"Ray Train failed: {last_line(error)}") from error
     outcome: tuple[str, ...] | Fault = result.return_value
     if isinstance(outcome, Fault):
         raise StageError(outcome)
-    return kept_records(experiment.storage, outcome)
+    return read_records(experiment.storage, outcome)
 
 
-def kept_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
-    """The records of stages that workers say they have kept.
+def read_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
+    """Read the records of stages that the workers report as finished.
 
     Raises:
-        RunError: One of them is not there.
+        RunError: One of them is not in the storage.
     """
     store = StageStore(storage)
     found = {key: store.read(key) for key in keys}
@@ -104,10 +105,5 @@ def kept_records(storage: str, keys: Sequence[str]) -> tuple[StageRecord, ...]:
 
 
 def import_paths() -> tuple[str, ...]:
-    """Folders with the user's own modules."""
+    """Return the folders with the user's own modules."""
     return (str(Path.cwd()), *sys.path[:1])
-
-
-def _last_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Whether all nodes of a cluster see the same storage and data, tried with small files before anything trains."""
+"""Checks with small files that all nodes of a cluster see the same storage and data."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import pyarrow.fs as pafs
 
 from orchestrator.cluster.nodes import Node, present_nodes
 from orchestrator.credentials import without_credentials
-from orchestrator.errors import RequestError, RunError
+from orchestrator.errors import RequestError, RunError, last_line
 from trainers.store.file_system import is_file, locate
 
 _PATIENCE = 120.0
-"""Seconds within which every node has to have answered."""
+"""Seconds within which every node must answer."""
 
 _DRIVER = "driver"
 
 
 def check_shared(storage: str, data: str | None) -> None:
-    """Let every node read a file that is written here, write one that is read here, and look for the data.
+    """Check that every node reads the driver's file, writes one that the driver reads, and sees the data.
 
     Args:
-        storage: Where stages are kept.
-        data: Prepared folder; not looked for when absent.
+        storage: Folder or URI of the finished stages.
+        data: Prepared folder; not checked when absent.
 
     Raises:
         RequestError: A node does not see the storage or the data; names the nodes.
@@ -37,10 +37,10 @@ def check_shared(storage: str, data: str | None) -> None:
     try:
         _write(filesystem, f"{folder}/{_DRIVER}")
         name = folder.rpartition("/")[2]
-        problems = [f"{node}: {said}" for node, said in _ask(nodes, storage, name, data) if said]
+        problems = [f"{node}: {problem}" for node, problem in _probe_all(nodes, storage, name, data) if problem]
         if not problems:
             seen = {info.base_name for info in filesystem.get_file_info(pafs.FileSelector(folder))}
-            problems = [f"{node}: what it writes does not arrive" for node in nodes if node.node_id not in seen]
+            problems = [f"{node}: the driver does not see what it writes" for node in nodes if node.node_id not in seen]
     finally:
         filesystem.delete_dir(folder)
     if problems:
@@ -53,12 +53,12 @@ def check_shared(storage: str, data: str | None) -> None:
 
 
 def probe(node_id: str, storage: str, name: str, data: str | None) -> str | None:
-    """What is wrong on the node where this runs; ``None`` when it sees everything.
+    """Return the problem of the node where this runs; ``None`` when it sees everything.
 
     Args:
         node_id: The node; names the file that it writes.
-        storage: Where stages are kept.
-        name: Folder in the storage in which the driver has written a file.
+        storage: Folder or URI of the finished stages.
+        name: Folder in the storage with the driver's file.
         data: Prepared folder.
     """
     try:
@@ -75,13 +75,13 @@ def probe(node_id: str, storage: str, name: str, data: str | None) -> str | None
     return None
 
 
-def _ask(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> list[tuple[Node, str | None]]:
+def _probe_all(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> list[tuple[Node, str | None]]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    ask: Any = ray.remote(probe)
+    remote: Any = ray.remote(probe)
     answers = [
-        ask.options(
+        remote.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False), max_retries=1
         ).remote(node.node_id, storage, name, data)
         for node in nodes
@@ -93,7 +93,7 @@ def _ask(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> li
         silent = [str(node) for node, answer in zip(nodes, answers, strict=True) if answer not in ready]
         raise RunError(f"no answer within {_PATIENCE:g} seconds from {', '.join(silent)}") from error
     except ray.exceptions.RayError as error:
-        raise RunError(f"a node cannot run the project: {str(error).splitlines()[-1]}") from error
+        raise RunError(f"a node cannot run the project: {last_line(error)}") from error
 
 
 def _write(filesystem: pafs.FileSystem, path: str) -> None:

@@ -1,4 +1,4 @@
-"""What each Ray Train worker runs: one chain, all stages, in one worker group."""
+"""The Ray Train worker: one chain, all its stages in one worker group."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What a worker needs to know.
+    """Input of a worker.
 
     Attributes:
         spec: What to compute.
         data: Prepared folder.
-        storage: Where stages are kept.
-        reporter: Where the first worker reports.
+        storage: Folder or URI of the finished stages.
+        reporter: Reporter of the first worker.
         import_paths: Folders with the user's own modules.
-        stages: How many stages to run; all of them when absent.
-        run_uuid: What the run is found by.
+        stages: Number of stages to run; all by default.
+        run_uuid: UUID of the MLflow run.
     """
 
     spec: ChainSpec
@@ -46,12 +46,12 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a chain cannot go on, however often it is tried; all workers know of it.
+    """A failure that a retry would not mend; all workers agree on it.
 
-    It is returned, not raised: Ray Train would start the workers again.
+    Workers return it instead of raising, or Ray Train would restart them.
 
     Attributes:
-        reason: What to tell the user.
+        reason: Message for the user.
         diverged: Whether a number was not finite, which another learning rate may mend.
     """
 
@@ -60,15 +60,15 @@ class Fault:
 
     @classmethod
     def of(cls, error: TrainingError) -> Fault:
-        """What an error of the trainers says."""
+        """Return the fault that an error of the trainers describes."""
         return cls(str(error), isinstance(error, NumericalError))
 
 
 class StageError(RunError):
-    """A stage cannot go on.
+    """A stage failed in a way that a retry would not mend.
 
     Args:
-        fault: Why.
+        fault: The failure.
     """
 
     def __init__(self, fault: Fault) -> None:
@@ -77,7 +77,7 @@ class StageError(RunError):
 
 
 def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
-    """The ``train_loop_per_worker``: returns the keys of the chain's stages, which are in the store by then."""
+    """Run the ``train_loop_per_worker``; returns the keys of the chain's stages, which are then in the storage."""
     job = config["job"]
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     context = ray.train.get_context()

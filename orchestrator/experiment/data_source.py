@@ -17,10 +17,10 @@ from trainers.registry import check_options
 
 
 def prepare(data: Data) -> tuple[str, Schema]:
-    """The prepared folder and its schema; a source that has prepared the same before answers from its cache.
+    """Return the prepared folder and its schema. A source takes what it prepared before from its cache.
 
     Raises:
-        RequestError: The source, its options, its input or the prepared folder is at fault.
+        RequestError: The source, its options, its input or the prepared folder is invalid.
     """
     try:
         folder = data.path if data.source is None else _run(data, data.source)
@@ -31,18 +31,18 @@ def prepare(data: Data) -> tuple[str, Schema]:
 
 
 def cache_folder(data: Data) -> Path:
-    """The folder in which a source keeps what it prepares.
+    """Return the folder where a source keeps what it prepares.
 
     Raises:
-        ValueError: It is a URI; sources write files of a file system.
+        ValueError: ``data.cache`` is a URI; sources write to a local or mounted file system.
     """
     assert data.cache is not None
     if "://" in data.cache:
         raise ValueError(
             f"data.cache is {without_credentials(data.cache)}, and a source prepares its data in a folder, not at a "
-            "URI (without data.cache, below storage); set data.cache to a folder, on a cluster one that every node "
-            "mounts at the same path; or write the folder with nmt data prepare, copy it to the object store, and name "
-            "it in data.path, without data.source"
+            "URI (data.cache is below storage by default); set data.cache to a folder, on a cluster one that every "
+            "node mounts at the same path; or write the folder with nmt data prepare, copy it to the object store, and "
+            "give it as data.path, without data.source"
         )
     return Path(data.cache)
 
@@ -56,7 +56,7 @@ def _run(data: Data, source: str) -> str:
         if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in data.options
     ]
     if required:
-        raise ValueError(f"data.options of {source} lack {', '.join(required)}")
+        raise ValueError(f"data.options of {source} must also give {', '.join(required)}")
     cache = cache_folder(data)
     cache.mkdir(parents=True, exist_ok=True)
     return str(function(data.path, cache, **data.options))

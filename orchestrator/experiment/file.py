@@ -1,4 +1,4 @@
-"""Reading an experiment file: YAML in, one validated object out, and every mistake told by its key."""
+"""Reads an experiment file: YAML in, one validated object out; every mistake is reported by its key."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from trainers.spec.training import Training
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment file.
 
-    Relative paths in it are taken from the current folder, as everywhere on a command line, and made absolute
-    (Ray moves its workers elsewhere).
+    Relative paths in it start at the current folder, as everywhere on a command line. They are made absolute, since
+    Ray's workers run in other folders.
 
     Args:
         path: The YAML file.
         overrides: ``key.key=value`` assignments; values are YAML.
 
     Raises:
-        RequestError: No such file, no YAML, or content that is not an experiment; the message names every key at fault.
+        RequestError: There is no such file, it is not YAML, or not an experiment; the message names every invalid key.
     """
     file = Path(path)
     if not file.is_file():
@@ -43,18 +43,18 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
     for override in overrides:
         assign(content, override)
-    return validated(content, path)
+    return validate(content, path)
 
 
-def validated(content: Mapping[str, Any], name: str) -> Experiment:
-    """An experiment made of what a file says; relative paths are made absolute.
+def validate(content: Mapping[str, Any], name: str) -> Experiment:
+    """Return the experiment that a file declares, with absolute paths.
 
     Args:
         content: The file's content.
-        name: What the content is called in messages.
+        name: Name of the content in messages.
 
     Raises:
-        RequestError: It is not an experiment; the message names every key at fault.
+        RequestError: It is not an experiment; the message names every invalid key.
     """
     try:
         experiment = Experiment.model_validate(content)
@@ -79,7 +79,7 @@ def assign(content: dict[str, Any], override: str) -> None:
     """Set a key of a file's content by ``key.key=value``; the value is YAML.
 
     Raises:
-        RequestError: It is no such assignment, or there is no place for it.
+        RequestError: It is not an assignment, or its key does not exist.
     """
     path, equals, text = override.partition("=")
     if not equals or not path.strip():
@@ -88,7 +88,7 @@ def assign(content: dict[str, Any], override: str) -> None:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise RequestError(f"--set {override!r}: the value is not valid YAML: {error}") from error
-    if isinstance(value, str):  # YAML reads 1e-3 as text; numbers on a command line are numbers
+    if isinstance(value, str):  # YAML reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)
     keys = path.strip().split(".")
@@ -112,8 +112,10 @@ def assign(content: dict[str, Any], override: str) -> None:
             place = place.setdefault(index, {}) if isinstance(place, dict) else place[index]
 
 
-_READINGS = ("Task", "tuple[", "constrained-int", "function-after[", "Elastic")
-_OTHER_SHAPE = {
+_UNION_MEMBERS = ("Task", "tuple[", "constrained-int", "function-after[", "Elastic")
+"""How pydantic names the members of our unions in the location of an error; users did not write these."""
+
+_OTHER_MEMBER = {
     ("tuple_type", "tasks"),
     ("dataclass_type", "tasks"),
     ("model_type", "scaling"),
@@ -124,15 +126,15 @@ _OTHER_SHAPE = {
 def _lines(error: ValidationError) -> list[str]:
     lines: dict[str, None] = {}
     for problem in error.errors():
-        # A union (of task and level, of number and range) reports both readings; that of the other shape is noise.
-        location = [str(part) for part in problem["loc"] if not str(part).startswith(_READINGS)]
+        # A union (task or level, number or range) reports an error for each member; one of them is always noise.
+        location = [str(part) for part in problem["loc"] if not str(part).startswith(_UNION_MEMBERS)]
         where = ".".join(location)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _allowed(location[:-1])
             lines[f"{where}: unknown key{closest(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
         elif problem["type"] in ("missing", "missing_argument"):
             lines[f"{where}: missing"] = None
-        elif (problem["type"], location[0]) not in _OTHER_SHAPE:
+        elif (problem["type"], location[0]) not in _OTHER_MEMBER:
             message = problem["msg"].removeprefix("Value error, ")
             found = problem["input"]
             shown = "" if isinstance(found, dict) or repr(found) in message else f" (found {found!r})"

@@ -1,4 +1,4 @@
-"""Labels of a prepared data set, and what losses ask of them."""
+"""Labels of a prepared data set, and what each loss requires of them."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from trainers.store.file_system import locate, parquet_files
 
 @dataclass(frozen=True)
 class Labels:
-    """A label column of one split, as the statistics of its Parquet files tell it.
+    """A label column of one split, from the statistics of its Parquet files.
 
     Attributes:
         folder: The prepared folder, a path or URI.
         split: The split.
         column: The label column.
-        classes: Its number of classes by the schema; 0 when it is real-valued.
+        classes: Number of classes in the schema; 0 for a real-valued label.
         count: Labelled rows.
-        low: Lowest label; NaN when there is none, or the files do not say.
+        low: Lowest label; NaN when there is none, or the files have no statistics.
         high: Highest label.
     """
 
@@ -39,8 +39,8 @@ class Labels:
         """Lowest and highest label in words."""
         return f"{self.low:g} to {self.high:g}" if self.low < self.high else f"{self.low:g} in every row"
 
-    def fraction(self) -> float | None:
-        """A label that is no whole number, or ``None``; the one question for which rows are read."""
+    def first_fraction(self) -> float | None:
+        """Return the first label that is not a whole number, if any. This alone reads rows."""
         filesystem, root = locate(self.folder)
         for path in parquet_files(filesystem, f"{root}/{self.split}"):
             for batch in pq.ParquetFile(path, filesystem=filesystem).iter_batches(columns=[self.column]):
@@ -51,7 +51,7 @@ class Labels:
 
 
 def read_labels(folder: str, split: str, column: str, classes: int) -> Labels:
-    """Labels of one split; no row is read.
+    """Read the statistics of a label column in one split; no row is read.
 
     Raises:
         RequestError: A file is damaged.
@@ -70,18 +70,18 @@ def read_labels(folder: str, split: str, column: str, classes: int) -> Labels:
         place = next(i for i in range(metadata.num_columns) if metadata.schema.column(i).name == column)
         for group in range(metadata.num_row_groups):
             statistics = metadata.row_group(group).column(place).statistics
-            if statistics is None:  # written by another program; the trainers will see
+            if statistics is None:  # written by another program; the trainers check these labels
                 return Labels(folder, split, column, classes, 1, math.nan, math.nan)
             count += metadata.row_group(group).num_rows - statistics.null_count
             if statistics.has_min_max:
-                lows.append(statistics.min + 0.0)  # Parquet notes a lowest 0 as -0
+                lows.append(statistics.min + 0.0)  # Parquet stores a minimum of 0 as -0
                 highs.append(statistics.max)
     return Labels(folder, split, column, classes, count, min(lows, default=math.nan), max(highs, default=math.nan))
 
 
 def _two_classes(labels: Labels) -> str | None:
     learnable = labels.low < labels.high or labels.split == "test"
-    return None if learnable else "needs two different labels or more, there is nothing to learn from one"
+    return None if learnable else "needs two different labels or more: there is nothing to learn from one"
 
 
 def _probabilities(labels: Labels) -> str | None:
@@ -90,15 +90,15 @@ def _probabilities(labels: Labels) -> str | None:
 
 def _class_numbers(labels: Labels) -> str | None:
     if labels.classes < 2:
-        return "needs classes, and the label is declared real-valued; declare its number of classes with the data"
+        return "needs classes, and the label is declared real-valued; declare its number of classes in the data"
     need = f"needs whole numbers from 0 to {labels.classes - 1}"
     if not 0 <= labels.low <= labels.high < labels.classes:
         return need
-    fraction = labels.fraction()
+    fraction = labels.first_fraction()
     return None if fraction is None else f"{need}, found {fraction:g}"
 
 
-def _finite(labels: Labels) -> str | None:
+def _finite_labels(labels: Labels) -> str | None:
     return None if math.isfinite(labels.low) and math.isfinite(labels.high) else "needs finite labels"
 
 
@@ -106,16 +106,16 @@ CHECKS: Mapping[str, Sequence[Callable[[Labels], str | None]]] = {
     "binary_cross_entropy": (_two_classes, _probabilities),
     "cross_entropy": (_two_classes, _class_numbers),
     "pairwise_logistic": (_two_classes,),
-    "squared_error": (_finite,),
+    "squared_error": (_finite_labels,),
 }
-"""Loss → what it asks of its labels, in order; a check answers with what is needed, or ``None``."""
+"""Loss → checks of its labels, in order. A check returns the unmet requirement, or ``None``."""
 
-OF_LISTS = ("pairwise_logistic", "pair_accuracy", "grouped_auc")
+LISTWISE = ("pairwise_logistic", "pair_accuracy", "grouped_auc")
 """Losses and metrics that compare rows of one list."""
 
 
-def missing_need(loss: str, labels: Labels) -> str | None:
-    """The first thing that a loss needs and the labels do not give; ``None`` for a user's own loss."""
+def unmet_requirement(loss: str, labels: Labels) -> str | None:
+    """Return the first requirement of a loss that the labels do not meet; ``None`` for a user's own loss."""
     if math.isnan(labels.low):
         return None
     return next((need for check in CHECKS.get(loss, ()) if (need := check(labels))), None)

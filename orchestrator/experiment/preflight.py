@@ -1,4 +1,4 @@
-"""What can be seen to be wrong before Ray starts."""
+"""Checks that need no Ray: tasks, data, model, method, storage, and the resources of this machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.fs as pafs
 import torch
 
 from orchestrator.errors import RequestError
-from orchestrator.experiment.labels import OF_LISTS, missing_need, read_labels
+from orchestrator.experiment.labels import LISTWISE, read_labels, unmet_requirement
 from orchestrator.experiment.sections import Experiment, Scaling
 from trainers.data.schema import SPLITS, Schema
 from trainers.models.build import build_model
@@ -23,7 +23,7 @@ def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) 
     """Check tasks, data, model and storage.
 
     Raises:
-        RequestError: With everything that is wrong, one line each.
+        RequestError: With every problem found, one line each.
     """
     problems = [
         *_splits(schema),
@@ -41,21 +41,21 @@ def check_local_resources(scaling: Scaling, key: str = "scaling.workers") -> Non
     """Refuse more workers than this machine can hold at once.
 
     Args:
-        scaling: What is asked.
-        key: What the number of workers is called in the experiment file.
+        scaling: Workers requested.
+        key: Key of the number of workers in the experiment file.
 
     Raises:
-        RequestError: With what is asked and what is there.
+        RequestError: The machine has too few CPUs or GPUs.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine", key)
 
 
 def check_local_compiler(experiment: Experiment) -> None:
-    """Refuse compiled training steps where this machine cannot compile them.
+    """Refuse compiled training steps where this machine has no C++ compiler.
 
     Raises:
-        RequestError: With what is missing.
+        RequestError: There is no compiler.
     """
     names = [os.environ.get("CXX", ""), "g++", "clang++"]  # where torch looks
     if experiment.training.compile and not experiment.scaling.use_gpu and not any(map(shutil.which, names)):
@@ -69,15 +69,15 @@ def check_resources(scaling: Scaling, free: dict[str, float], where: str, key: s
     """Refuse a worker group that could never be placed.
 
     Args:
-        scaling: What is asked.
-        free: What is there.
-        where: Where that is.
-        key: What the number of workers is called in the experiment file.
+        scaling: Workers requested.
+        free: Resources available.
+        where: Name of the place in messages.
+        key: Key of the number of workers in the experiment file.
 
     Raises:
-        RequestError: With what is asked and what is there.
+        RequestError: There are too few CPUs or GPUs.
     """
-    workers = scaling.fewest
+    workers = scaling.min_workers
     cpus = workers * scaling.cpus_per_worker
     if cpus > free.get("CPU", 0.0):
         raise RequestError(
@@ -106,10 +106,10 @@ def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
         if task.label not in schema.labels:
             problems.append(
                 f"tasks: label {task.label!r} of task {task.name!r} is not in the data"
-                f"{closest(task.label, schema.labels)}; labels there: {', '.join(schema.labels) or 'none'}"
+                f"{closest(task.label, schema.labels)}; its labels: {', '.join(schema.labels) or 'none'}"
             )
             continue
-        of_lists = [name for name in (task.loss, task.metric) if name in OF_LISTS]
+        of_lists = [name for name in (task.loss, task.metric) if name in LISTWISE]
         if of_lists and schema.query is None:
             problems.append(
                 f"tasks: {of_lists[0]} of task {task.name!r} compares rows of one list, and the data has no query "
@@ -119,10 +119,10 @@ def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
             labels = read_labels(folder, split, task.label, schema.labels[task.label])
             if schema.examples.get(split) and labels.count == 0:
                 problems.append(
-                    f"tasks: nobody labels task {task.name!r}: column {task.label!r} is empty in split {split!r}; "
-                    "give it labels or leave the task out"
+                    f"tasks: task {task.name!r} has no labels: column {task.label!r} is empty in split {split!r}; "
+                    "add labels or remove the task"
                 )
-            elif (need := missing_need(task.loss, labels)) is not None:
+            elif (need := unmet_requirement(task.loss, labels)) is not None:
                 problems.append(
                     f"tasks: {task.loss} of task {task.name!r} {need}; column {task.label!r} of split {split!r} has "
                     f"{labels.range}"
@@ -163,7 +163,7 @@ def _model(spec: ChainSpec, schema: Schema) -> list[str]:
     except (ValueError, TypeError) as error:
         return [f"model: {error}"]
     except (RuntimeError, NotImplementedError):
-        pass  # a user's own model may compute with its parameters while it is built; the workers will see
+        pass  # a user's own model may compute with its parameters while it is built; the workers build it for real
     return []
 
 

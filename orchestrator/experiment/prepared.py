@@ -1,4 +1,4 @@
-"""An experiment with its data at hand and everything checked that can be checked before Ray starts."""
+"""An experiment with its data prepared, and with every check passed that needs no Ray."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.experiment import data_source, preflight
 from orchestrator.experiment.file import load
-from orchestrator.experiment.ingest import SHARE, bytes_in_memory, choose_ingest
+from orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
 from orchestrator.experiment.sections import Experiment
 from trainers.data.schema import Schema
 from trainers.spec.chain_spec import ChainSpec
@@ -15,11 +15,11 @@ from trainers.spec.chain_spec import ChainSpec
 
 @dataclass(frozen=True)
 class PreparedExperiment:
-    """What the verbs work on.
+    """Input of the verbs.
 
     Attributes:
         experiment: The validated file.
-        spec: The chain it declares.
+        spec: The chain that it declares.
         schema: Columns and sizes of its data.
         folder: The prepared data.
     """
@@ -41,11 +41,11 @@ def prepare(
     Args:
         path: The experiment file.
         overrides: ``key=value`` assignments.
-        say: Called with a line for the user before something that may take a while.
-        check: Called with the experiment before its data are prepared, which may take a while.
+        say: Called with a line for the user before each step that may take a while.
+        check: An early check, called before the data is prepared.
 
     Raises:
-        RequestError: Something in the request is wrong.
+        RequestError: The file, the data or the request is invalid.
     """
     return prepare_experiment(load(path, overrides), say, check)
 
@@ -53,15 +53,15 @@ def prepare(
 def prepare_experiment(
     experiment: Experiment, say: Callable[[str], None], check: Callable[[Experiment], None] | None = None
 ) -> PreparedExperiment:
-    """Prepare the data of an experiment, check it.
+    """Prepare the data of an experiment, and check it.
 
     Args:
         experiment: The experiment.
-        say: Called with a line for the user before something that may take a while.
-        check: Called with the experiment before its data are prepared, which may take a while.
+        say: Called with a line for the user before each step that may take a while.
+        check: An early check, called before the data is prepared.
 
     Raises:
-        RequestError: Something in the request is wrong.
+        RequestError: The experiment or its data is invalid.
     """
     if check is not None:
         check(experiment)
@@ -72,7 +72,8 @@ def prepare_experiment(
     ingest = choose_ingest(experiment.data.ingest, schema, tasks)
     if ingest == "stream" and experiment.data.ingest is None:
         size = bytes_in_memory(schema, tasks) / 1e9
-        say(f"the data take {size:.1f} GB in memory, {SHARE:.0%} of this machine's is the limit: they are streamed")
+        share = f"{MEMORY_SHARE:.0%} of this machine's memory"
+        say(f"the data takes {size:.1f} GB in memory, more than {share}: it is streamed")
     spec = experiment.chain(schema.fingerprint, ingest)
     preflight.check(experiment, spec, schema, folder)
     return PreparedExperiment(experiment, spec, schema, folder)

@@ -1,4 +1,4 @@
-"""What an experiment file declares, section by section."""
+"""Sections of an experiment file."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Data(_Section):
     """Where examples come from.
 
     Attributes:
-        source: A module with a ``prepare`` function, or ``package.module:callable``; absent when ``path`` is a prepared
-            folder already.
+        source: A module with a ``prepare`` function, or ``package.module:callable``; absent when ``path`` is already a
+            prepared folder.
         path: The source's input, or the prepared folder.
         batch_size: Examples (rows, or lists where the data has a query column) of a global batch, over all workers.
         options: Keyword arguments of the source.
-        cache: Where a source keeps what it prepares; a folder below ``storage`` when absent.
-        ingest: ``memory`` keeps every example in the workers' memory, ``stream`` reads them from the files pass by
-            pass; by the size of the data when absent (:mod:`orchestrator.experiment.ingest`).
+        cache: Where a source keeps what it prepares; by default a folder below ``storage``.
+        ingest: ``memory`` keeps every example in the workers' memory, ``stream`` reads the files anew in each pass. By
+            default the size of the data decides (:mod:`orchestrator.experiment.ingest`).
     """
 
     source: str | None = None
@@ -45,7 +45,7 @@ class Data(_Section):
         if self.source is None and self.path is None:
             raise ValueError("give 'source' (a module that prepares data), 'path' (a prepared folder), or both")
         if self.source is None and self.options:
-            raise ValueError("'options' belong to a 'source', and none is given")
+            raise ValueError("'options' belong to a 'source', and none is given: add 'source' or remove 'options'")
         return self
 
 
@@ -53,10 +53,10 @@ class Sweep(_Section):
     """Values of the two learning rates that ``nmt sweep`` tries; nothing else is swept.
 
     Attributes:
-        eta_theta: Learning rates of the parameters, η_θ; that of ``training`` when empty.
-        eta_lambda: Learning rates of the multipliers, η_λ; that of ``training`` when empty.
-        greedy: Whether stages are settled one after the other: each is tried with every pair of rates from the best
-            accepted checkpoint so far, rather than along with the whole chain.
+        eta_theta: Learning rates of the parameters, η_θ; by default the one of ``training``.
+        eta_lambda: Learning rates of the multipliers, η_λ; by default the one of ``training``.
+        greedy: Whether to choose the rates stage by stage: each stage tries every pair, starting at the best accepted
+            checkpoint of the stage before, instead of training a whole chain per pair.
     """
 
     eta_theta: tuple[Positive, ...] = ()
@@ -71,7 +71,7 @@ class Sweep(_Section):
             raise ValueError(
                 f"only eta_theta and eta_lambda are swept, found {', '.join(map(str, others))}: the method has no "
                 "other value to tune (no loss weights), and trials share stages because nothing else differs; "
-                "set it in its own section, and give it several values by several experiments"
+                "set it in its own section, and try several values in several experiments"
             )
         return value
 
@@ -84,13 +84,13 @@ class Sweep(_Section):
 
 
 class Grid(_Section):
-    """The grid of loss weights that ``nmt grid`` compares with.
+    """The grid of loss weights that ``nmt grid`` trains.
 
     Attributes:
         points: Values per task, p.
         normalised: Whether weights of the same proportions are trained once.
-        limit: Trainings, drawn with ``training.seed``, after which the rest is extrapolated; all when absent.
-        baselines: Whether equal weights and a model of its own for each task are trained too.
+        limit: Weightings to train, drawn with ``training.seed``; the cost of the rest is extrapolated. All by default.
+        baselines: Whether to train the baselines too: equal weights, and a single-task model for each task.
     """
 
     points: Annotated[int, Field(ge=2)] = 10
@@ -100,7 +100,7 @@ class Grid(_Section):
 
 
 class Compare(_Section):
-    """What ``nmt compare`` adds to the sweep and the grid.
+    """Methods that ``nmt compare`` adds to the sweep and the grid.
 
     Attributes:
         methods: Methods to train once each, with the experiment's own learning rates, such as ``famo`` or
@@ -111,7 +111,7 @@ class Compare(_Section):
 
     @field_validator("methods")
     @classmethod
-    def _known(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
+    def _exist(cls, methods: tuple[str, ...]) -> tuple[str, ...]:
         for method in methods:
             check_method(method)
         if repeated := _repeated(methods):
@@ -123,13 +123,13 @@ class Tune(_Section):
     """Ray Tune's options for the trials of a sweep, a grid or a comparison, under Tune's own names.
 
     Attributes:
-        workers_per_trial: Data-parallel workers of a trial. One trains inside the trial's own actor, which is reused;
-            with more each trial starts a worker group of its own, which takes 15 seconds or so.
-        max_concurrent_trials: Most trials at once; as many as there is room for when absent.
-        time_budget_s: Seconds after which no trial goes on; the same command goes on from what is finished.
-        max_failures: Times that a trial is tried again after the loss of its process, from its last checkpoint.
-        fail_fast: Whether the first failure of a trial ends all.
-        stop: Stop criteria of a trial, metric → value, judged after each stage, such as ``training_iteration: 2``.
+        workers_per_trial: Data-parallel workers of a trial. A single worker trains inside the trial's own actor, which
+            is reused; with more, each trial starts its own worker group, which takes about 15 seconds.
+        max_concurrent_trials: Most trials at a time; by default as many as fit on the cluster.
+        time_budget_s: Seconds after which all trials stop; the same command resumes from the finished stages.
+        max_failures: How often a trial whose process was lost restarts from its last checkpoint.
+        fail_fast: Whether the first failed trial ends all others.
+        stop: Stop criteria of a trial, metric → value, checked after each stage, such as ``training_iteration: 2``.
     """
 
     workers_per_trial: Annotated[int, Field(ge=1)] = 1
@@ -141,11 +141,11 @@ class Tune(_Section):
 
 
 class Elastic(_Section):
-    """A number of workers that follows what the cluster has.
+    """A range of workers; a run takes as many of them as the cluster has.
 
     Attributes:
         min: Fewest workers to train with.
-        max: Most workers.
+        max: Most workers to train with.
     """
 
     min: Annotated[int, Field(ge=1)]
@@ -162,16 +162,16 @@ class Scaling(_Section):
     """Workers of a run.
 
     Attributes:
-        workers: Data-parallel workers; the global batch is divided among them. ``{min: 1, max: 8}`` takes as many as
-            the cluster has, and goes on with fewer when a node is lost; the result is the same up to rounding.
+        workers: Data-parallel workers, which divide the global batch among them. ``{min: 1, max: 8}`` takes as many as
+            the cluster has, and continues with fewer when a node is lost; the result is the same up to rounding.
         use_gpu: One GPU per worker (NCCL); otherwise CPU (gloo).
         cpus_per_worker: CPUs that each worker reserves.
-        max_failures: Times that workers may be lost, over a whole run, before it ends; each time the stage goes on from
-            its last checkpoint.
-        hang_timeout_s: Seconds after which a worker that the others wait for is taken for hung. Longer than any pause
-            of one worker alone, such as the import of a large library at its first use.
-        placement_timeout_s: Seconds that a run waits, in all, for workers to find a place: an autoscaler, or whatever
-            replaces a lost node, takes minutes.
+        max_failures: How often a run may lose workers before it fails; each time the stage resumes from its last
+            checkpoint.
+        hang_timeout_s: Seconds after which a worker that the others wait for counts as hung. Must exceed any pause of a
+            single worker, such as the first import of a large library.
+        placement_timeout_s: Total seconds that a run waits for workers to be placed: an autoscaler, or the replacement
+            of a lost node, takes minutes.
     """
 
     workers: Annotated[int, Field(ge=1)] | Elastic = 1
@@ -189,13 +189,13 @@ class Scaling(_Section):
         return value
 
     @property
-    def fewest(self) -> int:
-        """Workers that must be there."""
+    def min_workers(self) -> int:
+        """Fewest workers to train with."""
         return self.workers.min if isinstance(self.workers, Elastic) else self.workers
 
     @property
-    def most(self) -> int:
-        """Workers that are asked for."""
+    def max_workers(self) -> int:
+        """Most workers to train with."""
         return self.workers.max if isinstance(self.workers, Elastic) else self.workers
 
 
@@ -209,11 +209,11 @@ class Experiment(_Section):
         model: ``name`` and the model's options.
         training: Training options.
         sweep: Learning rates to sweep.
-        grid: Loss weights to compare with.
-        compare: Methods to compare with.
+        grid: Grid of loss weights.
+        compare: Further methods to compare.
         tune: Ray Tune's options.
         scaling: Workers.
-        storage: Folder or URI where stages are kept.
+        storage: Folder or URI of the finished stages.
         tracking: MLflow tracking URI.
     """
 
@@ -232,7 +232,7 @@ class Experiment(_Section):
 
     @field_validator("tasks")
     @classmethod
-    def _some_tasks(cls, tasks: tuple[Task | tuple[Task, ...], ...]) -> tuple[Task | tuple[Task, ...], ...]:
+    def _valid_tasks(cls, tasks: tuple[Task | tuple[Task, ...], ...]) -> tuple[Task | tuple[Task, ...], ...]:
         names = [task.name for level in tasks for task in (level if isinstance(level, tuple) else (level,))]
         if not names or any(isinstance(level, tuple) and not level for level in tasks):
             raise ValueError("at least one task is needed, and no level may be empty")
@@ -252,8 +252,8 @@ class Experiment(_Section):
     def _tracking_is_a_uri(cls, tracking: str) -> str:
         if "://" not in tracking or tracking.startswith("file:"):
             raise ValueError(
-                "a database or server is needed, such as sqlite:///mlflow.db, postgresql://… or http://host:5000 "
-                "(MLflow keeps no new experiments in plain folders)"
+                "give a database or a server, such as sqlite:///mlflow.db, postgresql://… or http://host:5000 "
+                "(MLflow no longer creates experiments in plain folders)"
             )
         return tracking
 
@@ -263,7 +263,7 @@ class Experiment(_Section):
         return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
 
     def chain(self, data_fingerprint: str, ingest: Ingest = "memory") -> ChainSpec:
-        """What one chain of this experiment computes; a method without priorities solves all tasks in one stage."""
+        """Return what one chain computes; a method without priorities solves all tasks in one stage."""
         options = {key: value for key, value in self.model.items() if key != "name"}
         return ChainSpec(
             levels=self.levels if is_constrained(self.training.method) else (sum(self.levels, ()),),
@@ -275,8 +275,8 @@ class Experiment(_Section):
         )
 
 
-def flattened(experiment: Experiment) -> dict[str, str]:
-    """The experiment as MLflow params: dotted keys, text values."""
+def flatten(experiment: Experiment) -> dict[str, str]:
+    """Return the experiment as MLflow params: dotted keys, text values."""
     flat: dict[str, str] = {}
 
     def visit(prefix: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import experiments
 from orchestrator.errors import RequestError
-from orchestrator.experiment.file import assign, validated
+from orchestrator.experiment.file import assign, validate
 from orchestrator.experiment.sections import Experiment
 
 FOLDER = Path(experiments.__path__[0]) / "paper"
@@ -179,4 +179,4 @@ def experiment_of(study: Study, content: Content, preset: str | None, row: str, 
         content["tasks"] = [tasks[place] for place in arm.tasks]
     if arm.weights is not None:
         content["training"] |= {"method": "weighted_sum", "weights": list(arm.weights)}
-    return validated(content, "the study")
+    return validate(content, "the study")

@@ -1,1 +1,1 @@
-"""The verbs as Ray jobs on a cluster: what is sent, how it is followed, what is checked before it trains."""
+"""The verbs as Ray jobs on a cluster: packaging, checks, submission, and following a job."""

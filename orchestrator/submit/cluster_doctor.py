@@ -1,4 +1,4 @@
-"""The verb ``doctor`` on a cluster: what can be seen from outside, and what a job finds inside."""
+"""The verb ``doctor`` on a cluster: checks from outside, and checks by a job inside it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.errors import RequestError, RunError
+from orchestrator.errors import RequestError, RunError, first_line, last_line
 from orchestrator.experiment.file import load
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
-from orchestrator.submit.job import Job
-from orchestrator.submit.job_client import JobClient, address_of_jobs, connect, nodes_of
+from orchestrator.submit.job import Job, status_text
+from orchestrator.submit.job_client import JobClient, cluster_nodes, connect, dashboard_address
 from orchestrator.submit.package import pack
-from orchestrator.submit.requirements import of_this_machine
+from orchestrator.submit.requirements import local_requirements
 from orchestrator.verbs.doctor import Finding, examine
 
 _MARK = "nmt-finding "
-"""What a line of the job's log begins with that holds a finding."""
+"""Prefix of the lines of the job's log that hold a finding."""
 
-_ANY = {
+_PLACEHOLDER = {
     "name": "doctor",
     "data": {"path": "/nowhere"},
     "tasks": [{"name": "any", "loss": "binary_cross_entropy"}],
@@ -31,33 +31,33 @@ _ANY = {
 
 
 def examine_cluster(address: str | None, file: str | None) -> list[Finding]:
-    """Look at a cluster from outside, and send a job that looks from inside.
+    """Check a cluster from outside, and submit a job that checks it from inside.
 
     Args:
         address: The cluster's dashboard.
-        file: Experiment file whose storage, data and tracking are tried from there; ``None`` leaves that out.
+        file: Experiment file whose storage and tracking the job checks, if any.
 
     Raises:
         RequestError: There is no address, the file is wrong, or the cluster wants a token.
         RunError: The cluster does not answer.
     """
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     client = connect(where)
-    nodes = nodes_of(client, where)
+    nodes = cluster_nodes(client, where)
     outside = [
         Finding("job server", True, f"answers at {where}"),
         Finding("nodes", bool(nodes), ", ".join(map(str, nodes)) or "none yet; is the cluster still starting?"),
     ]
-    experiment = load(file) if file is not None else Experiment.model_validate(_ANY)
-    return [*outside, *_inside(client, where, experiment, file is not None)]
+    experiment = load(file) if file is not None else Experiment.model_validate(_PLACEHOLDER)
+    return [*outside, *_examine_by_job(client, where, experiment, file is not None)]
 
 
-def _inside(client: JobClient, where: str, experiment: Experiment, with_experiment: bool) -> list[Finding]:
+def _examine_by_job(client: JobClient, where: str, experiment: Experiment, with_experiment: bool) -> list[Finding]:
     from orchestrator.submit.follow import follow
     from orchestrator.submit.job import submit
 
-    requirements = of_this_machine(own_modules.find(experiment).installed)
-    # Every examination is a job of its own: what holds now need not hold later.
+    requirements = local_requirements(own_modules.find(experiment).installed)
+    # A unique name makes every examination a new job: earlier findings may not hold any more.
     options = ("--with-experiment",) if with_experiment else ()
     name = f"{experiment.name}-{uuid.uuid4().hex[:8]}"
     job = Job("doctor", options, name, pack(experiment, requirements), (), {"nmt.verb": "doctor"})
@@ -65,37 +65,37 @@ def _inside(client: JobClient, where: str, experiment: Experiment, with_experime
     info = follow(client, submit(client, job, where).job_id, log.append, where)
     lines = "".join(log).splitlines()
     found = [Finding(**json.loads(line.removeprefix(_MARK))) for line in lines if line.startswith(_MARK)]
-    told = [line for line in lines if line.startswith(("error: ", "note: "))]
-    image = not any(line.startswith("error: ") for line in told)
-    ended = str(getattr(info.status, "value", info.status)) == "SUCCEEDED"
+    remarks = [line for line in lines if line.startswith(("error: ", "note: "))]
+    image_works = not any(line.startswith("error: ") for line in remarks)
+    status = status_text(info)
     return [
-        Finding("job", ended, f"{info.submission_id}: {str(getattr(info.status, 'value', info.status)).lower()}"),
-        Finding("image", image, "; ".join(told) or "has what is installed here, in the same versions"),
+        Finding("job", status == "SUCCEEDED", f"{info.submission_id}: {status.lower()}"),
+        Finding("image", image_works, "; ".join(remarks) or "has the packages and versions of this machine"),
         *found,
     ]
 
 
-def examine_from_inside(file: str | None) -> int:
-    """Examine the cluster that this job runs on; prints findings for :func:`examine_cluster` to read.
+def examine_inside(file: str | None) -> int:
+    """Check the cluster that this job runs on, and print findings for :func:`examine_cluster`; returns 0.
 
     Args:
-        file: The experiment whose storage, data and tracking are tried, if any.
+        file: Experiment file whose storage and tracking are checked, if any.
     """
     from orchestrator.cluster.ray_cluster import cluster
 
     for finding in examine():
-        _tell(finding)
+        _print_finding(finding)
     with cluster(None, verbose=False):
-        for finding in _of_nodes():
-            _tell(finding)
+        for finding in _examine_nodes():
+            _print_finding(finding)
         if file is not None:
-            for finding in _of_experiment(load(file)):
-                _tell(finding)
+            for finding in _examine_experiment(load(file)):
+                _print_finding(finding)
     return 0
 
 
 def versions() -> dict[str, str]:
-    """What a node has of what decides numbers: Python, Ray, torch, and its GPUs."""
+    """Return the versions on a node that affect results: Python, Ray and torch, and its GPUs."""
     import platform
     from importlib.metadata import version
 
@@ -105,7 +105,7 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version(), "ray": version("ray"), "torch": torch.__version__, "devices": gpus}
 
 
-def _of_nodes() -> list[Finding]:
+def _examine_nodes() -> list[Finding]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -117,24 +117,25 @@ def _of_nodes() -> list[Finding]:
         (node, remote.options(num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)))
         for node in present_nodes()
     ]
-    told: list[dict[str, str]] = []
+    by_node: list[dict[str, str]] = []
     for node, task in answers:
         try:
-            told.append(ray.get(task.remote(), timeout=120))
-            found.append(Finding(f"node {node}", True, ", ".join(f"{key} {value}" for key, value in told[-1].items())))
+            by_node.append(ray.get(task.remote(), timeout=120))
+            detail = ", ".join(f"{key} {value}" for key, value in by_node[-1].items())
+            found.append(Finding(f"node {node}", True, detail))
         except ray.exceptions.RayError as error:
-            found.append(Finding(f"node {node}", False, str(error).splitlines()[-1]))
-    found.append(_all_alike(told))
+            found.append(Finding(f"node {node}", False, last_line(error)))
+    found.append(_compare_nodes(by_node))
     return found
 
 
-def _all_alike(told: Sequence[dict[str, str]]) -> Finding:
-    differing = [key for key in ("python", "ray", "torch") if len({one[key] for one in told}) > 1]
+def _compare_nodes(by_node: Sequence[dict[str, str]]) -> Finding:
+    differing = [key for key in ("python", "ray", "torch") if len({one[key] for one in by_node}) > 1]
     what = f"nodes differ in {', '.join(differing)}: use one image" if differing else "the same packages on every node"
     return Finding("nodes alike", not differing, what)
 
 
-def _of_experiment(experiment: Experiment) -> list[Finding]:
+def _examine_experiment(experiment: Experiment) -> list[Finding]:
     from orchestrator.cluster.shared_storage import check_shared
     from orchestrator.credentials import without_credentials
     from orchestrator.tracking.store import TrackingStore
@@ -149,10 +150,9 @@ def _of_experiment(experiment: Experiment) -> list[Finding]:
         TrackingStore(experiment.tracking, experiment.name)
         found.append(Finding("tracking", True, f"{without_credentials(experiment.tracking)} answers"))
     except Exception as error:
-        reason = without_credentials(str(error).splitlines()[0] if str(error) else type(error).__name__)
-        found.append(Finding("tracking", False, reason))
+        found.append(Finding("tracking", False, without_credentials(first_line(error))))
     return found
 
 
-def _tell(finding: Finding) -> None:
+def _print_finding(finding: Finding) -> None:
     print(f"\n{_MARK}{json.dumps(asdict(finding))}", flush=True)

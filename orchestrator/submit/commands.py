@@ -33,11 +33,11 @@ Address = Annotated[str | None, typer.Option(help="The cluster's dashboard: http
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
 Include = Annotated[list[str], typer.Option("--include", metavar="PATH", help="Send this file or folder too.")]
 Install = Annotated[bool, typer.Option("--install", help="Have Ray install the pinned packages on every node.")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit, and do not follow the log.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit without following the log.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
 Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
-Limit = Annotated[int | None, typer.Option(help="Train so many weightings; the rest is extrapolated.")]
+Limit = Annotated[int | None, typer.Option(help="Train N weightings; extrapolate the cost of the rest.")]
 
 
 @app.command()
@@ -116,13 +116,13 @@ def status(
     address: Address = None,
     json: Json = False,
 ) -> None:
-    """Show jobs: what they are, how far they are, where their runs are in MLflow."""
-    from orchestrator.submit.job import described, jobs_of
+    """Show jobs: their status, and the link to their runs in MLflow."""
+    from orchestrator.submit.job import job_to_dict, project_jobs
     from orchestrator.submit.job_client import ask
 
     client, where = _connect(address)
-    infos = jobs_of(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
-    found = [described(info) for info in infos]
+    infos = project_jobs(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
+    found = [job_to_dict(info) for info in infos]
 
     def show(out: Console) -> None:
         table = Table("id", "status", "MLflow", "message")
@@ -139,7 +139,7 @@ def logs(
     address: Address = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log to the job's end.")] = False,
 ) -> None:
-    """Print a job's log; with --follow to its end, and with the job's exit status."""
+    """Print a job's log; with --follow until it ends, and exit with its status."""
     from orchestrator.submit.job_client import ask
 
     client, where = _connect(address)
@@ -150,14 +150,14 @@ def logs(
 
 @app.command()
 def stop(job: Id, address: Address = None, json: Json = False) -> None:
-    """Stop a job; finished stages are kept, and the same submission goes on from them."""
+    """Stop a job; finished stages are kept, and the same submission resumes from them."""
     from orchestrator.submit.stopping import stop as stop_job
 
     client, where = _connect(address)
     ended, was_running = stop_job(client, job, where)
     state = str(ended["status"]).lower()
-    said = f"{job} is {state}" if was_running else f"{job} had ended already: {state}"
-    _print({"address": where, **ended, "was_running": was_running}, json, lambda out: out.print(said, soft_wrap=True))
+    line = f"{job} is {state}" if was_running else f"{job} had already ended: {state}"
+    _print({"address": where, **ended, "was_running": was_running}, json, lambda out: out.print(line, soft_wrap=True))
 
 
 def _submit(
@@ -172,47 +172,47 @@ def _submit(
     as_json: bool,
     log_format: LogFormat | None,
 ) -> None:
-    from orchestrator.submit.job import described, submit
-    from orchestrator.submit.job_client import address_of_jobs, ask, connect
+    from orchestrator.submit.job import job_to_dict, submit
+    from orchestrator.submit.job_client import ask, connect, dashboard_address
     from orchestrator.submit.preparation import prepare_job
 
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     client = connect(where)
     job = prepare_job(client, where, verb, file, overrides, options, include, install, log_format)
     submitted = submit(client, job, where)
     job_id = submitted.job_id
     output = current_output()
     output.about(verb=f"submit {verb}", job=job_id)
-    how = "submitted" if submitted.is_new else "was submitted before and goes on; attached to it"
+    how = "submitted" if submitted.is_new else "was submitted before and still runs; attached to it"
     output.say(f"{job_id}: {how}", "job_submitted", new=submitted.is_new)
     output.say(f"MLflow: {job.metadata['nmt.mlflow']}")
     if detach:
         output.say(_how_to_attach(job_id, where))
         info = ask(lambda: client.get_job_info(job_id), where)
-        _print({"address": where, **described(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
+        _print({"address": where, **job_to_dict(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
         return
     code, info, link = _follow(client, job_id, where, _to(sys.stderr if as_json else sys.stdout))
-    found = {"address": where, **described(info), "new": submitted.is_new, "exit_status": code}
+    found = {"address": where, **job_to_dict(info), "new": submitted.is_new, "exit_status": code}
     _print({**found, "mlflow": link or found["mlflow"]}, as_json, lambda out: None)
     raise typer.Exit(code)
 
 
 def _follow(client: JobClient, job_id: str, where: str, write: Callable[[str], None]) -> tuple[int, Any, str | None]:
-    """Follow a job to its end: its exit status, Ray's details, and the link that it told."""
+    """Follow a job to its end. Return its exit status, Ray's details, and the link in its log."""
     from orchestrator.submit.follow import follow
-    from orchestrator.submit.job import exit_status
+    from orchestrator.submit.job import exit_status, status_text
     from orchestrator.submit.link import LinkReader
 
     reader = LinkReader(write)
     try:
         info = follow(client, job_id, reader.write, where)
     except KeyboardInterrupt:
-        current_output().say(f"\ndetached; the job goes on\n{_how_to_attach(job_id, where)}", "detached")
+        current_output().say(f"\ndetached; the job continues\n{_how_to_attach(job_id, where)}", "detached")
         raise typer.Exit(INTERRUPTED) from None
     code = exit_status(info)
-    status = str(getattr(info.status, "value", info.status)).lower()
-    told = f"{job_id}: {status}" + (f", exit status {code}" if code else "")
-    current_output().say(told, "job_ended", "error" if code else "info", job=job_id, status=status, exit_status=code)
+    status = status_text(info).lower()
+    line = f"{job_id}: {status}" + (f", exit status {code}" if code else "")
+    current_output().say(line, "job_ended", "error" if code else "info", job=job_id, status=status, exit_status=code)
     if code and info.driver_exit_code is None and info.message:
         current_output().say(info.message)
     return code, info, reader.link
@@ -222,15 +222,15 @@ def _how_to_attach(job_id: str, where: str) -> str:
     to = shlex.quote(where)
     return (
         f"attach: nmt submit logs {job_id} --follow --address {to}\n"
-        f"state:  nmt submit status {job_id} --address {to}\n"
-        f"end:    nmt submit stop {job_id} --address {to}"
+        f"status: nmt submit status {job_id} --address {to}\n"
+        f"stop:   nmt submit stop {job_id} --address {to}"
     )
 
 
 def _connect(address: str | None) -> tuple[JobClient, str]:
-    from orchestrator.submit.job_client import address_of_jobs, connect
+    from orchestrator.submit.job_client import connect, dashboard_address
 
-    where = address_of_jobs(address)
+    where = dashboard_address(address)
     return connect(where), where
 
 

@@ -1,4 +1,4 @@
-"""Follows a job's log to its end, over lost connections."""
+"""Follows a job's log to its end, across lost connections."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from orchestrator.errors import RunError
-from orchestrator.submit.job import TERMINAL, status_of
+from orchestrator.submit.job import TERMINAL, job_status
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask
 
 _PATIENCE = 120.0
-"""Seconds for which a cluster that does not answer is asked again."""
+"""Seconds of retries while the cluster does not answer."""
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.5, 10.0
 
 
 def follow(client: JobClient, job_id: str, write: Callable[[str], None], address: str) -> Any:
-    """Write a job's log from its beginning on, until the job has ended.
+    """Write a job's log from its beginning until the job has ended.
 
     Args:
         client: Ray's job client.
@@ -31,8 +31,8 @@ def follow(client: JobClient, job_id: str, write: Callable[[str], None], address
 
     Raises:
         RequestError: There is no such job.
-        RunError: The cluster does not answer for two minutes; the job may well go on.
-        KeyboardInterrupt: The user does not want to see more; the job goes on.
+        RunError: The cluster does not answer for two minutes; the job may still run.
+        KeyboardInterrupt: The user stopped following; the job continues.
     """
     log = _Log(write)
     delay, lost_since = _FIRST_DELAY, None
@@ -48,9 +48,10 @@ def follow(client: JobClient, job_id: str, write: Callable[[str], None], address
                 raise
             failure = error
         try:
-            if status_of_known(client, job_id, address) in TERMINAL:
+            if require_status(client, job_id, address) in TERMINAL:
                 if failure is not None:
-                    log.take_whole(ask(lambda: client.get_job_logs(job_id), address))
+                    log.restart()
+                    log.write(ask(lambda: client.get_job_logs(job_id), address))
                 return ask(lambda: client.get_job_info(job_id), address)
         except RunError as error:
             failure = error
@@ -59,48 +60,44 @@ def follow(client: JobClient, job_id: str, write: Callable[[str], None], address
         now = time.monotonic()
         lost_since = now if lost_since is None or failure is None else lost_since
         if now - lost_since > _PATIENCE:
-            raise RunError(f"the connection to {job_id} is lost ({failure}); whether it goes on is not known")
+            raise RunError(f"the connection to {job_id} is lost ({failure}); the job may still run")
         time.sleep(delay)
         delay = min(2 * delay, _LONGEST_DELAY)
 
 
-def status_of_known(client: JobClient, job_id: str, address: str) -> str:
-    """A job's status.
+def require_status(client: JobClient, job_id: str, address: str) -> str:
+    """Return the status of a job that must exist.
 
     Raises:
         NoSuchJobError: There is no such job.
         RunError: The job server does not answer.
     """
-    status = status_of(client, job_id, address)
+    status = job_status(client, job_id, address)
     if status is None:
-        raise NoSuchJobError(f"there is no job {job_id} on {address}; nmt submit status lists those that there are")
+        raise NoSuchJobError(f"there is no job {job_id} on {address}; nmt submit status lists all jobs")
     return status
 
 
 class _Log:
-    """A log that is sent from its beginning again after a lost connection, and written once."""
+    """A log that the cluster sends from its beginning after each lost connection; every part is written once."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self.written = 0
         self._read = 0
 
-    def begin(self) -> None:
+    def restart(self) -> None:
         self._read = 0
 
-    def take(self, piece: str) -> None:
+    def write(self, piece: str) -> None:
         new = piece[max(0, self.written - self._read) :]
         self._read += len(piece)
         if new:
             self._write(new)
             self.written += len(new)
 
-    def take_whole(self, text: str) -> None:
-        self.begin()
-        self.take(text)
-
 
 async def _tail(client: JobClient, job_id: str, log: _Log) -> None:
-    log.begin()
+    log.restart()
     async for piece in client.tail_job_logs(job_id):
-        log.take(piece)
+        log.write(piece)

@@ -1,4 +1,4 @@
-"""A job: its name, which follows from what it computes, and how it is sent once however often that is asked."""
+"""A job: its id, which is a hash of what it computes, and its idempotent submission."""
 
 from __future__ import annotations
 
@@ -12,34 +12,33 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import RequestError
-from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, told
+from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, translate_error
 from orchestrator.submit.package import EXPERIMENT, Package
 from orchestrator.terminal.json_log import VARIABLE
 
 PREFIX = "nmt-"
-"""What the ids of all of this project's jobs begin with."""
+"""Prefix of the ids of this project's jobs."""
 
 TERMINAL = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 
 _STOP_SECONDS = 30
-"""Time for a job that is stopped to end its run in MLflow; Ray's own is 3 seconds."""
+"""Time for a stopped job to end its run in MLflow; Ray's default is 3 seconds."""
 
-_MOST_ATTEMPTS = 1000
+_MAX_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is sent.
+    """A job to submit.
 
     Attributes:
-        verb: What is done.
+        verb: The verb to run.
         options: Options of the verb.
         name: The experiment's name.
         package: The files.
-        pins: Packages that Ray installs on every node; the cluster's image is used as it is when empty.
-        metadata: What Ray shows beside the job; no secrets.
-        log_format: What the job's log is written as, which makes no other job of it; the cluster's own setting holds
-            when absent.
+        pins: Packages that Ray installs on every node; none uses the cluster's image as it is.
+        metadata: Shown by Ray with the job, so it holds no secrets.
+        log_format: Format of the job's log, not part of its id; by default the cluster's own setting.
     """
 
     verb: str
@@ -52,7 +51,7 @@ class Job:
 
     @property
     def base_id(self) -> str:
-        """The same for the same verb, options, experiment, code and packages."""
+        """Id of the first attempt: the same for the same verb, options, experiment, code and packages."""
         content = "\0".join((self.verb, *self.options, *self.pins, self.package.digest))
         name = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "experiment"
         return f"{PREFIX}{self.verb}-{name}-{hashlib.sha256(content.encode()).hexdigest()[:10]}"
@@ -60,10 +59,10 @@ class Job:
     @property
     def entrypoint(self) -> str:
         """The command line on the cluster."""
-        return shlex.join(["python", "-m", "orchestrator.cli.job", self.verb, EXPERIMENT, *self.options])
+        return shlex.join(["python", "-m", "orchestrator.cli.job_entrypoint", self.verb, EXPERIMENT, *self.options])
 
     def runtime_env(self, archive: Path) -> dict[str, Any]:
-        """Ray's runtime environment; credentials stay out of it, for everybody on the cluster can read it."""
+        """Return Ray's runtime environment. It holds no credentials, since everybody on the cluster can read it."""
         return {
             "working_dir": str(archive),
             "env_vars": {
@@ -81,7 +80,7 @@ class Submitted:
 
     Attributes:
         job_id: Its id.
-        is_new: Whether it was sent now; otherwise it was under way already.
+        is_new: Whether it was submitted now; otherwise it was already running.
     """
 
     job_id: str
@@ -89,14 +88,14 @@ class Submitted:
 
 
 def submit(client: JobClient, job: Job, address: str) -> Submitted:
-    """Send a job, or find the same one under way.
+    """Submit a job, or attach to the same one where it is running.
 
-    One that has ended is sent again with the number of the attempt behind its id, since Ray takes an id only once;
-    what it computed is found in the storage.
+    A job that has ended is submitted again with the number of the attempt at the end of its id, since Ray accepts an
+    id only once. It finds the stages of earlier attempts in the storage.
 
     Args:
         client: Ray's job client.
-        job: What to send.
+        job: The job.
         address: The cluster, for messages.
 
     Raises:
@@ -107,7 +106,7 @@ def submit(client: JobClient, job: Job, address: str) -> Submitted:
         archive = Path(folder) / "package.zip"
         job.package.write(archive)
         for job_id in _ids(job.base_id):
-            status = status_of(client, job_id, address)
+            status = job_status(client, job_id, address)
             if status is None:
                 try:
                     client.submit_job(
@@ -118,19 +117,17 @@ def submit(client: JobClient, job: Job, address: str) -> Submitted:
                     )
                     return Submitted(job_id, is_new=True)
                 except Exception as error:
-                    # Somebody else was faster, or the answer to our own request was lost.
-                    status = status_of(client, job_id, address)
+                    # Another client submitted the same job first, or the answer to our own request was lost.
+                    status = job_status(client, job_id, address)
                     if status is None:
-                        raise told(error, address) from error
+                        raise translate_error(error, address) from error
             if status not in TERMINAL:
                 return Submitted(job_id, is_new=False)
-    raise RequestError(
-        f"{job.base_id} was submitted {_MOST_ATTEMPTS} times; delete old jobs, or start the cluster anew"
-    )
+    raise RequestError(f"{job.base_id} was submitted {_MAX_ATTEMPTS} times; delete old jobs, or restart the cluster")
 
 
-def status_of(client: JobClient, job_id: str, address: str) -> str | None:
-    """A job's status, such as ``RUNNING``; ``None`` when there is no such job.
+def job_status(client: JobClient, job_id: str, address: str) -> str | None:
+    """Return a job's status, such as ``RUNNING``; ``None`` when there is no such job.
 
     Raises:
         RunError: The job server does not answer.
@@ -139,12 +136,17 @@ def status_of(client: JobClient, job_id: str, address: str) -> str | None:
         info = ask(lambda: client.get_job_info(job_id), address)
     except NoSuchJobError:
         return None
+    return status_text(info)
+
+
+def status_text(info: Any) -> str:
+    """Return the status in Ray's details of a job as text: some versions of Ray give an enum."""
     return str(getattr(info.status, "value", info.status))
 
 
 def exit_status(info: Any) -> int:
-    """What a command that followed a job to its end ends with: the job's own status, 130 when it was stopped."""
-    status = str(getattr(info.status, "value", info.status))
+    """Return the exit status of an ended job, 130 when it was stopped."""
+    status = status_text(info)
     if status == "SUCCEEDED":
         return 0
     if status == "STOPPED":
@@ -153,11 +155,11 @@ def exit_status(info: Any) -> int:
     return code if isinstance(code, int) and 0 < code < 256 else 1
 
 
-def described(info: Any) -> dict[str, Any]:
-    """A job as JSON-ready content."""
+def job_to_dict(info: Any) -> dict[str, Any]:
+    """Return Ray's details of a job as JSON-ready content."""
     return {
         "id": info.submission_id,
-        "status": str(getattr(info.status, "value", info.status)),
+        "status": status_text(info),
         "experiment": (info.metadata or {}).get("nmt.experiment"),
         "verb": (info.metadata or {}).get("nmt.verb"),
         "mlflow": (info.metadata or {}).get("nmt.mlflow"),
@@ -168,8 +170,8 @@ def described(info: Any) -> dict[str, Any]:
     }
 
 
-def jobs_of(client: JobClient, address: str) -> Sequence[Any]:
-    """This project's jobs on a cluster, the newest first.
+def project_jobs(client: JobClient, address: str) -> Sequence[Any]:
+    """Return this project's jobs on a cluster, newest first.
 
     Raises:
         RunError: The job server does not answer.
@@ -181,5 +183,5 @@ def jobs_of(client: JobClient, address: str) -> Sequence[Any]:
 
 def _ids(base: str) -> Iterator[str]:
     yield base
-    for attempt in range(2, _MOST_ATTEMPTS + 1):
+    for attempt in range(2, _MAX_ATTEMPTS + 1):
         yield f"{base}-{attempt}"

@@ -1,17 +1,17 @@
-"""Ray's own job client: opened with a token if there is one, its failures told in words."""
+"""Ray's job client: connects with a token if there is one, and translates failures into our errors."""
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
+from orchestrator.cluster.connection import check_listening
 from orchestrator.cluster.nodes import Node, may_grow_by
-from orchestrator.errors import RequestError, RunError
+from orchestrator.errors import RequestError, RunError, last_line
 
 _Answer = TypeVar("_Answer")
 
@@ -19,7 +19,7 @@ _DASHBOARD_PORTS = {"http": 80, "https": 443, "ray": 10001}
 
 
 class JobClient(Protocol):
-    """What is used of ``ray.job_submission.JobSubmissionClient``."""
+    """The part of ``ray.job_submission.JobSubmissionClient`` that is used here."""
 
     def submit_job(
         self,
@@ -29,36 +29,36 @@ class JobClient(Protocol):
         runtime_env: dict[str, Any] | None = None,
         metadata: dict[str, str] | None = None,
     ) -> str:
-        """Send a job; returns its id."""
+        """Submit a job; returns its id."""
         ...
 
     def get_job_info(self, job_id: str) -> Any:
-        """Status and details of a job."""
+        """Return status and details of a job."""
         ...
 
     def list_jobs(self) -> Sequence[Any]:
-        """All jobs of the cluster."""
+        """Return all jobs of the cluster."""
         ...
 
     def stop_job(self, job_id: str) -> bool:
-        """Ask a job to end."""
+        """Ask a job to stop."""
         ...
 
     def get_job_logs(self, job_id: str) -> str:
-        """The log so far."""
+        """Return the log so far."""
         ...
 
     def tail_job_logs(self, job_id: str) -> AsyncIterator[str]:
-        """The log from its beginning, as it is written."""
+        """Yield the log from its beginning, as it is written."""
         ...
 
 
 class NoSuchJobError(RequestError):
-    """The cluster knows no job of this id."""
+    """The cluster has no job with this id."""
 
 
-def address_of_jobs(address: str | None) -> str:
-    """The cluster that a command means: the given address, else that of Ray's environment variables.
+def dashboard_address(address: str | None) -> str:
+    """Return the address of the cluster's dashboard: the given one, else that of Ray's environment variables.
 
     Raises:
         RequestError: There is none.
@@ -66,7 +66,7 @@ def address_of_jobs(address: str | None) -> str:
     found = address or os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if not found:
         raise RequestError(
-            "which cluster? give --address http://HOST:8265, the address of its dashboard, or set RAY_ADDRESS"
+            "no cluster is given: add --address http://HOST:8265, the address of its dashboard, or set RAY_ADDRESS"
         )
     return found if "://" in found or found == "auto" else f"http://{found}"
 
@@ -75,19 +75,19 @@ def connect(address: str) -> JobClient:
     """Open Ray's job client.
 
     Args:
-        address: The dashboard's address, ``http://HOST:8265``, or one that Ray finds it by.
+        address: The dashboard's address, ``http://HOST:8265``, or another form that Ray resolves.
 
     Raises:
         RequestError: The cluster wants a token, and there is none or a wrong one.
-        RunError: Nobody answers there.
+        RunError: Nothing answers there.
     """
     use_token()
-    _knock(address)
-    # Ray takes this variable before RAY_ADDRESS, and both before an address that it is given.
+    _check_listening(address)
+    # Ray prefers this variable to RAY_ADDRESS, and both to the address passed to the client.
     os.environ["RAY_API_SERVER_ADDRESS"] = address
     from ray.job_submission import JobSubmissionClient
 
-    for name in ("sdk", "dashboard_sdk"):  # they say on standard error what they do
+    for name in ("sdk", "dashboard_sdk"):  # they log their progress to standard error
         logging.getLogger(f"ray.dashboard.modules.job.{name}").setLevel(logging.ERROR)
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.ERROR)
     client: JobClient = ask(lambda: JobSubmissionClient(address), address)
@@ -95,7 +95,7 @@ def connect(address: str) -> JobClient:
 
 
 def use_token() -> None:
-    """Have Ray's job client send the token that is there; it does so only when told, whatever the cluster wants."""
+    """Enable Ray's token authentication if a token is there; Ray's job client sends it only then."""
     file = os.environ.get("RAY_AUTH_TOKEN_PATH")
     places = (Path(file) if file else Path.home() / ".ray" / "auth_token",)
     if os.environ.get("RAY_AUTH_TOKEN") or any(place.is_file() for place in places):
@@ -106,40 +106,40 @@ def ask(request: Callable[[], _Answer], address: str) -> _Answer:
     """Send a request to the job server.
 
     Raises:
-        NoSuchJobError: It knows no such job.
-        RequestError: It wants a token, and there is none or a wrong one.
-        RunError: It cannot be reached, or refuses for another reason.
+        NoSuchJobError: There is no such job.
+        RequestError: The server wants a token, and there is none or a wrong one.
+        RunError: The server cannot be reached, or refuses for another reason.
     """
     try:
         return request()
     except Exception as error:
-        raise told(error, address) from error
+        raise translate_error(error, address) from error
 
 
-def told(error: Exception, address: str) -> Exception:
-    """The error that tells what a request failed of."""
+def translate_error(error: Exception, address: str) -> Exception:
+    """Return our error for a failed request; an unknown one is returned as it is."""
     text = str(error)
     if type(error).__name__ == "AuthenticationError":
         return RequestError(
-            f"the cluster at {address} wants a token, and there is none here or another one: set "
+            f"the cluster at {address} wants a token, and this machine has none or a wrong one: set "
             "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to the file that holds it"
         )
     if "status code 404" in text:
-        return NoSuchJobError(f"{_last_line(text)} (on {address}); nmt submit status lists the jobs that there are")
+        return NoSuchJobError(f"{last_line(error)} (on {address}); nmt submit status lists all jobs")
     if "status code 413" in text:
-        return RequestError(f"the cluster at {address} takes no package of this size: {_last_line(text)}")
+        return RequestError(f"the package is too large for the cluster at {address}: {last_line(error)}")
     if isinstance(error, RequestError | RunError):
         return error
     if isinstance(error, OSError | RuntimeError | ValueError):
-        return RunError(f"the job server at {address}: {_last_line(text)}")
+        return RunError(f"the job server at {address}: {last_line(error)}")
     return error
 
 
-def nodes_of(client: JobClient, address: str) -> list[Node]:
-    """Nodes of the cluster that are alive.
+def cluster_nodes(client: JobClient, address: str) -> list[Node]:
+    """Return the nodes of the cluster that are alive.
 
     Raises:
-        RunError: The cluster does not tell.
+        RunError: The cluster does not answer.
     """
     from ray.util.state import list_nodes
 
@@ -151,16 +151,16 @@ def nodes_of(client: JobClient, address: str) -> list[Node]:
 
 
 def may_grow(client: JobClient, address: str) -> bool:
-    """Whether the cluster may start further nodes.
+    """Return whether the cluster may start further nodes.
 
     Raises:
-        RunError: The cluster does not tell.
+        RunError: The cluster does not answer.
     """
-    return may_grow_by(lambda: _status(client, address))
+    return may_grow_by(lambda: _autoscaler_status(client, address))
 
 
-def _status(client: JobClient, address: str) -> Mapping[str, Any]:
-    """What the autoscaler writes; there is no public call for it."""
+def _autoscaler_status(client: JobClient, address: str) -> Mapping[str, Any]:
+    """Return the autoscaler's status, by a private method: Ray has no public call for it."""
     send: Callable[[str, str], Any] | None = getattr(client, "_do_request", None)
     if send is None:
         return {}
@@ -170,28 +170,22 @@ def _status(client: JobClient, address: str) -> Mapping[str, Any]:
 
 
 def is_this_machine(nodes: Sequence[Node]) -> bool:
-    """Whether every node is this machine, whose files it then has."""
+    """Return whether every node is this machine, so that jobs see its files."""
     import ray
 
     own = {"127.0.0.1", "::1", ray.util.get_node_ip_address()}
     return bool(nodes) and all(node.address in own for node in nodes)
 
 
-def _knock(address: str) -> None:
-    """See whether anybody listens; Ray's client waits for minutes where packets are dropped."""
+def _check_listening(address: str) -> None:
     parts = urlsplit(address)
     if parts.scheme not in _DASHBOARD_PORTS or parts.hostname is None:
         return
     try:
         port = parts.port or _DASHBOARD_PORTS[parts.scheme]
-        socket.create_connection((parts.hostname, port), timeout=10).close()
+        check_listening(parts.hostname, port)
     except (OSError, ValueError) as error:
         raise RunError(
-            f"nobody answers at {address} ({error}); give the address of the cluster's dashboard, http://HOST:8265 "
-            "unless it was started otherwise; for one on Kubernetes: kubectl port-forward service/NAME-head-svc 8265"
+            f"nothing answers at {address} ({error}); give the address of the cluster's dashboard, by default "
+            "http://HOST:8265; for one on Kubernetes: kubectl port-forward service/NAME-head-svc 8265"
         ) from error
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip(" .")]
-    return lines[-1] if lines else "no reason given"

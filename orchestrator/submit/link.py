@@ -1,4 +1,4 @@
-"""The link to a job's runs, which the job itself tells in its log."""
+"""The link to a job's MLflow runs, which the job writes to its log."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable
 
 LINK = "MLflow experiment: "
-"""What the line with the link begins with."""
+"""Prefix of the line with the link."""
 
 
 class LinkReader:
-    """Passes a log on and remembers the link in it.
+    """Forwards a log and remembers the link in it.
 
     Args:
         write: Called with each piece of the log.
@@ -20,20 +20,20 @@ class LinkReader:
         self._write = write
         self._line = ""
         self.link: str | None = None
-        """The link, once it was told."""
+        """The link, once it has appeared."""
 
     def write(self, piece: str) -> None:
-        """Take a piece of the log, which may end within a line."""
+        """Write a piece of the log, which may end within a line."""
         self._write(piece)
         *lines, self._line = (self._line + piece).split("\n")
         for line in lines:
-            said = _said(line)
-            if said.startswith(LINK):
-                self.link = said.removeprefix(LINK).strip()
+            message = _message(line)
+            if message.startswith(LINK):
+                self.link = message.removeprefix(LINK).strip()
 
 
-def _said(line: str) -> str:
-    """What a line says, be it text or JSON."""
+def _message(line: str) -> str:
+    """Return the message of a log line, which is text or JSON."""
     try:
         return str(json.loads(line)["message"])
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The user's own modules that an experiment names by import path, and what those import from beside them."""
+"""The user's own modules: those that an experiment names by import path, and what they import from beside them."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Experiment
 
 ROOMS = ("trainers", "orchestrator", "experiments")
-"""The project's own packages, which are sent anyway."""
+"""The project's own packages, which every job gets."""
 
 
 @dataclass(frozen=True)
 class OwnModules:
-    """What an experiment needs beside the project.
+    """Code that an experiment needs beside the project.
 
     Attributes:
-        places: Folders and files of the user's own, each with the folder that it is imported from.
-        installed: Top-level names of packages that are installed here, and have to be on the cluster.
+        places: The user's folders and files, each with the folder that it is imported from.
+        installed: Top-level names of packages that are installed here and must be on the cluster too.
     """
 
     places: tuple[tuple[Path, Path], ...]
@@ -31,7 +31,7 @@ class OwnModules:
 
 
 def import_paths(experiment: Experiment) -> tuple[str, ...]:
-    """Modules that an experiment names: of its source, model, losses and metrics."""
+    """Return the modules that an experiment names: of its source, model, losses and metrics."""
     names = [experiment.model["name"], *(task.loss for level in experiment.levels for task in level)]
     names += [task.metric for level in experiment.levels for task in level if task.metric]
     modules = [name.partition(":")[0] for name in names if ":" in name]
@@ -41,10 +41,10 @@ def import_paths(experiment: Experiment) -> tuple[str, ...]:
 
 
 def find(experiment: Experiment) -> OwnModules:
-    """Find the modules that an experiment names, and those beside them which they import.
+    """Find the modules that an experiment names, and the modules beside them that they import.
 
     Raises:
-        RequestError: One of them is nowhere to be found.
+        RequestError: A module that the experiment names does not exist.
     """
     places: dict[Path, Path] = {}
     installed: dict[str, None] = {}
@@ -56,8 +56,8 @@ def find(experiment: Experiment) -> OwnModules:
             continue
         if place is None:
             raise RequestError(
-                f"{name!r}, named by import path in the experiment, is no module here; it is looked for in "
-                f"{Path.cwd()} and on the Python path"
+                f"the experiment names the module {name!r}, which is neither in {Path.cwd()} nor on the Python path; "
+                "submit from the folder that holds it, or install it"
             )
         if _is_installed(place):
             installed[name] = None
@@ -79,7 +79,7 @@ def find(experiment: Experiment) -> OwnModules:
 
 
 def _locate(name: str) -> Path | None:
-    """A package's folder, or a module's file; ``None`` when there is none, or it is built in."""
+    """Return a package's folder or a module's file; ``None`` for a built-in or unknown module."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError):
@@ -109,7 +109,7 @@ def _beside(root: Path, name: str) -> Path | None:
 
 
 def _imports(place: Path) -> Iterable[str]:
-    """Top-level names that the files at a place import."""
+    """Return the top-level names that the files at a place import."""
     files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
     return sorted({name for file in files for name in _imports_of(file)})
 

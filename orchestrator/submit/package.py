@@ -1,4 +1,4 @@
-"""The package of a job: the project, the experiment, the user's own modules, pinned requirements; one file, scanned."""
+"""The package of a job: project, experiment, the user's own modules and requirements, in one zip without secrets."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import yaml
 from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
-from orchestrator.submit.ignored import Ignored
+from orchestrator.submit.ignore_rules import IgnoreRules
 from orchestrator.submit.requirements import REQUIREMENTS, Requirements
-from orchestrator.submit.secret_scan import known_secrets, secret_in
+from orchestrator.submit.secret_scan import find_secret, known_secrets
 
 EXPERIMENT, PINS = "experiment.yaml", "requirements.txt"
-"""Names of files that are written for the job."""
+"""Names of the files that are generated for the job."""
 
 LIMIT = 100 * 2**20
-"""Bytes that Ray's job server takes in one upload (its own client believes in 512 MiB)."""
+"""Most bytes that Ray's job server accepts in one upload; its client assumes 512 MiB."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _OF_ROOMS = (".py", ".yaml", ".typed")
@@ -41,17 +41,17 @@ class Package:
 
     @property
     def digest(self) -> str:
-        """Hash of all paths and contents; the same code and experiment have the same, on any machine."""
+        """Hash of all paths and contents, the same on any machine."""
         whole = hashlib.sha256()
         for path, content in sorted(self.files.items()):
             whole.update(f"{path}\0{hashlib.sha256(content).hexdigest()}\n".encode())
         return whole.hexdigest()
 
     def write(self, path: Path) -> None:
-        """Write the package as one zip file, the same bytes for the same files.
+        """Write the package as one zip file, with the same bytes for the same files.
 
         Raises:
-            RequestError: It is larger than Ray's job server takes.
+            RequestError: It is larger than Ray's job server accepts.
         """
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
             for name, content in sorted(self.files.items()):
@@ -64,9 +64,9 @@ class Package:
         if size > LIMIT:
             largest = ", ".join(f"{name} ({_mebibytes(packed)})" for packed, name in sizes[:5])
             raise RequestError(
-                f"the package for the cluster has {_mebibytes(size)}, and Ray's job server takes {_mebibytes(LIMIT)}; "
-                f"its largest files: {largest}; keep data on storage that the cluster reads (data.path), and name what "
-                "is not needed in .rayignore or .gitignore"
+                f"the package for the cluster has {_mebibytes(size)}, and Ray's job server accepts at most "
+                f"{_mebibytes(LIMIT)}; its largest files: {largest}; keep data on storage that the cluster reads "
+                "(data.path), and list what is not needed in .rayignore or .gitignore"
             )
 
 
@@ -74,12 +74,12 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
     """Collect the files of a job.
 
     Args:
-        experiment: The experiment, with every override in it.
-        requirements: What the cluster has to have.
-        include: Further files and folders of the present folder.
+        experiment: The experiment, overrides applied.
+        requirements: Packages that the cluster must have.
+        include: Further files and folders below the current folder.
 
     Raises:
-        RequestError: A module is not found, a path to include is not there, or a file holds a secret.
+        RequestError: A module or a path to include does not exist, or a file holds a secret.
     """
     sources = _rooms()
     places = list(own_modules.find(experiment).places)
@@ -89,17 +89,17 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
         if here not in place.parents or not place.exists():
             raise RequestError(f"--include {name}: give a file or folder below {here}")
         places.append((place, here))
-    ignored = {root: Ignored(root) for _, root in places}
+    ignored = {root: IgnoreRules(root) for _, root in places}
     for place, root in places:
         for path in ignored[root].files(place):
             name = path.relative_to(root).as_posix()
             if sources.setdefault(name, path) != path and sources[name].resolve() != path.resolve():
                 raise RequestError(
-                    f"{path} and {sources[name]} would both be {name} on the cluster; rename one of them"
+                    f"{path} and {sources[name]} would have the same path {name} on the cluster; rename one of them"
                 )
     files = {name: path.read_bytes() for name, path in sources.items()}
     if clash := sorted({EXPERIMENT, REQUIREMENTS, PINS} & set(files)):
-        raise RequestError(f"--include {clash[0]}: the package has a file of this name already; rename yours")
+        raise RequestError(f"--include {clash[0]}: the package already has a file of this name; rename yours")
     files[EXPERIMENT] = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False).encode()
     files[REQUIREMENTS] = json.dumps(requirements.to_dict(), indent=1, sort_keys=True).encode()
     files[PINS] = "".join(f"{pin}\n" for pin in requirements.pins).encode()
@@ -108,14 +108,14 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
 
 
 def _rooms() -> dict[str, Path]:
-    """The project's own code, from wherever it runs here; no pictures."""
+    """Return the files of the project itself, from where it is installed; no pictures."""
     found = {}
     for room in own_modules.ROOMS:
         spec = importlib.util.find_spec(room)
         if spec is None or not spec.submodule_search_locations:
             raise RequestError(f"the package {room} is not installed as a folder here, so it cannot be sent")
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
-        for path in Ignored(folder.parent, with_ignore_files=False).files(folder):
+        for path in IgnoreRules(folder.parent, with_ignore_files=False).files(folder):
             if path.suffix in _OF_ROOMS:
                 found[path.relative_to(folder.parent).as_posix()] = path
     return found
@@ -126,14 +126,14 @@ def _refuse_secrets(files: Mapping[str, bytes], sources: Mapping[str, Path]) -> 
     problems = [
         f"{sources.get(name, name)} {what}"
         for name, content in files.items()
-        if (what := secret_in(name, content, known))
+        if (what := find_secret(name, content, known))
     ]
     if problems:
         raise RequestError(
-            "nothing was sent, for everybody who may look at the cluster can read what is:\n"
+            "nothing was sent, because everybody with access to the cluster could read these secrets:\n"
             + "\n".join(f"  {problem}" for problem in problems)
-            + "\nname such a file in .gitignore or .rayignore; set what it holds in the cluster's own environment "
-            "(a Kubernetes secret, an instance role); a line without one may say so: # pragma: allowlist secret"
+            + "\nlist such a file in .gitignore or .rayignore, and set the secret in the cluster's own environment (a "
+            "Kubernetes secret, an instance role); mark a false alarm in its line: # pragma: allowlist secret"
         )
 
 

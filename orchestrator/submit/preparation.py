@@ -1,4 +1,4 @@
-"""From an experiment file to a job: everything that can be refused before anything is sent is refused here."""
+"""From an experiment file to a job, with every check that is possible before anything is sent."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from orchestrator.experiment.file import assign, load
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import own_modules
 from orchestrator.submit.job import Job
-from orchestrator.submit.job_client import JobClient, is_this_machine, may_grow, nodes_of
+from orchestrator.submit.job_client import JobClient, cluster_nodes, is_this_machine, may_grow
 from orchestrator.submit.package import pack
 from orchestrator.submit.reach import check_reach
-from orchestrator.submit.requirements import of_this_machine
+from orchestrator.submit.requirements import local_requirements
 
 
 def prepare_job(
@@ -43,21 +43,21 @@ def prepare_job(
         options: Options of the verb.
         include: Further files and folders to send.
         install: Whether Ray installs the pinned packages.
-        log_format: What the job's log is written as; the cluster's own setting holds when absent.
+        log_format: Format of the job's log; by default the cluster's own setting.
 
     Raises:
-        RequestError: Something in the request is wrong, or the cluster could never place the workers.
+        RequestError: The request is invalid, or the cluster could never place the workers.
         RunError: The cluster does not answer.
     """
     experiment = load(file, overrides)
-    nodes = nodes_of(client, address)
-    check_reach(experiment, _written(file, overrides), is_this_machine(nodes))
-    if nodes:  # a cluster that starts may not tell them yet
+    nodes = cluster_nodes(client, address)
+    check_reach(experiment, _read_unresolved(file, overrides), is_this_machine(nodes))
+    if nodes:  # a starting cluster may not have any yet
         one_chain = verb == "run"
         scaling = experiment.scaling if one_chain else trial_scaling(experiment)
         key = "scaling.workers" if one_chain else "tune.workers_per_trial"
         check_nodes(scaling, nodes, lambda: may_grow(client, address), key)
-    requirements = of_this_machine(own_modules.find(experiment).installed)
+    requirements = local_requirements(own_modules.find(experiment).installed)
     return Job(
         verb,
         tuple(options),
@@ -69,8 +69,8 @@ def prepare_job(
     )
 
 
-def _written(file: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """What a file says, paths as they are in it; it was read once without an error."""
+def _read_unresolved(file: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the content of a valid experiment file with its paths as the user wrote them."""
     content: dict[str, Any] = yaml.safe_load(Path(file).read_text())
     for override in overrides:
         assign(content, override)

@@ -1,4 +1,4 @@
-"""What of an experiment a cluster could never reach: paths and stores of the machine that submits it."""
+"""Checks that a cluster can reach an experiment's storage, data and tracking store."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from orchestrator.experiment.sections import Experiment
 
 
 def check_reach(experiment: Experiment, content: Mapping[str, Any], is_here: bool) -> None:
-    """Refuse an experiment whose storage, data or tracking means another thing on the cluster than here.
+    """Refuse an experiment whose storage, data or tracking address means something else on the cluster than here.
 
     Args:
-        experiment: The experiment; its paths are absolute already.
-        content: What the file said, with overrides: paths as the user wrote them.
+        experiment: The experiment, with absolute paths.
+        content: Content of the file with overrides: paths as the user wrote them.
         is_here: Whether every node of the cluster is this machine.
 
     Raises:
-        RequestError: With everything that is wrong, one line each.
+        RequestError: With every problem found, one line each.
     """
     problems = [
         *_credentials("tracking", experiment.tracking, _OF_TRACKING),
@@ -52,9 +52,9 @@ _OF_FILES = (
 
 def _credentials(key: str, address: str, instead: str) -> list[str]:
     shown = without_credentials(address)
-    return [
-        f"{key}: {shown} holds a credential, and everybody who may look at the cluster would read it; {instead}"
-    ] * (shown != address)
+    return [f"{key}: {shown} holds a credential, which everybody with access to the cluster could read; {instead}"] * (
+        shown != address
+    )
 
 
 def _elsewhere(experiment: Experiment, content: Mapping[str, Any]) -> list[str]:
@@ -68,18 +68,18 @@ def _elsewhere(experiment: Experiment, content: Mapping[str, Any]) -> list[str]:
     for key, place in written.items():
         if isinstance(place, str) and "://" not in place and not place.startswith("/"):
             problems.append(
-                f"{key}: {place} is relative to a folder of this machine, and the cluster is elsewhere; give an "
-                "absolute path that every node of it sees, or a URI such as s3://bucket/folder"
+                f"{key}: {place} is relative to a folder of this machine, and the cluster runs elsewhere; give an "
+                "absolute path that all its nodes see, or a URI such as s3://bucket/folder"
             )
     tracking = urlsplit(experiment.tracking)
     instead = "give an MLflow server that the cluster reaches (--set tracking=http://HOST:5000), or a database such as postgresql://HOST/mlflow"
     if tracking.scheme == "sqlite":
         problems.append(
-            f"tracking: {experiment.tracking} is a file of one machine, and the cluster is elsewhere; {instead}"
+            f"tracking: {experiment.tracking} is a file on this machine, and the cluster runs elsewhere; {instead}"
         )
     elif tracking.scheme.startswith("http") and _is_loopback(tracking.hostname or ""):
         problems.append(
-            f"tracking: {experiment.tracking} is this machine only to itself, on the cluster it is another; {instead}"
+            f"tracking: on the cluster {experiment.tracking} is not this machine but the node itself; {instead}"
         )
     return problems
 

@@ -1,8 +1,8 @@
-"""What a cluster has to have installed: the ranges that the project takes, and the versions that it has here.
+"""Packages that a cluster must have: the version ranges that the project declares, and the versions installed here.
 
 A cluster's image usually has Ray, torch and more, built for its own accelerators, so by default nothing is installed:
-the job compares the image with these requirements before anything else, and says what is missing. On request Ray
-installs the pinned versions on every node; Ray itself stays the image's.
+the job first compares the image with these requirements and reports what is missing. On request Ray installs the pinned
+versions on every node, except Ray itself.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from orchestrator.errors import RequestError
 DISTRIBUTION = "no-more-tuning"
 
 REQUIREMENTS = "requirements.json"
-"""The file of a package in which they are."""
+"""Name of their file in a job's package."""
 
 _NOT_ON_A_CLUSTER = frozenset({"dev"})
 _OF_THE_IMAGE = frozenset({"ray"})
-"""Ray cannot be another one than the cluster's."""
+"""Never pinned: a job runs on the cluster's own Ray."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Requirements:
     """Requirements of a job.
 
     Attributes:
-        ranges: Packages that must be there → the versions that the project takes, such as ``>=2.6``.
-        here: The same packages → the version on the submitting machine.
-        pins: ``name==version`` of these and all that they need, Ray and what it brings excepted.
+        ranges: Required package → versions that the project allows, such as ``>=2.6``.
+        here: Required package → version on the submitting machine.
+        pins: ``name==version`` of these and their dependencies, without Ray and its dependencies.
     """
 
     ranges: Mapping[str, str]
@@ -48,8 +48,8 @@ class Requirements:
         return {"ranges": dict(self.ranges), "here": dict(self.here)}
 
     @classmethod
-    def of_dict(cls, content: Mapping[str, Any]) -> Requirements:
-        """Read what :meth:`to_dict` wrote; the pins are not in it."""
+    def from_dict(cls, content: Mapping[str, Any]) -> Requirements:
+        """Read what :meth:`to_dict` wrote; it has no pins."""
         return cls(content["ranges"], content["here"], ())
 
 
@@ -59,9 +59,9 @@ class Mismatch:
 
     Attributes:
         name: The package.
-        found: Its version there; ``None`` when it is missing.
-        wanted: The range that the project takes.
-        here: The version on the submitting machine.
+        found: Version in the image; ``None`` when it is missing.
+        wanted: Range that the project allows.
+        here: Version on the submitting machine.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Mismatch:
 
     @property
     def is_fatal(self) -> bool:
-        """Whether the project cannot run with what is there."""
+        """Whether the project cannot run with that image."""
         return self.found is None or not Requirement(f"x{self.wanted}").specifier.contains(self.found, prereleases=True)
 
     def __str__(self) -> str:
@@ -81,8 +81,8 @@ class Mismatch:
         )
 
 
-def of_this_machine(also: Sequence[str] = ()) -> Requirements:
-    """The project's requirements with the versions that are installed here.
+def local_requirements(also: Sequence[str] = ()) -> Requirements:
+    """Return the project's requirements with the versions installed here.
 
     Args:
         also: Top-level names of further packages that the user's own modules import.
@@ -106,7 +106,7 @@ def of_this_machine(also: Sequence[str] = ()) -> Requirements:
 
 
 def compare(requirements: Requirements) -> tuple[Mismatch, ...]:
-    """What this machine has in another version than the submitting one, or not at all."""
+    """Return the packages that this machine lacks, or has in another version than the submitting machine."""
     found = {name: _version_or_none(name) for name in requirements.ranges}
     return tuple(
         Mismatch(name, there, requirements.ranges[name], requirements.here[name])
@@ -116,11 +116,11 @@ def compare(requirements: Requirements) -> tuple[Mismatch, ...]:
 
 
 def _declared(*, extras: bool = False) -> list[Requirement]:
-    """What the project declares: its requirements, or those of its extras that mean something on a cluster."""
+    """Return the project's declared requirements, or with ``extras`` those of the extras that serve on a cluster."""
     try:
         lines = requires(DISTRIBUTION) or []
     except PackageNotFoundError:
-        lines = _of_checkout()
+        lines = _declared_in_checkout()
     found = [Requirement(line) for line in lines]
     if not extras:
         return [needed for needed in found if "extra" not in str(needed.marker or "")]
@@ -132,10 +132,12 @@ def _declared(*, extras: bool = False) -> list[Requirement]:
     ]
 
 
-def _of_checkout() -> list[str]:
+def _declared_in_checkout() -> list[str]:
     file = Path(__file__).parents[2] / "pyproject.toml"
     if not file.is_file():
-        raise RequestError(f"neither {DISTRIBUTION} is installed here nor is there {file}; requirements are not known")
+        raise RequestError(
+            f"the requirements are unknown: {DISTRIBUTION} is not installed, and there is no {file}; install it"
+        )
     project = tomllib.loads(file.read_text())["project"]
     optional = project.get("optional-dependencies", {})
     return [
@@ -145,7 +147,7 @@ def _of_checkout() -> list[str]:
 
 
 def _closure(wanted: Iterable[Requirement]) -> dict[str, str]:
-    """Installed versions of requirements and of all that they need, by normalised name."""
+    """Return the installed versions of requirements and all their dependencies, by normalised name."""
     found: dict[str, str] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
     queue = list(wanted)
@@ -156,11 +158,11 @@ def _closure(wanted: Iterable[Requirement]) -> dict[str, str]:
             continue
         seen.add(mark)
         found[mark[0]] = _public(version(needed.name))
-        queue.extend(_needs(needed))
+        queue.extend(_dependencies(needed))
     return found
 
 
-def _needs(owner: Requirement) -> Iterator[Requirement]:
+def _dependencies(owner: Requirement) -> Iterator[Requirement]:
     for line in requires(owner.name) or []:
         needed = Requirement(line)
         if any(_applies(needed, extra) for extra in ("", *owner.extras)):
@@ -183,7 +185,7 @@ def _is_installed(name: str) -> bool:
 
 
 def _public(found: str) -> str:
-    """A version without its local part: torch's CPU and CUDA builds are one release."""
+    """Return a version without its local part: torch's CPU and CUDA builds are one release."""
     return found.partition("+")[0]
 
 

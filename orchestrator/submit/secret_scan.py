@@ -1,4 +1,4 @@
-"""Finds secrets in files that are about to be sent to a cluster."""
+"""Finds secrets in the files of a job before they are sent to a cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
 ALLOWED = b"pragma: allowlist secret"
-"""A line with this comment is no secret; the mark of other scanners too."""
+"""Comment that marks a line as harmless, as other scanners read it too."""
 
 _NAMES = (
     ".env", ".env.*", "*.env", ".netrc", ".pgpass", ".pypirc", ".npmrc", ".git-credentials", "credentials",
@@ -46,7 +46,7 @@ _SHORTEST = 12
 
 
 def known_secrets(environment: Mapping[str, str] | None = None) -> dict[str, bytes]:
-    """Secrets that this process itself was given: variable → value, also where the variable names a token's file."""
+    """Return the secrets in this process's environment, variable → value; a variable may name a token's file."""
     variables = os.environ if environment is None else environment
     found = {}
     for name, value in variables.items():
@@ -57,15 +57,15 @@ def known_secrets(environment: Mapping[str, str] | None = None) -> dict[str, byt
                 value = path.read_text(errors="replace").strip()
             except OSError:
                 continue
-            if "\n" in value:  # a file of many keys; what a key looks like is found by its pattern
+            if "\n" in value:  # a file of several keys, which the patterns find
                 continue
         if len(value) >= _SHORTEST and not value.startswith(("/", "~")):
             found[name] = value.encode()
     return found
 
 
-def secret_in(path: str, content: bytes, known: Mapping[str, bytes]) -> str | None:
-    """What kind of secret a file holds, in words that do not repeat it; ``None`` when there is none.
+def find_secret(path: str, content: bytes, known: Mapping[str, bytes]) -> str | None:
+    """Describe the secret that a file holds, without repeating it; ``None`` when there is none.
 
     Args:
         path: The file's path in the package.
@@ -73,12 +73,12 @@ def secret_in(path: str, content: bytes, known: Mapping[str, bytes]) -> str | No
         known: Secrets by the name of the environment variable that holds them.
 
     Example:
-        >>> secret_in("conf/.env", b"", {})
-        'is by its name a file of secrets'
+        >>> find_secret("conf/.env", b"", {})
+        'has the name of a file of secrets'
     """
     name = PurePosixPath(path).name.lower()
     if any(fnmatch(name, pattern) for pattern in _NAMES) and not any(fnmatch(name, p) for p in _HARMLESS_NAMES):
-        return "is by its name a file of secrets"
+        return "has the name of a file of secrets"
     for variable, value in known.items():
         if value in content:
             return f"holds the value of the environment variable {variable}"

@@ -1,4 +1,4 @@
-"""Ends a job on a cluster."""
+"""Stops a job on a cluster."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from typing import Any
 
 from orchestrator.errors import RunError
-from orchestrator.submit.follow import status_of_known
-from orchestrator.submit.job import TERMINAL, described
+from orchestrator.submit.follow import require_status
+from orchestrator.submit.job import TERMINAL, job_to_dict
 from orchestrator.submit.job_client import JobClient, ask
 
 _PATIENCE = 120.0
-"""Seconds for a job's end; it has half a minute to end its runs before Ray ends it by force."""
+"""Longest wait for a job's end; Ray kills it after half a minute."""
 
 _DELAY = 0.3
 
 
 def stop(client: JobClient, job_id: str, address: str) -> tuple[dict[str, Any], bool]:
-    """Stop a job, and wait for its end.
+    """Stop a job, and wait until it has ended.
 
     Args:
         client: Ray's job client.
@@ -25,18 +25,18 @@ def stop(client: JobClient, job_id: str, address: str) -> tuple[dict[str, Any], 
         address: The cluster, for messages.
 
     Returns:
-        The job as it is afterwards, and whether it was under way before.
+        The ended job, and whether it was running before.
 
     Raises:
         RequestError: There is no such job.
         RunError: It does not end.
     """
-    running = status_of_known(client, job_id, address) not in TERMINAL
+    running = require_status(client, job_id, address) not in TERMINAL
     if running:
         ask(lambda: client.stop_job(job_id), address)
     end = time.monotonic() + _PATIENCE
-    while status_of_known(client, job_id, address) not in TERMINAL:
+    while require_status(client, job_id, address) not in TERMINAL:
         if time.monotonic() > end:
-            raise RunError(f"{job_id} does not end; see the dashboard at {address}")
+            raise RunError(f"{job_id} did not stop within {_PATIENCE:g} seconds; see the dashboard at {address}")
         time.sleep(_DELAY)
-    return described(ask(lambda: client.get_job_info(job_id), address)), running
+    return job_to_dict(ask(lambda: client.get_job_info(job_id), address)), running

@@ -1,1 +1,1 @@
-"""Trials: what is trained in a sweep or a grid, what it costs, and which one wins."""
+"""Trials of a sweep or a grid: what they train, what they cost, and which one wins."""

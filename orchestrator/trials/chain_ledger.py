@@ -1,4 +1,4 @@
-"""A chain's ledger: what a run of it has trained, what it found, and what that cost."""
+"""Ledger of a chain: stages trained, stages reused, and their cost."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from trainers.reporter import Event, StageFinished, StageStarted
 
 
 class ChainLedger:
-    """Takes a chain's events, in order, and adds up.
+    """Adds up a chain's events, in order.
 
-    After the loss of a worker the group starts anew and finds what this very run has trained: that is told once, and
-    counts as trained.
+    After the loss of a worker the group restarts and finds the stages that this same run trained. Each of them is
+    reported once, and counts as trained.
 
-    Events may get lost with the process that sends or hears them; the record of a stage tells who trained it.
+    Events get lost with the process that sends or receives them; a stage's record then says which run trained it.
 
     Args:
-        trained: Keys of stages that this run has trained before it was cut off.
-        run_uuid: What this run is found by, which the records of its stages have.
+        trained: Keys of the stages that this run had trained before it was interrupted.
+        run_uuid: UUID of this run, as in the records of the stages that it trains.
     """
 
     def __init__(self, trained: Iterable[str] = (), run_uuid: str = "") -> None:
@@ -32,7 +32,7 @@ class ChainLedger:
         self.cost = Cost(trials=1)
 
     def take(self, event: Event) -> Event | None:
-        """The event as it is to be told, or ``None`` when it was told before."""
+        """Handle an event. Return it with ``reused`` as this run counts it, or ``None`` for a repetition."""
         if isinstance(event, StageStarted):
             self.trained[event.key] = None
         if isinstance(event, StageFinished):

@@ -1,4 +1,4 @@
-"""The ledger: what was really spent, and what memoisation saved."""
+"""Cost: what was really spent, and what memoisation saved."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Cost:
         stages: Stages trained.
         stages_reused: Stages found under their key.
         steps: Optimisation steps taken.
-        samples: Training examples that those steps saw, over all workers: does not depend on the machine.
-        samples_reused: Training examples that reused stages had cost when they were trained.
+        samples: Training examples that those steps saw, over all workers; does not depend on the machine.
+        samples_reused: Training examples that the reused stages took when they were trained.
         worker_seconds: Seconds of all workers, over trained stages.
         wall_seconds: Seconds from start to end.
     """
@@ -33,7 +33,7 @@ class Cost:
 
     @classmethod
     def of_stage(cls, record: StageRecord, reused: bool) -> Cost:
-        """Cost of one stage; a reused one costs nothing but is counted."""
+        """Return the cost of one stage; a reused one is counted and costs nothing."""
         if reused:
             return cls(stages_reused=1, samples_reused=record.samples)
         return cls(
@@ -48,5 +48,5 @@ class Cost:
         return Cost(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
 
     def metrics(self) -> dict[str, float]:
-        """MLflow metrics ``cost/…``."""
+        """Return MLflow metrics ``cost/…``."""
         return {f"cost/{name}": float(value) for name, value in asdict(self).items()}

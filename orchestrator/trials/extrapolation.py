@@ -1,4 +1,4 @@
-"""The cost of a whole grid, of which only some is trained."""
+"""Cost of a whole grid, extrapolated from the trials that were trained."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from orchestrator.trials.trial import TrialResult
 
 GRID_TRIALS = "nmt.grid_trials"
-"""Tag of a grid's run: trainings of the whole grid."""
+"""Tag of a grid's run: number of trials of the whole grid."""
 
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """What a whole grid would cost, with nothing in the storage.
+    """Cost of a whole grid with nothing in the storage.
 
     Attributes:
-        trials: Trainings of the whole grid.
-        samples: Training examples: as many for each of them as those took on average that were trained.
-        trained: Trainings that this is extrapolated from.
+        trials: Trials of the whole grid.
+        samples: Training examples: trials times the mean of the trained ones.
+        trained: Trials that were trained.
     """
 
     trials: int
@@ -27,11 +27,11 @@ class Extrapolation:
 
 
 def extrapolate(whole: int, results: Sequence[TrialResult]) -> Extrapolation | None:
-    """Extrapolate a grid; ``None`` where there is nothing to extrapolate, or nothing to do it from.
+    """Extrapolate a grid's cost; ``None`` where everything or nothing was trained.
 
     Args:
-        whole: Trainings of the whole grid; 0 where it is none.
-        results: What was trained of it, and the baselines beside it.
+        whole: Trials of the whole grid; 0 for another group.
+        results: Results of the group, baselines included.
     """
     trained = [result.cost for result in results if result.trial.source == "grid" and result.finished]
     if not 0 < len(trained) < whole:

@@ -1,4 +1,4 @@
-"""What trials will cost, before anything runs."""
+"""Cost of trials, predicted before anything runs."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Forecast:
 
     Attributes:
         trials: Trials.
-        stages: Stages that will be trained.
-        stages_reused: Stages that will be found: because trials share them, or because the storage has them.
-        samples: Training examples of the stages that will be trained.
-        samples_reused: Training examples that the reused stages cost, or will have cost, when they are trained.
-        exact: Whether ``samples`` is what will be counted: stages have a fixed length (``training.patience: null``).
-            Otherwise it is the most that it can be.
+        stages: Stages to train.
+        stages_reused: Stages that trials share or that the storage already has.
+        samples: Training examples of the stages to train.
+        samples_reused: Training examples that the reused stages take when they are trained.
+        exact: Whether ``samples`` is exact: stages have a fixed length (``training.patience: null``). Otherwise it is
+            an upper bound.
     """
 
     trials: int = 0
@@ -44,12 +44,12 @@ class Forecast:
 
 
 def forecast(trials: Sequence[Trial], schema: Schema, store: StageStore) -> Forecast:
-    """Predict what trials cost that run one after the other or side by side, in any order.
+    """Predict the cost of trials; their order and how many run at a time do not matter.
 
     Args:
         trials: The trials.
         schema: Sizes of the data.
-        store: Where finished stages are.
+        store: Store of the finished stages.
     """
     found: dict[str, int] = {}
     total = Forecast(trials=len(trials))
@@ -68,11 +68,11 @@ def forecast(trials: Sequence[Trial], schema: Schema, store: StageStore) -> Fore
 
 
 def forecast_greedy(thetas: int, lambdas: int, stages: int, training: Training, schema: Schema) -> Forecast:
-    """Predict a sweep that settles one stage after the other; what the storage has is not known before.
+    """Predict a greedy sweep, which chooses the rates stage by stage, from nothing: its keys are not known in advance.
 
     Args:
-        thetas: Learning rates of the parameters.
-        lambdas: Learning rates of the multipliers.
+        thetas: Number of learning rates of the parameters.
+        lambdas: Number of learning rates of the multipliers.
         stages: Stages of the chain.
         training: How a stage is trained.
         schema: Sizes of the data.
@@ -91,5 +91,5 @@ def forecast_greedy(thetas: int, lambdas: int, stages: int, training: Training, 
 
 
 def stage_samples(training: Training, schema: Schema) -> int:
-    """Training examples of a stage, all of its budget."""
+    """Return the training examples of a stage that uses its whole budget."""
     return training.max_epochs * schema.examples["train"]

@@ -1,4 +1,4 @@
-"""The verb ``grid``: the p^m loss weights that NMT does without, on the same model, data, steps and evaluation."""
+"""Plan of a grid: which of the p^m loss weights to train, and what they will cost."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weight
 from orchestrator.trials.trial import Trial
 from trainers.store.stage_store import StageStore
 
-MOST_TRIALS = 10_000
-"""Trainings that are run without being told how many."""
+MAX_TRIALS = 10_000
+"""Most trials that run without an explicit limit."""
 
 
 @dataclass(frozen=True)
 class GridPlan:
-    """What a grid will do.
+    """Plan of a grid.
 
     Attributes:
         grid: The weights.
-        trials: Weightings that are trained.
-        baselines: Baselines that are trained beside them.
-        expected: What the weightings and baselines will cost.
-        whole: What the whole grid would cost, were nothing in the storage.
+        trials: Weightings to train.
+        baselines: Baselines to train.
+        expected: Predicted cost of the weightings and baselines.
+        whole: Predicted cost of the whole grid with nothing in the storage.
     """
 
     grid: WeightGrid
@@ -35,18 +35,18 @@ class GridPlan:
 
     @property
     def limited(self) -> bool:
-        """Whether only some of the grid is trained; the rest is extrapolated."""
+        """Whether only part of the grid is trained; the cost of the rest is extrapolated."""
         return len(self.trials) < self.grid.trials
 
     @property
     def name(self) -> str:
-        """``grid of 125``, ``grid 20 of 125``; short, since MLflow cuts long names."""
+        """Name of the run, ``grid of 125`` or ``grid 20 of 125``; short, since MLflow cuts long names."""
         some = f"{len(self.trials)} " if self.limited else ""
         return f"grid {some}of {self.grid.trials:,}"
 
 
 def whole_grid(prepared: PreparedExperiment, grid: WeightGrid) -> Forecast:
-    """What a grid costs from nothing: each training takes one stage's budget."""
+    """Predict the cost of a whole grid with nothing in the storage: one stage's budget per trial."""
     training = prepared.spec.training
     samples = grid.trials * stage_samples(training, prepared.schema)
     return Forecast(grid.trials, grid.trials, 0, samples, 0, training.patience is None)
@@ -56,7 +56,7 @@ def plan_grid(prepared: PreparedExperiment) -> GridPlan:
     """Plan a grid.
 
     Raises:
-        RequestError: There is one task only, or more trainings than anybody would want to start.
+        RequestError: There is only one task, or there are more trials than :data:`MAX_TRIALS`.
     """
     experiment, spec = prepared.experiment, prepared.spec
     options = experiment.grid
@@ -64,12 +64,13 @@ def plan_grid(prepared: PreparedExperiment) -> GridPlan:
         raise RequestError("tasks: a grid weighs tasks against each other, and there is only one")
     grid = WeightGrid(len(spec.tasks), options.points, options.normalised)
     number = grid.trials if options.limit is None else min(options.limit, grid.trials)
-    if number > MOST_TRIALS:
+    if number > MAX_TRIALS:
         raise RequestError(
-            f"grid: {options.points} weights for each of {len(spec.tasks)} tasks are {grid.trials:,} trainings; give "
-            "grid.limit (--limit N) to train N of them and extrapolate the cost, or fewer grid.points"
+            f"grid: {options.points} weights for each of {len(spec.tasks)} tasks are {grid.trials:,} trials, at most "
+            f"{MAX_TRIALS:,} are allowed; set grid.limit (--limit N) to train N of them and extrapolate the cost, or "
+            "fewer grid.points"
         )
-    trials = tuple(weights_trial(spec, weights) for weights in grid.some(number, experiment.training.seed))
+    trials = tuple(weights_trial(spec, weights) for weights in grid.sample(number, experiment.training.seed))
     baselines = baseline_trials(spec, grid) if options.baselines else ()
     expected = forecast((*trials, *baselines), prepared.schema, StageStore(experiment.storage))
     return GridPlan(grid, trials, baselines, expected, whole_grid(prepared, grid))

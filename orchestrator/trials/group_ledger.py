@@ -1,4 +1,4 @@
-"""The ledger of a group of trials: what they cost together, and the best that was found for it."""
+"""Ledger of a group of trials: their total cost, and the best result so far."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trainers.spec.task import Level, Task
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How a group stands after a trial.
+    """State of a group after a trial: one point of its cumulative curves.
 
     Attributes:
         trials: Trials that ended so far.
-        cost: What they cost together; ``wall_seconds`` since the group's start.
-        best: Task → best validation metric so far, whatever trial has it (no baseline); the loss of a task without a
+        cost: Their total cost; ``wall_seconds`` since the group's start.
+        best: Task → best validation metric so far over all trials but the baselines; the loss of a task without a
             metric.
         winner: Task → validation metric of the lexicographic winner so far.
     """
@@ -32,7 +32,7 @@ class Snapshot:
     winner: Mapping[str, float]
 
     def metrics(self) -> dict[str, float]:
-        """MLflow metrics: ``cost/…``, ``best/TASK`` and ``winner/TASK``."""
+        """Return MLflow metrics: ``cost/…``, ``best/TASK`` and ``winner/TASK``."""
         return {
             **self.cost.metrics(),
             **{f"best/{task}": value for task, value in self.best.items()},
@@ -42,12 +42,12 @@ class Snapshot:
 
 @dataclass
 class GroupLedger:
-    """Takes the trials of a group as they end, and adds up.
+    """Adds up the trials of a group as they end.
 
     Attributes:
         levels: Tasks by priority.
-        held_out: Validation samples of the trials, by which the winner is chosen.
-        results: The trials so far.
+        held_out: Validation samples of the trials, which decide the winner.
+        results: Results so far.
     """
 
     levels: Sequence[Level]
@@ -57,7 +57,7 @@ class GroupLedger:
 
     @property
     def cost(self) -> Cost:
-        """What the trials cost together, without the time from start to end."""
+        """Total cost of the trials, without wall time."""
         return sum((replace(result.cost, wall_seconds=0.0) for result in self.results), Cost())
 
     @property
@@ -65,7 +65,7 @@ class GroupLedger:
         """The lexicographic winner so far."""
         names = [[task.name for task in level] for level in self.levels]
         finished = [result for result in self.results if result.finished and _competes(result)]
-        # Of a chain that is chosen stage by stage, later stages supersede earlier ones.
+        # In a greedy sweep, trials of later stages supersede those of earlier ones.
         reached = max((len(result.records) for result in finished if result.trial.stages), default=0)
         if reached:
             finished = [result for result in finished if len(result.records) == reached]
@@ -73,11 +73,11 @@ class GroupLedger:
         return lexicographic_winner(finished, names, self.held_out)
 
     def add(self, result: TrialResult, wall_seconds: float) -> Snapshot:
-        """Take in a trial that ended.
+        """Add a trial that ended.
 
         Args:
             result: The trial.
-            wall_seconds: Time since the group's start.
+            wall_seconds: Seconds since the group's start.
         """
         self.results.append(result)
         tasks = [task for level in self.levels for task in level]
@@ -100,12 +100,12 @@ class GroupLedger:
 
 
 def _competes(result: TrialResult) -> bool:
-    """Baselines stand beside a grid, and are no part of what it finds."""
+    """Return whether a trial can win: baselines are trained beside a grid for reference only."""
     return result.trial.source != "baseline"
 
 
 def shown_value(task: Task, result: TrialResult, split: str) -> float | None:
-    """A task's metric at the end of a trial, its loss where it has no metric, ``None`` where it is not known."""
+    """Return a task's metric at the end of a trial, its loss where it has no metric, ``None`` where it is unknown."""
     if not result.records:
         return None
     record = result.records[-1]
@@ -114,7 +114,7 @@ def shown_value(task: Task, result: TrialResult, split: str) -> float | None:
 
 
 def higher_is_better(task: Task) -> bool:
-    """Direction of what :func:`shown_value` gives; a metric that does not say is one where more is better."""
+    """Return the direction of :func:`shown_value`; higher is better for a metric that does not declare it."""
     if not task.metric:
         return False
     return bool(getattr(resolve("metric", task.metric, METRICS), "higher_is_better", True) is not False)

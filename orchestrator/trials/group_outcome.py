@@ -1,4 +1,4 @@
-"""What came of a group of trials."""
+"""Outcome of a group of trials."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from orchestrator.trials.trial import TrialResult
 from orchestrator.trials.trial_summary import trial_summary
 
 Kind = Literal["sweep", "grid", "comparison"]
-"""What a group of trials is."""
+"""Kind of a group of trials."""
 
 
 @dataclass(frozen=True)
 class GroupOutcome:
-    """A group that ran.
+    """Outcome of a group of trials.
 
     Attributes:
-        kind: What it is.
-        results: What came of its trials, in their order.
-        winner: The lexicographic winner; ``None`` when no trial is finished.
-        cost: What was spent.
-        planned: What was predicted.
-        whole: What the whole of a grid would cost of which only some was trained.
-        run_id: Its run in MLflow, or ``None`` when it could not be opened.
-        link: Address of its page, when the tracking store is a server.
-        view: Address of the saved view in MLflow, or the part of it behind that of ``nmt ui``.
-        tracking_failure: What the tracking store lacks and why; ``None`` when it has it all.
+        kind: Kind of the group.
+        results: Results of its trials, in order.
+        winner: The lexicographic winner; ``None`` when no trial finished.
+        cost: Cost of the group.
+        planned: Predicted cost.
+        whole: Extrapolated cost of the whole grid, where only part of it was trained.
+        run_id: Id of its MLflow run; ``None`` when it could not be opened.
+        link: URL of the run, when the tracking store is a server.
+        view: URL of the saved view in MLflow; without a server, its path below the address of ``nmt ui``.
+        tracking_failure: Why tracking is incomplete; ``None`` when it is complete.
     """
 
     kind: Kind
@@ -55,7 +55,7 @@ class GroupOutcome:
         return tuple(result for result in self.results if result.status == "stopped")
 
     def of(self, source: str) -> tuple[TrialResult, ...]:
-        """Results that belong there in a comparison."""
+        """Return the results of trials from one source."""
         return tuple(result for result in self.results if result.trial.source == source)
 
     def to_dict(self) -> dict[str, Any]:
@@ -74,10 +74,11 @@ class GroupOutcome:
         }
 
     def check(self) -> None:
-        """See that it is no failure: a trial may fail by its learning rate only, and something must come of a group.
+        """Raise if the group failed.
 
         Raises:
-            RunError: It is one.
+            RunError: A trial failed for another reason than its learning rate, or no trial finished and none was
+                stopped.
         """
         nothing = bool(self.results) and self.winner is None and not self.unfinished
         if self.broken or nothing:

@@ -1,4 +1,4 @@
-"""Whether a trained model keeps the important tasks at their optima, however it was trained."""
+"""Whether a model keeps the protected tasks at their optima, by the acceptance rule, however it was trained."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainers.records import Verdict
 from trainers.spec.task import Level
 
 Guarantee = Literal["held", "broken", "unknown"]
-"""Whether every protected task is within its limit on the validation split; ``unknown`` where it was not evaluated."""
+"""Whether every protected task is within its limit on the validation split; ``unknown`` where one was not evaluated."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a model stands to the tasks that are to be protected.
+    """A model's standing on the protected tasks.
 
     Attributes:
-        status: ``held``, ``broken``, or ``unknown`` where the model lacks one of them.
-        verdicts: The acceptance rule's verdict on each, on the validation split.
+        status: ``held``, ``broken``, or ``unknown`` where the model lacks one of the tasks.
+        verdicts: The acceptance rule's verdict on each task, on the validation split.
     """
 
     status: Guarantee
@@ -32,7 +32,7 @@ class Standing:
 
     @property
     def worst_task(self) -> str | None:
-        """The task that is furthest beyond its limit, or closest to it."""
+        """Task furthest beyond its limit, or closest to it when all are within."""
         found = worst(self.verdicts)
         return found.task if found is not None else None
 
@@ -44,14 +44,13 @@ def guarantee(
     standard_errors: float,
     held_out: HeldOut,
 ) -> Standing:
-    """Judge a model by the same rule, on the same examples and against the same optima as NMT's own.
+    """Judge a model by the rule, the examples and the optima that NMT's own models are judged by.
 
     Args:
         result: The model.
-        reference: A finished NMT chain, at whose stages' optima the tasks are to be held; for a chain's own guarantee
-            the chain itself.
-        levels: Tasks by priority; those of the last level are not protected.
-        standard_errors: s of the rule.
+        reference: A finished NMT chain whose stages give the optima; the chain itself for its own guarantee.
+        levels: Tasks by priority; the last level is not protected.
+        standard_errors: s of the acceptance rule.
         held_out: Validation samples.
     """
     if not (result.finished and reference.finished and len(reference.records) == len(levels)):

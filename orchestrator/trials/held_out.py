@@ -1,4 +1,4 @@
-"""Held-out losses of finished models, example by example: what they are compared with each other by."""
+"""Held-out losses of finished models, example by example, for paired comparisons."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from trainers.evaluation.paired import PairedDifference
 from trainers.losses.samples import Samples
 from trainers.store.stage_store import StageStore
 
-MOST_BYTES = 256_000_000
-"""Memory that recently read samples may take."""
+MAX_BYTES = 256_000_000
+"""Most memory for samples that were read recently."""
 
 
 class HeldOut:
-    """Reads samples of stages from the storage, and keeps the latest in memory.
+    """Reads samples of stages from the storage, and keeps recent ones in memory.
 
     Args:
-        store: Where the stages are.
+        store: Store of the finished stages.
         split: ``valid`` or ``test``.
     """
 
@@ -31,8 +31,8 @@ class HeldOut:
         self._bytes = 0
         self._differences: dict[tuple[str, str, tuple[str, ...]], tuple[float, float]] = {}
 
-    def of(self, key: str, task: str) -> Samples:
-        """A task's samples at the accepted θ* of a stage, shape ``(examples,)``.
+    def samples(self, key: str, task: str) -> Samples:
+        """Return a task's samples at the accepted θ* of a stage, shape ``(examples,)``.
 
         Raises:
             DamagedError: The stage's file is missing or damaged.
@@ -43,23 +43,23 @@ class HeldOut:
             sums, counts = stored.sums[self._split], stored.counts[self._split]
             self._kept[key] = {name: Samples(sums[name], counts[name]) for name in sums}
             self._bytes += _size(self._kept[key])
-            while self._bytes > MOST_BYTES and len(self._kept) > 1:
+            while self._bytes > MAX_BYTES and len(self._kept) > 1:
                 _, oldest = self._kept.popitem(last=False)
                 self._bytes -= _size(oldest)
         self._kept.move_to_end(key)
         return self._kept[key][task]
 
     def difference(self, candidate: str, reference: str, task: str) -> PairedDifference:
-        """How much a stage's model loses on a task against another's, paired."""
-        return PairedDifference.between(self.of(candidate, task), self.of(reference, task))
+        """Return the paired difference in a task's loss between two stages' models."""
+        return PairedDifference.between(self.samples(candidate, task), self.samples(reference, task))
 
     def level_difference(self, candidate: str, reference: str, tasks: Sequence[str]) -> tuple[float, float]:
-        r"""The same for the summed losses of a level's tasks, and its standard error.
+        r"""Return the paired difference in the summed losses of a level's tasks, and its standard error.
 
         With :math:`z_e = \sum_i (d_{ei} - D_i n_{ei}) / N_i` over the level's tasks i and E examples,
-        :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task it is
+        :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task this is
         :class:`~trainers.evaluation.paired.PairedDifference`.
-        Computed once for the same two stages: a grid asks again after each of its trials.
+        Cached for each pair of stages: a grid asks again after each of its trials.
         """
         pair = candidate, reference, tuple(tasks)
         if pair not in self._differences:
@@ -71,7 +71,7 @@ class HeldOut:
         residuals: Tensor | None = None
         labelled: Tensor | None = None
         for task in tasks:
-            one, other = self.of(candidate, task), self.of(reference, task)
+            one, other = self.samples(candidate, task), self.samples(reference, task)
             d = one.sums.double() - other.sums.double()
             n = one.counts.double()
             samples = n.sum().clamp(min=1.0)

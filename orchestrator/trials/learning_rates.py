@@ -1,4 +1,4 @@
-"""The trials of a sweep: chains that differ in their two learning rates, and share what does not depend on them."""
+"""Trials of a sweep: chains that differ in the two learning rates, and share stages that do not depend on them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from trainers.spec.chain_spec import ChainSpec, Rates
 
 
 def sweep_trials(spec: ChainSpec, eta_theta: Sequence[float], eta_lambda: Sequence[float]) -> tuple[Trial, ...]:
-    """Every pair of learning rates.
+    """Return one trial per pair of learning rates.
 
-    Trials that share their first stages stand as far apart as can be: by the time that one needs a stage, another one
-    has finished it.
+    η_λ varies slowest, so that trials which share their first stages are far apart: when one needs a shared stage,
+    another has usually finished it.
 
     Args:
         spec: The chain.
@@ -35,13 +35,13 @@ def sweep_trials(spec: ChainSpec, eta_theta: Sequence[float], eta_lambda: Sequen
 def greedy_trials(
     spec: ChainSpec, eta_theta: Sequence[float], eta_lambda: Sequence[float], chosen: Sequence[Rates]
 ) -> tuple[Trial, ...]:
-    """Every pair of learning rates for the next stage of a chain whose earlier stages are settled.
+    """Return one trial per pair of learning rates for the next stage of a chain whose earlier rates are chosen.
 
     Args:
         spec: The chain.
         eta_theta: Learning rates of the parameters.
-        eta_lambda: Learning rates of the multipliers; a stage that protects nothing has only the first one's trials.
-        chosen: Learning rates of the stages that are settled.
+        eta_lambda: Learning rates of the multipliers; the first stage protects nothing and uses only the first one.
+        chosen: Learning rates chosen for the earlier stages.
     """
     stage = len(chosen)
     rest = len(spec.levels) - stage - 1

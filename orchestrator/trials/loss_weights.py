@@ -1,4 +1,4 @@
-"""The trials of a grid: trainings that differ in the weights of their losses, and the baselines beside them."""
+"""Trials of a grid, which differ in their loss weights, and the baselines beside them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from trainers.spec.task import Task
 class WeightGrid:
     r"""p weights for each of m tasks.
 
-    The full grid is :math:`\{1/p, 2/p, \dots, 1\}^m`, :math:`p^m` trainings. Weightings of the same proportions differ
+    The full grid is :math:`\{1/p, 2/p, \dots, 1\}^m`, :math:`p^m` trials. Weightings of the same proportions differ
     only in scale; the normalised grid has one of each, divided by its sum:
-    :math:`\sum_{d=1}^p \mu(d) \lfloor p/d \rfloor^m` trainings, with the Möbius function μ.
+    :math:`\sum_{d=1}^p \mu(d) \lfloor p/d \rfloor^m` trials, with the Möbius function μ.
 
     Attributes:
         tasks: m, number of tasks.
         points: p, weights per task.
-        normalised: Whether proportions are trained once.
+        normalised: Whether weightings of the same proportions are trained once.
     """
 
     tasks: int
@@ -34,19 +34,19 @@ class WeightGrid:
 
     @property
     def trials(self) -> int:
-        """Trainings of the whole grid."""
+        """Trials of the whole grid."""
         if not self.normalised:
             return int(self.points**self.tasks)
         return sum(_moebius(d) * int((self.points // d) ** self.tasks) for d in range(1, self.points + 1))
 
     def all(self) -> Iterator[tuple[float, ...]]:
-        """Every weighting."""
+        """Yield every weighting."""
         for steps in itertools.product(range(1, self.points + 1), repeat=self.tasks):
             if not self.normalised or math.gcd(*steps) == 1:
                 yield self._weights(steps)
 
-    def some(self, number: int, seed: int) -> list[tuple[float, ...]]:
-        """That many different weightings, drawn with a seed; all of them when there are no more."""
+    def sample(self, number: int, seed: int) -> list[tuple[float, ...]]:
+        """Return ``number`` distinct weightings, drawn with a seed; all of them when the grid has no more."""
         if number >= self.trials:
             return list(self.all())
         draw = random.Random(seed)
@@ -63,7 +63,7 @@ class WeightGrid:
 
 
 def weights_trial(spec: ChainSpec, weights: tuple[float, ...]) -> Trial:
-    """One training of all tasks with fixed weights: same model, data, steps and evaluation as the chain's stages."""
+    """Return a trial with fixed weights over all tasks: model, data, steps and evaluation of the chain's stages."""
     return Trial(
         label=weights_text(weights).replace(":", " : "),
         source="grid",
@@ -74,9 +74,9 @@ def weights_trial(spec: ChainSpec, weights: tuple[float, ...]) -> Trial:
 
 
 def baseline_trials(spec: ChainSpec, grid: WeightGrid) -> tuple[Trial, ...]:
-    """Equal weights, and a model of its own for each task.
+    """Return equal weights and one single-task trial per task.
 
-    Equal weights are a point of the grid, so that they cost nothing where that point is trained.
+    Equal weights are a point of the grid, so they cost nothing where that point is trained.
     """
     tasks = spec.tasks
     equal = ((1.0 / len(tasks) if grid.normalised else 1.0),) * len(tasks)

@@ -1,4 +1,4 @@
-"""The verb ``sweep``: NMT's two learning rates on Ray Tune, stages shared, the winner chosen by priority."""
+"""Plan of a sweep: which pairs of learning rates to try, and what they will cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What a sweep will do.
+    """Plan of a sweep.
 
     Attributes:
         eta_theta: Learning rates of the parameters.
         eta_lambda: Learning rates of the multipliers.
-        greedy: Whether stages are settled one after the other.
-        trials: Every trial; of a greedy sweep those of its first stage.
-        expected: What it will cost.
+        greedy: Whether the rates are chosen stage by stage.
+        trials: All trials; those of the first stage for a greedy sweep.
+        expected: Predicted cost.
     """
 
     eta_theta: tuple[float, ...]
@@ -34,13 +34,13 @@ class SweepPlan:
 
     @property
     def name(self) -> str:
-        """``3 × 3 learning rates``."""
+        """Name in tables, ``3 × 3 learning rates``."""
         greedy = ", greedy" if self.greedy else ""
         return f"{len(self.eta_theta)} × {len(self.eta_lambda)} learning rates{greedy}"
 
     @property
     def params(self) -> Mapping[str, str]:
-        """What the sweep's run in MLflow is compared by."""
+        """Comparable params of the sweep's MLflow run."""
         return {
             "eta_theta": ", ".join(f"{value:g}" for value in self.eta_theta),
             "eta_lambda": ", ".join(f"{value:g}" for value in self.eta_lambda),

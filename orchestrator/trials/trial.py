@@ -12,25 +12,25 @@ from trainers.records import StageRecord
 from trainers.spec.chain_spec import ChainSpec
 
 Source = Literal["sweep", "grid", "baseline", "method"]
-"""Where a model comes from: NMT's sweep of learning rates, the grid of loss weights, the baselines in the grid's list
-(equal weights, single-task models), or a method that was named."""
+"""Origin of a model: NMT's sweep of learning rates, the grid of loss weights, the grid's baselines (equal weights,
+single-task models), or a named method."""
 
 Status = Literal["finished", "diverged", "failed", "stopped"]
-"""``diverged``: a number was not finite, which says something of the learning rate. ``stopped``: by a stop criterion,
-the time budget or another trial's failure."""
+"""``diverged``: a number was not finite, a finding about the learning rate. ``stopped``: by a stop criterion, the time
+budget or another trial's failure."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """What is trained and how it is shown.
+    """One trial.
 
     Attributes:
-        label: What was varied, such as ``η_θ 0.001, η_λ 10`` or ``0.2 : 0.4 : 1``.
-        source: Where it belongs in a comparison.
-        spec: What it computes.
-        method: What it is compared as.
+        label: The values that vary, such as ``η_θ 0.001, η_λ 10`` or ``0.2 : 0.4 : 1``.
+        source: Origin of the model in a comparison.
+        spec: What to compute.
+        method: Name of the method in a comparison.
         weights: Loss weights over all tasks of the experiment, if it has any.
-        stages: How many of its stages are wanted; all of them when absent.
+        stages: Number of stages to train; all by default.
     """
 
     label: str
@@ -42,7 +42,7 @@ class Trial:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """Keys of the stages that are wanted."""
+        """Keys of the stages to train."""
         return self.spec.stage_keys()[: self.stages]
 
     @property
@@ -52,17 +52,17 @@ class Trial:
 
     @property
     def eta_theta(self) -> float:
-        """Learning rate of the parameters, in the last stage that is wanted."""
+        """Learning rate of the parameters in the last stage to train."""
         return self.spec.training_of(len(self.keys) - 1).eta_theta
 
     @property
     def eta_lambda(self) -> float | None:
-        """Learning rate of the multipliers likewise; ``None`` where nothing is ever protected."""
+        """Learning rate of the multipliers in the last stage to train; ``None`` where nothing is ever protected."""
         return self.spec.training_of(len(self.keys) - 1).eta_lambda if len(self.spec.levels) > 1 else None
 
     @property
     def params(self) -> Mapping[str, str]:
-        """What MLflow compares runs by; a kind of run that lacked one would be dropped from its comparison."""
+        """Comparable params, the same keys for every kind of run: MLflow drops a run without them from comparisons."""
         rates = [self.spec.training_of(stage) for stage in range(len(self.keys))]
         return {
             "method": self.method,
@@ -74,15 +74,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialResult:
-    """What came of a trial.
+    """Result of a trial.
 
     Attributes:
         trial: The trial.
         records: Records of its finished stages, in order.
-        cost: What was spent on it.
+        cost: Cost of the trial.
         status: How it ended.
         reason: Why it did not finish.
-        run_uuid: What its MLflow run is found by.
+        run_uuid: UUID of its MLflow run.
     """
 
     trial: Trial
@@ -94,26 +94,26 @@ class TrialResult:
 
     @property
     def finished(self) -> bool:
-        """Whether all stages that were wanted are there."""
+        """Whether all its stages are in the storage."""
         return self.status == "finished"
 
     @property
     def settled(self) -> bool:
-        """Whether the same command would end it so again; what failed or was stopped goes on with it."""
+        """Whether the result is final; the same command resumes a trial that failed or was stopped."""
         return self.status in ("finished", "diverged")
 
 
 def short_label(label: str) -> str:
-    """A label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
+    """Shorten a label for MLflow's list of runs, which cuts names after about 14 characters: ``θ 0.001 λ 10``."""
     return label.replace("η_θ ", "θ ").replace(", η_λ ", " λ ").replace(" : ", ":")
 
 
 def weights_text(weights: tuple[float, ...]) -> str:
-    """``0.2:0.4:1``."""
+    """Format weights as ``0.2:0.4:1``."""
     return ":".join(f"{weight:.3g}" for weight in weights)
 
 
 def _rates(values: list[float]) -> str:
-    """One value where all stages have the same, otherwise those of the stages."""
+    """Format the rates of the stages: a single value where all stages share it."""
     texts = [f"{value:g}" for value in values]
     return texts[0] if len(set(texts)) == 1 else ",".join(texts)

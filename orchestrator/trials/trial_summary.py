@@ -1,4 +1,4 @@
-"""A trial in a few words, for a JSON document."""
+"""Summary of a trial for JSON documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orchestrator.trials.trial import TrialResult
 
 
 def trial_summary(result: TrialResult) -> dict[str, Any]:
-    """A trial, JSON-ready."""
+    """Return a trial's result as JSON-ready content."""
     last = result.records[-1] if result.records else None
     return {
         "label": result.trial.label,

@@ -1,4 +1,4 @@
-"""The lexicographic choice among finished trials: best on the first level, then the next."""
+"""Lexicographic choice among finished trials: best on the first level, then the next."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from trainers.faults import DamagedError
 def lexicographic_winner(
     results: Sequence[TrialResult], levels: Sequence[Sequence[str]], held_out: HeldOut
 ) -> TrialResult | None:
-    r"""The best trial by priority, on the validation split.
+    r"""Return the best trial by priority, on the validation split.
 
-    Level by level, those trials remain that are as good as the best remaining one within the standard error of their
-    paired difference: :math:`D \le SE` of the level's summed losses, over the very same examples. The last level
-    decides between what remains. Against the best of a level, not against each other: otherwise small losses would add
+    Level by level, a trial stays if it is as good as the level's best within one standard error of their paired
+    difference: :math:`D \le SE` of the level's summed losses, over the same examples. The last level decides between
+    the trials that are left. Trials are compared with the best, not with each other, so that small losses do not add
     up.
 
     Args:
         results: Trials; only finished ones whose models have all these tasks take part.
         levels: Names of the tasks by priority.
-        held_out: Their validation samples.
+        held_out: Validation samples of the trials.
 
     Returns:
-        The winner; ``None`` where no trial is finished.
+        The winner; ``None`` where no trial finished.
     """
     needed = {task for level in levels for task in level}
     remaining = [
@@ -57,5 +57,5 @@ def _as_good(result: TrialResult, best: TrialResult, level: Sequence[str], held_
     try:
         difference, error = held_out.level_difference(key, other, level)
     except (DamagedError, KeyError):
-        return False  # its samples are gone, so nothing says that it is as good
+        return False  # without its samples nothing shows that it is as good
     return difference <= error

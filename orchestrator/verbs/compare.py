@@ -1,4 +1,4 @@
-"""The verb ``compare``: NMT's sweep, the grid of loss weights and named methods, side by side."""
+"""The verb ``compare``: NMT's sweep, the grid of loss weights, and named methods."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class CompareOutcome:
-    """A comparison that ran.
+    """Outcome of a comparison.
 
     Attributes:
-        comparison: What it found.
-        groups: Sweep, grid, and the named methods, whose run is the comparison's.
-        folder: Where its files are.
+        comparison: The comparison.
+        groups: Sweep, grid, and named methods; the run of the last is the comparison's.
+        folder: Folder of its files.
     """
 
     comparison: Comparison
@@ -50,7 +50,7 @@ class CompareOutcome:
 
 
 def method_trials(prepared: PreparedExperiment, methods: Sequence[str]) -> tuple[Trial, ...]:
-    """One trial per named method, with the experiment's own learning rates.
+    """Return one trial per method, with the experiment's own learning rates.
 
     Raises:
         ValueError: A method cannot be built.
@@ -74,13 +74,13 @@ def run_compare(
     Args:
         prepared: The experiment.
         methods: Trials of the named methods.
-        runner: Where trials run.
-        output: Where progress is shown.
+        runner: Runs the trials.
+        output: Shows progress.
 
     Raises:
-        RequestError: There is nothing to sweep or to weigh, or the cluster cannot hold one trial.
+        RequestError: The sweep or the grid has no trials, or the cluster cannot hold one trial.
         RunError: Ray cannot be started.
-        KeyboardInterrupt: The user ended it; finished stages are kept.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     sweep_plan, grid_plan = plan_sweep(prepared), plan_grid(prepared)
     sweep = run_sweep(prepared, sweep_plan, runner, output)

@@ -1,4 +1,4 @@
-"""Sweeps for growing numbers of tasks: the cost curve, measured for NMT and predicted for the grid."""
+"""The cost curve: samples by number of tasks, measured for NMT's sweep and predicted for the grid."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ NMT = "NMT"
 
 
 @dataclass(frozen=True)
-class ScalingOutcome:
-    """Sweeps that ran, one for each number of tasks.
+class CostCurveOutcome:
+    """Outcome of sweeps with growing numbers of tasks.
 
     Attributes:
-        sweeps: The sweeps.
-        group: The run that holds the curve.
+        sweeps: The sweeps, one per number of tasks.
+        group: The group whose run holds the curve.
         points: The curve: NMT measured, grids predicted.
         exact: Whether predictions are exact.
-        folder: Where its files are.
+        folder: Folder of its files.
     """
 
     sweeps: tuple[GroupOutcome, ...]
@@ -61,17 +61,17 @@ class ScalingOutcome:
 
 
 def first_levels(prepared: PreparedExperiment, number: int) -> PreparedExperiment:
-    """The same experiment with only its first levels."""
+    """Return the experiment with only its first levels."""
     experiment = prepared.experiment.model_copy(update={"tasks": prepared.experiment.tasks[:number]})
     spec = experiment.chain(prepared.spec.data_fingerprint, prepared.spec.ingest)
     return replace(prepared, experiment=experiment, spec=spec)
 
 
 def parse_numbers(text: str, prepared: PreparedExperiment) -> tuple[int, ...]:
-    """Numbers of tasks such as ``2,4,8``, in order.
+    """Parse numbers of tasks such as ``2,4,8``; returns them in order, without repetitions.
 
     Raises:
-        RequestError: That is not what it is.
+        RequestError: The text is no list of numbers, or one is outside the experiment's number of levels.
     """
     levels = len(prepared.spec.levels)
     try:
@@ -86,15 +86,15 @@ def parse_numbers(text: str, prepared: PreparedExperiment) -> tuple[int, ...]:
     return numbers
 
 
-def run_scaling(
+def run_cost_curve(
     prepared: PreparedExperiment, numbers: Sequence[int], runner: TrialRunner, output: Output
-) -> ScalingOutcome:
-    """Sweep the first tasks, then more of them, and draw what that costs.
+) -> CostCurveOutcome:
+    """Run a sweep for each number of tasks, and draw the cost curve.
 
     Raises:
         RequestError: There is nothing to sweep, or the cluster cannot hold one trial.
         RunError: Ray cannot be started.
-        KeyboardInterrupt: The user ended it; finished stages are kept.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     parts = [first_levels(prepared, number) for number in numbers]
     plans = [plan_sweep(part) for part in parts]
@@ -103,21 +103,21 @@ def run_scaling(
     exact = prepared.experiment.training.patience is None
     params = {"method": prepared.experiment.training.method, **plans[-1].params}
     tags = {"nmt.tasks": ",".join(map(str, numbers)), "nmt.sweep_runs": ",".join(s.run_id or "" for s in sweeps)}
-    with GroupSession("comparison", "scaling", prepared, params, Forecast(), runner, output, tags) as session:
+    with GroupSession("comparison", "cost curve", prepared, params, Forecast(), runner, output, tags) as session:
         folder = session.attach(_files(points, exact))
-        return ScalingOutcome(sweeps, session.close(), points, exact, folder)
+        return CostCurveOutcome(sweeps, session.close(), points, exact, folder)
 
 
-def scaling_table(outcome: ScalingOutcome) -> Table:
-    """Samples by number of tasks, for a terminal."""
+def cost_curve_table(outcome: CostCurveOutcome) -> Table:
+    """Return samples by number of tasks as a table for the terminal."""
     table = Table(title="samples by number of tasks", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     table.caption_justify, table.caption_style = "left", ""
     for place, head in enumerate(_columns(outcome.points)):
         table.add_column(head, justify="left" if not place else "right")
     for row in zip(*_columns(outcome.points).values(), strict=True):
         table.add_row(*row)
-    bound = "predicted, exactly" if outcome.exact else "predicted as so many samples a training as a stage took"
-    table.caption = f"NMT: trained and counted, each stage once. ≈: {bound}."
+    prediction = "predicted exactly" if outcome.exact else "predicted from the mean samples of NMT's stages"
+    table.caption = f"NMT: trained and counted, each stage once. ≈: {prediction}."
     return table
 
 
@@ -141,12 +141,12 @@ def _points(
 
 
 def _columns(points: Sequence[CostPoint]) -> Mapping[str, list[str]]:
-    """A column per method, and how many times as many samples the dearest takes."""
+    """Return one column per method, and the ratio of the most expensive method to NMT."""
     names = list(dict.fromkeys(point.method for point in points))
     by_tasks = {tasks: {p.method: p for p in points if p.tasks == tasks} for tasks in {p.tasks: None for p in points}}
     columns: dict[str, list[str]] = {"tasks": [str(tasks) for tasks in by_tasks]}
     for name in names:
-        columns[name] = [_shown(found[name]) for found in by_tasks.values()]
+        columns[name] = [_samples_text(found[name]) for found in by_tasks.values()]
     columns[f"{names[-1]} : NMT"] = [
         times_text(found[names[-1]].samples, found[NMT].samples) if found[NMT].samples else "–"
         for found in by_tasks.values()
@@ -154,7 +154,7 @@ def _columns(points: Sequence[CostPoint]) -> Mapping[str, list[str]]:
     return columns
 
 
-def _shown(point: CostPoint) -> str:
+def _samples_text(point: CostPoint) -> str:
     return count_text(point.samples) if point.measured else f"≈ {count_text(point.samples)}"
 
 
@@ -164,7 +164,7 @@ def _files(points: Sequence[CostPoint], exact: bool) -> Mapping[str, bytes]:
     lines += [f"| {' | '.join(row)} |" for row in zip(*columns.values(), strict=True)]
     return {
         "figures/cost_against_tasks.png": png(cost_against_tasks(points, exact=exact)),
-        "scaling.json": json.dumps([asdict(point) for point in points], indent=1).encode(),
-        "scaling.md": ("\n".join(lines) + "\n").encode(),
+        "cost_curve.json": json.dumps([asdict(point) for point in points], indent=1).encode(),
+        "cost_curve.md": ("\n".join(lines) + "\n").encode(),
         TABLE: json.dumps(columns).encode(),
     }

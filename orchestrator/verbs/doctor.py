@@ -1,4 +1,4 @@
-"""The verb ``doctor``: what works here."""
+"""The verb ``doctor``: checks of this machine."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
+from orchestrator.errors import first_line
+
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried.
+    """Result of one check.
 
     Attributes:
-        what: What was tried.
+        what: What was checked.
         works: Whether it works.
         detail: What was found, or what to do.
     """
@@ -28,7 +30,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Try everything that a run needs, without starting one."""
+    """Check everything that a run needs, without starting one."""
     return [
         Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}"),
         *[_try(f"package {name}", partial(_package, name)) for name in ("torch", "ray", "mlflow", "pyarrow")],
@@ -46,7 +48,7 @@ def _try(what: str, check: Callable[[], str], *, needed: bool = True) -> Finding
     try:
         return Finding(what, True, check())
     except Exception as error:
-        return Finding(what, not needed, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return Finding(what, not needed, first_line(error))
 
 
 def _package(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The verb ``grid``: the p^m loss weights that NMT does without, on the same model, data, steps and evaluation."""
+"""The verb ``grid``: p^m loss weights on the same model, data, steps and evaluation as NMT."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, 
     Raises:
         RequestError: The cluster cannot hold one trial.
         RunError: Ray cannot be started.
-        KeyboardInterrupt: The user ended it; finished trainings are kept.
+        KeyboardInterrupt: The user interrupted it; finished trials are kept.
     """
     params = {
         "method": WEIGHTED_SUM,

@@ -1,4 +1,4 @@
-"""What would run, and what it would cost at most; nothing is trained."""
+"""The verb ``plan``: what would run and what it would cost, without training anything."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from orchestrator.trials.loss_weights import WeightGrid
 from orchestrator.trials.sweep_plan import plan_sweep
 from trainers.store.stage_store import StageStore
 
-MOST_STAGES = 12
-"""Stages that the table lists; of more, the first and the last ones. ``--json`` has them all."""
+MAX_ROWS = 12
+"""Most stages in the table; a longer chain shows its first and last ones. ``--json`` has them all."""
 
-MOST_NAMED = 3
-"""Tasks that a cell names."""
+MAX_NAMES = 3
+"""Most tasks that a cell names."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class PlannedStage:
         key: Memoisation key.
         level: Tasks that it minimises.
         protected: Tasks that it holds.
-        finished: Whether its result is in the storage already.
-        max_steps: Most optimisation steps; it ends earlier when nothing improves any more.
+        finished: Whether its result is already in the storage.
+        max_steps: Most optimisation steps; early stopping may end it sooner.
         max_samples: Most training examples.
     """
 
@@ -51,7 +51,7 @@ class PlannedStage:
 
 @dataclass(frozen=True)
 class Plan:
-    """A planned chain beside the grid of loss weights that it replaces.
+    """A planned chain, beside the grid of loss weights that it replaces.
 
     Attributes:
         name: Name of the experiment.
@@ -62,12 +62,11 @@ class Plan:
         grid_points: Values per task of the grid, p.
         grid_trials: Trainings of the grid, p^m.
         grid_max_samples: Most training examples of the grid, each training with one stage's budget.
-        exact: Whether numbers of steps and samples are what will be counted: stages have a fixed length. Otherwise
-            they are the most that it can be.
-        sweep: What ``nmt sweep`` would cost now; ``None`` where the file has nothing to sweep.
-        grid: What ``nmt grid`` would cost now, baselines included; ``None`` where it would be refused.
-        sweep_name: ``3 × 3 learning rates``.
-        grid_name: ``grid of 125``.
+        exact: Whether steps and samples are exact: stages have a fixed length. Otherwise they are upper bounds.
+        sweep: Predicted cost of ``nmt sweep`` now; ``None`` where the file has nothing to sweep.
+        grid: Predicted cost of ``nmt grid`` now, baselines included; ``None`` where it would be refused.
+        sweep_name: Such as ``sweep, 3 × 3 learning rates``.
+        grid_name: Such as ``grid of 125``.
     """
 
     name: str
@@ -117,13 +116,13 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         )
         for number, (level, key) in enumerate(zip(spec.levels, spec.stage_keys(), strict=True))
     )
-    sweep, grid = _planned(plan_sweep, prepared), _planned(plan_grid, prepared)
+    sweep, grid = _plan_or_none(plan_sweep, prepared), _plan_or_none(plan_grid, prepared)
     weights = WeightGrid(len(spec.tasks), experiment.grid.points, experiment.grid.normalised)
     return Plan(
         name=experiment.name,
         examples=dict(schema.examples),
         batch_size=spec.batch_size,
-        workers=experiment.scaling.most,
+        workers=experiment.scaling.max_workers,
         stages=stages,
         grid_points=experiment.grid.points,
         grid_trials=weights.trials,
@@ -139,8 +138,8 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
 T = TypeVar("T")
 
 
-def _planned(plan: Callable[[PreparedExperiment], T], prepared: PreparedExperiment) -> T | None:
-    """What a verb would do; ``None`` where it would refuse."""
+def _plan_or_none(plan: Callable[[PreparedExperiment], T], prepared: PreparedExperiment) -> T | None:
+    """Return the plan of a verb; ``None`` where it would refuse."""
     try:
         return plan(prepared)
     except RequestError:
@@ -148,7 +147,7 @@ def _planned(plan: Callable[[PreparedExperiment], T], prepared: PreparedExperime
 
 
 def plan_table(plan: Plan) -> RenderableType:
-    """The plan for a terminal."""
+    """Return the plan as tables for the terminal."""
     return Group(_chain_table(plan), Text(), _cost_table(plan))
 
 
@@ -158,7 +157,7 @@ def _chain_table(plan: Plan) -> Table:
         title=f"{plan.name}: one chain, {plan.workers} worker{'s' * (plan.workers > 1)}", title_justify="left"
     )
     table.add_column("stage", justify="right", no_wrap=True)
-    short = len(plan.stages) > MOST_STAGES
+    short = len(plan.stages) > MAX_ROWS
     table.add_column("minimises", overflow="ellipsis")
     table.add_column("holds", overflow="ellipsis")
     table.add_column(f"steps{most}", justify="right", no_wrap=True)
@@ -166,22 +165,22 @@ def _chain_table(plan: Plan) -> Table:
     table.add_column("state", no_wrap=True)
     first, left_out, last = _ends(plan.stages)
     for stage in first:
-        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+        table.add_row(*_cells(stage, 1 if short else MAX_NAMES))
     if left_out:
         finished = sum(stage.finished for stage in left_out)
         steps, samples = sum(stage.max_steps for stage in left_out), sum(stage.max_samples for stage in left_out)
         state = f"{finished} finished" if finished else "to train"
         table.add_row("…", f"{len(left_out)} more stages", "", f"{steps:,}", f"{samples:,}", state, style="dim")
     for stage in last:
-        table.add_row(*_cells(stage, 1 if short else MOST_NAMED))
+        table.add_row(*_cells(stage, 1 if short else MAX_NAMES))
     return table
 
 
 def _ends(stages: Sequence[PlannedStage]) -> tuple[Sequence[PlannedStage], ...]:
-    """The first stages of many, those that are left out, and the last ones."""
-    if len(stages) <= MOST_STAGES:
+    """Split a long chain into its first stages, those that the table leaves out, and its last stages."""
+    if len(stages) <= MAX_ROWS:
         return stages, (), ()
-    half = MOST_STAGES // 2
+    half = MAX_ROWS // 2
     return stages[:half], stages[half:-half], stages[-half:]
 
 
@@ -199,7 +198,7 @@ def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
 
 
 def _cost_table(plan: Plan) -> Table:
-    """What each verb would cost now."""
+    """Return the cost of each verb now."""
     most = "" if plan.exact else " ≤"
     table = Table(title="what it costs", title_justify="left")
     table.add_column("")
@@ -214,15 +213,15 @@ def _cost_table(plan: Plan) -> Table:
             table.add_row(name, f"{cost.trials:,}", f"{cost.stages:,}", reused, f"{cost.samples:,}")
     whole = sum(stage.max_samples for stage in plan.stages)
     table.caption = (
-        f"From nothing, a chain is {whole:,} samples, linear in the number of tasks; {plan.grid_points} weights for "
-        f"each task are {_count(plan.grid_trials)} trainings and {_count(plan.grid_max_samples)} samples: "
+        f"From scratch, a chain takes {whole:,} samples, linear in the number of tasks; {plan.grid_points} weights for "
+        f"each task are {_count(plan.grid_trials)} trials and {_count(plan.grid_max_samples)} samples: "
         f"{_count(plan.grid_max_samples / whole, 1)} times as many as the chain."
-        + ("" if plan.exact else " Stages end early when nothing improves; training.patience: null makes this exact.")
+        + ("" if plan.exact else " Stages may stop early; training.patience: null makes this exact.")
     )
     table.caption_justify = "left"
     return table
 
 
 def _count(value: float, decimals: int = 0) -> str:
-    """``1,756,928``; beyond a quadrillion ``5.42e+44``, since nobody reads so many digits."""
+    """Format ``1,756,928``; from a quadrillion on ``5.42e+44``."""
     return f"{value:,.{decimals}f}" if value < 1e15 else f"{value:.3g}"

@@ -10,7 +10,7 @@ from orchestrator.cluster.ray_cluster import address_in_use, cluster
 from orchestrator.credentials import without_credentials
 from orchestrator.experiment.preflight import check_local_compiler, check_local_resources
 from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flattened
+from orchestrator.experiment.sections import flatten
 from orchestrator.summary.chain import chain_summary
 from orchestrator.terminal.output import Output
 from orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
@@ -19,8 +19,8 @@ from orchestrator.trials.cost import Cost
 from trainers.records import StageRecord
 from trainers.reporter import Event
 
-_IN_A_LINE = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete")
-"""What a log's last line about a chain has of the JSON document; tasks and stages have lines of their own."""
+_LOGGED = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete")
+"""Keys of the JSON document that the log's last line about a chain has; stages and tasks have lines of their own."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class ChainOutcome:
 
     Attributes:
         records: Stage records, in order.
-        cost: What was spent.
-        run_id: The chain's run in MLflow, or ``None`` when it could not be opened.
-        link: Address of its page, when the tracking store is a server.
-        tracking_failure: What the tracking store lacks, why, and what to do about it; ``None`` when it has it all.
-        tracking_complete: Whether the tracking store has it all.
+        cost: Cost of the chain.
+        run_id: Id of the chain's MLflow run; ``None`` when it could not be opened.
+        link: URL of the run, when the tracking store is a server.
+        tracking_failure: Why tracking is incomplete, and what to do; ``None`` when it is complete.
+        tracking_complete: Whether the tracking store has everything.
     """
 
     records: tuple[StageRecord, ...]
@@ -55,7 +55,7 @@ class ChainOutcome:
         }
 
 
-def run_chain(
+def run_experiment(
     prepared: PreparedExperiment,
     output: Output,
     *,
@@ -67,15 +67,15 @@ def run_chain(
 
     Args:
         prepared: The experiment.
-        output: Where progress is shown.
-        address: Ray cluster to join; started here when absent.
-        verbose: Whether Ray's own log is shown.
-        sync_command: The command that logs later what the tracking store lacks now.
+        output: Shows progress.
+        address: Ray cluster to join; by default Ray is started on this machine.
+        verbose: Whether to show Ray's own log.
+        sync_command: The command that later logs what the tracking store lacks.
 
     Raises:
         RequestError: The cluster cannot hold the workers.
         RunError: The run failed; finished stages are kept.
-        KeyboardInterrupt: The user ended the run; finished stages are kept.
+        KeyboardInterrupt: The user interrupted the run; finished stages are kept.
     """
     experiment, spec = prepared.experiment, prepared.spec
     if address_in_use(address) is None:
@@ -83,14 +83,13 @@ def run_chain(
         check_local_compiler(experiment)
     levels = [[task.name for task in level] for level in spec.levels]
     display = output.chain(levels)
-    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flattened(experiment), experiment.storage)
-    ledger = ChainLedger()  # of this command alone, whatever run it goes on with
-    missing: str | None = None
+    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flatten(experiment), experiment.storage)
+    ledger = ChainLedger()  # counts this command alone, whichever run it continues
 
     def deliver(_: int, event: Event) -> None:
-        if (told := ledger.take(event)) is not None:
-            display.show(told)
-            tracking.write(told)
+        if (counted := ledger.take(event)) is not None:
+            display.show(counted)
+            tracking.write(counted)
 
     status = "FAILED"
     try:
@@ -108,22 +107,29 @@ def run_chain(
         status = "KILLED"  # Ray Train turns Ctrl-C into an exit of its own
         raise KeyboardInterrupt from interrupt
     finally:
-        if tracking.is_away:
-            away = f"the tracking store is away ({tracking.failure}); trying for {AWAY_SECONDS:g} seconds"
-            output.say(away, "tracking_away", "warning")
-        tracking.close(status)
-        if not tracking.complete:
-            place = without_credentials(experiment.storage)
-            if tracking.unkept is None:
-                later = f"nothing is lost: the records are in {place}; log what is missing later with: {sync_command}"
-            else:
-                later = f"nor is it noted in {place} ({tracking.unkept}): the same command logs the finished stages"
-            missing = f"{tracking.failure}; {later}"
-            output.say(f"tracking is not complete: {missing}", "tracking_incomplete", "warning")
-        elif tracking.waiting:
-            earlier = f"{tracking.waiting} earlier chains are not tracked to their end; see: {sync_command}"
-            output.say(earlier, "tracking_behind", "warning", chains=tracking.waiting)
+        missing = _close_tracking(tracking, status, output, experiment.storage, sync_command)
     outcome = ChainOutcome(records, ledger.cost, tracking.run_id, tracking.link, missing, tracking.complete)
-    told = outcome.to_dict()
-    output.note(told.pop("sentence"), "run_finished", **{key: told[key] for key in _IN_A_LINE})
+    document = outcome.to_dict()
+    output.note(document["sentence"], "run_finished", **{key: document[key] for key in _LOGGED})
     return outcome
+
+
+def _close_tracking(tracking: LiveTracking, status: str, output: Output, storage: str, sync_command: str) -> str | None:
+    """End the run in MLflow. Return what the tracking store lacks and what to do; ``None`` when it is complete."""
+    if tracking.is_away:
+        away = f"the tracking store is away ({tracking.failure}); trying for {AWAY_SECONDS:g} seconds"
+        output.say(away, "tracking_away", "warning")
+    tracking.close(status)
+    if not tracking.complete:
+        place = without_credentials(storage)
+        if tracking.unkept is None:
+            later = f"nothing is lost: the records are in {place}; log what is missing later with: {sync_command}"
+        else:
+            later = f"{place} has no note of it either ({tracking.unkept}): the same command logs the finished stages"
+        missing = f"{tracking.failure}; {later}"
+        output.say(f"tracking is not complete: {missing}", "tracking_incomplete", "warning")
+        return missing
+    if tracking.waiting:
+        earlier = f"earlier chains that are not tracked to their end: {tracking.waiting}; log them with: {sync_command}"
+        output.say(earlier, "tracking_behind", "warning", chains=tracking.waiting)
+    return None

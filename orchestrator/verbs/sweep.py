@@ -1,8 +1,6 @@
-"""The verb ``sweep``: NMT's two learning rates on Ray Tune, stages shared, the winner chosen by priority."""
+"""The verb ``sweep``: pairs of NMT's two learning rates on Ray Tune, with shared stages."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from orchestrator.cluster.tuning.runner import TrialRunner
 from orchestrator.experiment.prepared import PreparedExperiment
@@ -10,7 +8,6 @@ from orchestrator.terminal.output import Output
 from orchestrator.trials.group_outcome import GroupOutcome
 from orchestrator.trials.learning_rates import greedy_trials
 from orchestrator.trials.sweep_plan import SweepPlan
-from orchestrator.trials.trial import TrialResult
 from orchestrator.verbs.trial_group import GroupSession
 from trainers.spec.chain_spec import Rates
 
@@ -21,7 +18,7 @@ def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner
     Raises:
         RequestError: The cluster cannot hold one trial.
         RunError: Ray cannot be started.
-        KeyboardInterrupt: The user ended it; finished stages are kept.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     params = {"method": prepared.experiment.training.method, **plan.params}
     greedy = " greedy" if plan.greedy else ""
@@ -39,11 +36,7 @@ def _run_greedily(prepared: PreparedExperiment, plan: SweepPlan, session: GroupS
     for _ in prepared.spec.levels:
         results = session.run(greedy_trials(prepared.spec, plan.eta_theta, plan.eta_lambda, chosen))
         best = session.winner
-        if best is None or not _of(best, results):
-            return  # nothing is finished, so there is no checkpoint to go on from
+        if best is None or not any(result is best for result in results):
+            return  # no trial of this stage finished, so there is no checkpoint to continue from
         training = best.trial.spec.training_of(len(chosen))
         chosen.append(Rates(training.eta_theta, training.eta_lambda))
-
-
-def _of(best: TrialResult, results: Sequence[TrialResult]) -> bool:
-    return any(result is best for result in results)

@@ -1,4 +1,4 @@
-"""The verb ``sync``: what tracking stores did not take while runs went on, logged from the storage."""
+"""The verb ``sync``: logs from the storage what tracking stores missed while runs went on."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from orchestrator.tracking.backlog import Backlog, LoggedChain
 
 
 @dataclass(frozen=True)
-class Synced:
-    """What came of it.
+class SyncOutcome:
+    """Outcome of a sync.
 
     Attributes:
         storage: The storage.
-        chains: The chains that were not logged to their end before, oldest first.
+        chains: Chains that were not fully logged before, oldest first.
     """
 
     storage: str
@@ -32,7 +32,7 @@ class Synced:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing of any chain that runs no more."""
+        """Whether every chain that has ended is fully logged."""
         return all(chain.status in ("logged", "running") for chain in self.chains)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,25 +47,25 @@ class Synced:
 
 def sync_storage(
     file: str | None, overrides: Sequence[str] = (), storage: str | None = None, tracking: str | None = None
-) -> Synced:
-    """Log what is missing of every chain in a storage that runs no more; a second time there is nothing to log.
+) -> SyncOutcome:
+    """Log what tracking lacks of every chain in a storage that has ended. Idempotent.
 
-    Of a tracking store that is none of a chain's own, everything is missing: so a lost one is written anew.
+    A tracking store other than a chain's own gets the whole chain, which restores a lost store.
 
     Args:
-        file: Experiment file; its storage is taken, and its tracking URI where that has the credentials of a chain's.
+        file: Experiment file; gives the storage, and the credentials of the chains' tracking URI.
         overrides: ``key=value`` assignments to the file.
         storage: Storage, instead of the file's.
         tracking: Tracking URI, instead of the chains' own.
 
     Raises:
-        RequestError: There is no such file or storage.
+        RequestError: The file or the storage does not exist, or ``tracking`` is not a URI.
     """
     experiment = load(file, overrides) if file is not None else None
     if experiment is None and overrides:
-        raise RequestError("--set overrides keys of an experiment file, and none is given; name it: nmt sync FILE")
+        raise RequestError("--set overrides keys of an experiment file, and none is given; add it: nmt sync FILE")
     if tracking is not None and "://" not in tracking:
-        raise RequestError(f"--tracking {tracking!r} is no URI; give one such as sqlite:///mlflow.db")
+        raise RequestError(f"--tracking {tracking!r} is not a URI; give one such as sqlite:///mlflow.db")
     place = _storage(experiment, storage)
     uris = [tracking, experiment.tracking if experiment is not None else None]
     known = {without_credentials(uri): uri for uri in uris if uri is not None}
@@ -77,12 +77,12 @@ def sync_storage(
         backlog = Backlog(place, address)
     except ValueError as error:
         raise RequestError(f"--{error}" if storage is not None else str(error)) from error
-    return Synced(without_credentials(place), tuple(backlog.log()))
+    return SyncOutcome(without_credentials(place), tuple(backlog.log()))
 
 
-def sync_table(synced: Synced) -> Table:
-    """What came of it, for a terminal."""
-    table = Table(title=f"chains in {synced.storage} that were not logged to their end", title_justify="left")
+def sync_table(synced: SyncOutcome) -> Table:
+    """Return the outcome as a table for the terminal."""
+    table = Table(title=f"chains in {synced.storage} that were not fully logged", title_justify="left")
     table.add_column("chain", no_wrap=True)
     table.add_column("runs", justify="right")
     table.add_column("points logged", justify="right")
@@ -96,7 +96,7 @@ def sync_table(synced: Synced) -> Table:
         style = "green" if logged else "yellow" if chain.status == "running" else "red"
         table.add_row(Text(name), str(chain.runs) if logged else NOTHING, f"{chain.points:,}", Text(status, style))
     if not synced.chains:
-        table.caption = "none: the tracking store has it all"
+        table.caption = "none: the tracking store is complete"
         table.caption_justify = "left"
     return table
 
@@ -108,5 +108,5 @@ def _storage(experiment: Experiment | None, storage: str | None) -> str:
         return place
     path = Path(place).absolute()
     if not path.is_dir():
-        raise RequestError(f"there is no storage {path}; name the experiment file, or give --storage")
+        raise RequestError(f"there is no storage {path}; give the experiment file, or --storage")
     return str(path)

@@ -7,20 +7,19 @@ import socket
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from orchestrator.cluster.tuning.runner import Ending, TrialRunner
 from orchestrator.credentials import without_credentials
 from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flattened
+from orchestrator.experiment.sections import flatten
 from orchestrator.terminal.output import Output
 from orchestrator.tracking.group_live import GroupTracking
-from orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
+from orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING
 from orchestrator.tracking.manifests.group_manifest import GroupManifest
 from orchestrator.tracking.manifests.keeper import ManifestKeeper
 from orchestrator.tracking.manifests.store import GroupStore, ManifestStore
-from orchestrator.trials.chain_ledger import ChainLedger
 from orchestrator.trials.cost import Cost
 from orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
 from orchestrator.trials.forecast import Forecast
@@ -28,27 +27,28 @@ from orchestrator.trials.group_ledger import GroupLedger, Snapshot
 from orchestrator.trials.group_outcome import GroupOutcome, Kind
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import Status, Trial, TrialResult
+from orchestrator.verbs.running_trial import RUN_STATUS, RunningTrial
 from trainers.reporter import Event, StageFinished
 from trainers.store.stage_store import StageStore
 
-_IN_A_LINE = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
-"""What a log's last line about a group has of the JSON document; trials have lines of their own."""
+_LOGGED = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
+"""Keys of the JSON document that the log's last line about a group has; each trial has a line of its own."""
 
 
 class GroupSession:
     """A group from its first trial to its last; a context manager.
 
-    It goes on with the MLflow run of the same command that was cut off.
+    Continues the MLflow run of the same command where that was interrupted.
 
     Args:
-        kind: What it is.
+        kind: Kind of the group.
         name: Name of its MLflow run.
         prepared: The experiment.
-        params: What its comparable params say, and the options of the command.
-        planned: What it is expected to cost.
-        runner: Where trials run.
-        output: Where progress is shown.
-        tags: Further tags.
+        params: Comparable params of its run, and the options of the command.
+        planned: Predicted cost.
+        runner: Runs the trials.
+        output: Shows progress.
+        tags: Further tags of its run.
     """
 
     def __init__(
@@ -66,41 +66,18 @@ class GroupSession:
         self._experiment = experiment
         self._runner = runner
         self._output = output
-        self._planned = planned
         self._kind = kind
         self._stages = StageStore(experiment.storage)
         self._manifests = ManifestStore(experiment.storage)
-        self._groups = groups = GroupStore(experiment.storage)
-        now = time.time()
-        manifest, self._lease = groups.begin(
-            GroupManifest(
-                run_uuid=uuid.uuid4().hex,
-                kind=kind,
-                name=name,
-                experiment=experiment.name,
-                tracking=without_credentials(experiment.tracking),
-                params=_public({**flattened(experiment), **params}),
-                levels=prepared.spec.levels,
-                standard_errors=experiment.training.accept_standard_errors,
-                tags=dict(tags or {}),
-                planned=_planned(planned),
-                chains=(),
-                started=now,
-                seen=now,
-                host=socket.gethostname(),
-                pid=os.getpid(),
-            )
-        )
-        self._keeper = ManifestKeeper(groups, manifest)
-        self._group = manifest
-        if dict(manifest.planned) != _planned(planned):  # it goes on, and some of that is in the storage by now
-            exact = experiment.training.patience is None
-            self._planned = planned = replace(planned, **manifest.planned, exact=exact)
-        self._opened = time.monotonic()
-        self._tracking = GroupTracking(experiment.tracking, manifest, experiment.storage)
-        self._display = output.trials(name, planned)
+        self._groups = GroupStore(experiment.storage)
+        manifest = _new_manifest(kind, name, prepared, params, planned, tags or {})
+        self._group, self._lease = self._groups.begin(manifest)
+        self._keeper = ManifestKeeper(self._groups, self._group)
+        self._planned = _first_forecast(planned, self._group, exact=experiment.training.patience is None)
+        self._tracking = GroupTracking(experiment.tracking, self._group, experiment.storage)
+        self._display = output.trials(name, self._planned)
         self._ledger = GroupLedger(prepared.spec.levels, HeldOut(self._stages))
-        self._trials: list[_Attempt] = []
+        self._trials: list[RunningTrial] = []
 
     def __enter__(self) -> GroupSession:
         planned = asdict(self._planned)
@@ -120,7 +97,7 @@ class GroupSession:
         return self._ledger.winner
 
     def run(self, trials: Sequence[Trial]) -> tuple[TrialResult, ...]:
-        """Run trials, and return what came of them, in their order.
+        """Run trials, and return their results in order.
 
         Trials whose stages are all in the storage need no Ray.
 
@@ -129,67 +106,71 @@ class GroupSession:
             RunError: Ray cannot be started.
         """
         first = len(self._trials)
-        self._trials += [self._attempt(first + place, trial) for place, trial in enumerate(trials)]
-        mine = self._trials[first:]
-        self._keeper.change(chains=tuple(attempt.manifest.file for attempt in self._trials))
-        self._display.add({attempt.number: attempt.trial for attempt in mine})
-        waiting = [attempt for attempt in sorted(mine, key=_when_finished) if not self._found(attempt)]
-        waiting.sort(key=lambda attempt: attempt.number)
+        mine = [
+            RunningTrial.open(number, trial, self._group, self._experiment, self._manifests)
+            for number, trial in enumerate(trials, first)
+        ]
+        self._trials += mine
+        self._keeper.change(chains=tuple(trial.manifest.file for trial in self._trials))
+        self._display.add({trial.number: trial.trial for trial in mine})
+        for trial in sorted(mine, key=lambda trial: trial.finish_order):
+            self._finish_if_stored(trial)
+        waiting = [trial for trial in mine if trial.result is None]
         endings = self._runner.run(
-            {attempt.number: attempt.trial for attempt in waiting},
-            {attempt.number: attempt.manifest.run_uuid for attempt in waiting},
+            {trial.number: trial.trial for trial in waiting},
+            {trial.number: trial.manifest.run_uuid for trial in waiting},
             self._kind,
-            self._deliver,
+            self._handle,
         )
-        for attempt in waiting:
-            if attempt.result is None:
-                self._settle(attempt, endings.get(attempt.number, Ending("stopped")))
-        return tuple(attempt.result for attempt in mine if attempt.result is not None)
+        for trial in waiting:
+            if trial.result is None:
+                self._settle(trial, endings.get(trial.number, Ending("stopped")))
+        return _results(mine)
 
     def attach(self, files: Mapping[str, bytes]) -> str:
-        """Keep files of the group, which its run in MLflow gets too; returns the folder."""
+        """Keep files with the group, for its MLflow run too; returns their folder."""
         return self._groups.attach(self._group, files)
 
-    def close(self, winner: TrialResult | None = None) -> GroupOutcome:
-        """End the group.
-
-        Args:
-            winner: The winner, where it is not the ledger's.
-        """
-        winner = winner or self._ledger.winner
-        results = tuple(attempt.result for attempt in self._trials if attempt.result is not None)
+    def close(self) -> GroupOutcome:
+        """End the group."""
+        winner, results = self._ledger.winner, _results(self._trials)
         statuses = {result.status for result in results}
         status = FAILED if "failed" in statuses else KILLED if "stopped" in statuses else FINISHED
         manifest = self._close(status, winner)
         tracking = self._tracking
         outcome = GroupOutcome(
-            self._kind,
-            results,
-            winner,
-            replace(sum((result.cost for result in results), Cost()), wall_seconds=manifest.wall_seconds),
-            self._planned,
-            extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results),
-            tracking.run_id,
-            tracking.link,
-            tracking.view,
-            None if tracking.complete else tracking.failure,
+            kind=self._kind,
+            results=results,
+            winner=winner,
+            cost=replace(sum((result.cost for result in results), Cost()), wall_seconds=manifest.wall_seconds),
+            planned=self._planned,
+            whole=extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results),
+            run_id=tracking.run_id,
+            link=tracking.link,
+            view=tracking.view,
+            tracking_failure=None if tracking.complete else tracking.failure,
         )
-        told = outcome.to_dict()
-        best = f"its winner is {told['winner']}" if winner is not None else "without a winner"
+        document = outcome.to_dict()
+        best = f"its winner is {document['winner']}" if winner is not None else "without a winner"
         message = f"{self._group.name} ended, {best}"
-        self._output.note(message, "group_finished", **{key: told[key] for key in _IN_A_LINE})
+        self._output.note(message, "group_finished", **{key: document[key] for key in _LOGGED})
         return outcome
 
     def _close(self, status: str, winner: TrialResult | None) -> GroupManifest:
-        for attempt in self._trials:
-            if attempt.result is None and attempt.begun:
-                self._keep(attempt, status)
+        for trial in self._trials:
+            if trial.result is None and trial.started:
+                self._save(trial, status)
         manifest = self._keeper.end(status)
+        self._close_tracking(manifest, winner)
+        if self._lease is not None:
+            self._lease.release()
+        return manifest
+
+    def _close_tracking(self, manifest: GroupManifest, winner: TrialResult | None) -> None:
         if self._tracking.is_away:
             away = f"the tracking store is away ({self._tracking.failure}); trying for a few seconds"
             self._output.say(away, "tracking_away", "warning")
-        results = tuple(attempt.result for attempt in self._trials if attempt.result is not None)
-        self._tracking.close(manifest, results, winner)
+        self._tracking.close(manifest, _results(self._trials), winner)
         if not self._tracking.complete:
             place = without_credentials(self._experiment.storage)
             self._output.say(
@@ -198,148 +179,101 @@ class GroupSession:
                 "tracking_incomplete",
                 "warning",
             )
-        if self._lease is not None:
-            self._lease.release()
-        return manifest
 
-    def _attempt(self, number: int, trial: Trial) -> _Attempt:
-        """A trial with its manifest: that of the run before, where this one goes on with it."""
-        now = time.time()
-        manifest = ChainManifest(
-            run_uuid=f"{self._group.run_uuid}.{number + 1}",
-            experiment=self._group.experiment,
-            tracking=self._group.tracking,
-            params=_public(flattened(self._experiment.model_copy(update={"training": trial.spec.training}))),
-            spec=trial.spec,
-            stage_keys=trial.spec.stage_keys(),
-            started=now,
-            seen=now,
-            host=self._group.host,
-            pid=self._group.pid,
-            kind="weights" if trial.weights is not None else "chain",
-            label=trial.label,
-            shown=trial.params,
-            parent=self._group.run_uuid,
-            stages=trial.stages,
-            source=trial.source,
-        )
-        before = self._manifests.find(manifest.file)
-        if before is not None:
-            manifest = replace(
-                manifest,
-                started=before.started,
-                trained=before.trained,
-                wall_seconds=before.wall_seconds,
-                status=before.status,
-                seen=before.seen,
-            )
-        return _Attempt(number, trial, manifest, ChainLedger(manifest.trained, manifest.run_uuid))
+    def _handle(self, number: int, event: Event) -> None:
+        """Handle a trial's event; called from the mailbox's thread while Ray Tune runs."""
+        trial = self._trials[number]
+        if trial.result is not None or (counted := trial.ledger.take(event)) is None:
+            return
+        if trial.handle(counted):
+            self._save(trial, RUNNING)
+        self._display.show(number, counted)
+        self._tracking.write(trial.manifest, counted)
+        if trial.is_complete:
+            self._end(trial, "finished", "")
 
-    def _found(self, attempt: _Attempt) -> bool:
-        """Whether a trial's stages are all there; it has ended then."""
+    def _finish_if_stored(self, trial: RunningTrial) -> bool:
+        """End a trial whose stages are all in the storage; returns whether they are."""
         records = []
-        for key in attempt.trial.keys:
+        for key in trial.trial.keys:
             if (record := self._stages.read(key)) is None:
                 return False
             records.append(record)
         for record in records:
-            self._deliver(attempt.number, StageFinished(record, reused=True))
+            self._handle(trial.number, StageFinished(record, reused=True))
         return True
 
-    def _deliver(self, number: int, event: Event) -> None:
-        """Take a trial's event; called from the mailbox's thread while Ray Tune runs."""
-        attempt = self._trials[number]
-        if attempt.result is not None or (told := attempt.ledger.take(event)) is None:
+    def _settle(self, trial: RunningTrial, ending: Ending) -> None:
+        """End a trial that Ray Tune is done with; stages in the storage count even where their events got lost."""
+        if self._finish_if_stored(trial):
             return
-        if not attempt.begun:
-            attempt.begun = True
-            if attempt.manifest.status != FINISHED:
-                attempt.manifest = replace(attempt.manifest, status=RUNNING)
-        manifest = attempt.manifest.training(told, time.time())
-        if manifest is not attempt.manifest:
-            attempt.manifest = manifest
-            self._keep(attempt, RUNNING)
-        self._display.show(number, told)
-        self._tracking.write(attempt.manifest, told)
-        if len(attempt.ledger.records) == len(attempt.trial.keys):
-            self._end(attempt, "finished", "")
-
-    def _settle(self, attempt: _Attempt, ending: Ending) -> None:
-        """A trial that is over: finished if its stages are there, whatever was heard of it."""
-        if self._found(attempt):
-            return
-        status: Status = "failed"
-        if ending.status in ("diverged", "stopped"):
-            status = "diverged" if ending.status == "diverged" else "stopped"
+        status: Status = "failed" if ending.status == "ended" else ending.status
         reason = ending.reason or ("its stages are not in the storage" if status == "failed" else "")
-        self._end(attempt, status, reason)
+        self._end(trial, status, reason)
 
-    def _end(self, attempt: _Attempt, status: Status, reason: str) -> None:
-        result = TrialResult(
-            attempt.trial,
-            tuple(attempt.ledger.records.values()),
-            attempt.ledger.cost,
-            status,
-            reason,
-            attempt.manifest.run_uuid,
-        )
-        attempt.result = result
-        if status == "stopped" and not attempt.begun:
-            attempt.result = replace(result, cost=Cost())  # it never was a trial
-            self._display.end(attempt.number, attempt.result)
+    def _end(self, trial: RunningTrial, status: Status, reason: str) -> None:
+        finished_before = trial.manifest.status == FINISHED
+        result = trial.end(status, reason)
+        if status == "stopped" and not trial.started:
+            trial.result = replace(result, cost=Cost())  # a trial that never ran is not counted
+            self._display.end(trial.number, trial.result)
             return
-        # What may go on has no point in the curves: there it would stand for ever, beside what it comes to.
+        # A trial that may resume has no point in the curves: it would stay there beside its final result.
         snapshot: Snapshot | None = None
         if result.settled:
             snapshot = self._ledger.add(result, time.time() - self._group.started)
-        was = attempt.manifest.status
-        attempt.manifest = replace(attempt.manifest, outcome=status, reason=reason)
-        ended = FINISHED if status == "finished" else KILLED if status == "stopped" else FAILED
-        if was != FINISHED:
-            self._keep(attempt, ended)
-        self._display.end(attempt.number, result)
-        self._tracking.end_trial(attempt.manifest, snapshot)
+        if not finished_before:
+            self._save(trial, RUN_STATUS[status])
+        self._display.end(trial.number, result)
+        self._tracking.end_trial(trial.manifest, snapshot)
 
-    def _keep(self, attempt: _Attempt, status: str) -> None:
-        """Write a trial's manifest; one that cannot be written only costs what ``nmt sync`` could do with it."""
-        before = attempt.manifest.wall_seconds
-        now = time.monotonic()
-        attempt.manifest = replace(
-            attempt.manifest, status=status, seen=time.time(), wall_seconds=before + now - attempt.since
-        )
-        attempt.since = now
+    def _save(self, trial: RunningTrial, status: str) -> None:
         try:
-            self._manifests.write(attempt.manifest)
-        except OSError as error:
-            lost = f"{attempt.trial.label} is not noted in the storage: {error}"
-            self._output.say(lost, "trial_not_noted", "warning", trial=attempt.trial.label)
+            trial.save(status, self._manifests)
+        except OSError as error:  # training goes on; only ``nmt sync`` lacks this trial
+            lost = f"{trial.trial.label} is not noted in the storage: {error}"
+            self._output.say(lost, "trial_not_noted", "warning", trial=trial.trial.label)
 
 
-@dataclass
-class _Attempt:
-    """A trial of a session."""
-
-    number: int
-    trial: Trial
-    manifest: ChainManifest
-    ledger: ChainLedger
-    begun: bool = False
-    result: TrialResult | None = None
-    since: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.since = time.monotonic()
+def _results(trials: Sequence[RunningTrial]) -> tuple[TrialResult, ...]:
+    return tuple(trial.result for trial in trials if trial.result is not None)
 
 
-def _when_finished(attempt: _Attempt) -> tuple[bool, float, int]:
-    """Those that were finished by the run before come first, in their order: the curves go on where they ended."""
-    finished = attempt.manifest.status == FINISHED
-    return (not finished, attempt.manifest.seen if finished else 0.0, attempt.number)
+def _new_manifest(
+    kind: Kind,
+    name: str,
+    prepared: PreparedExperiment,
+    params: Mapping[str, str],
+    planned: Forecast,
+    tags: Mapping[str, str],
+) -> GroupManifest:
+    experiment = prepared.experiment
+    now = time.time()
+    return GroupManifest(
+        run_uuid=uuid.uuid4().hex,
+        kind=kind,
+        name=name,
+        experiment=experiment.name,
+        tracking=without_credentials(experiment.tracking),
+        params={key: without_credentials(value) for key, value in {**flatten(experiment), **params}.items()},
+        levels=prepared.spec.levels,
+        standard_errors=experiment.training.accept_standard_errors,
+        tags=dict(tags),
+        planned=_counts(planned),
+        chains=(),
+        started=now,
+        seen=now,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
 
 
-def _planned(planned: Forecast) -> dict[str, int]:
+def _first_forecast(planned: Forecast, group: GroupManifest, *, exact: bool) -> Forecast:
+    """Return the forecast of the group's first start: a resumed one finds part of it in the storage."""
+    if dict(group.planned) == _counts(planned):
+        return planned
+    return replace(planned, **group.planned, exact=exact)
+
+
+def _counts(planned: Forecast) -> dict[str, int]:
     return {"trials": planned.trials, "stages": planned.stages, "samples": planned.samples}
-
-
-def _public(params: Mapping[str, str]) -> dict[str, str]:
-    return {key: without_credentials(value) for key, value in params.items()}

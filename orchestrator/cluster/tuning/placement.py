@@ -1,4 +1,4 @@
-"""What a trial needs, and how many of them there is room for at once."""
+"""Resources of a trial, and how many trials fit on a cluster at a time."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from orchestrator.experiment.sections import Experiment, Scaling
 
 
 def trial_scaling(experiment: Experiment) -> Scaling:
-    """Workers of one trial: many trials side by side use a cluster better than many workers of one."""
+    """Return the workers of one trial: concurrent trials use a cluster better than many workers of one trial."""
     workers = experiment.tune.workers_per_trial
     return experiment.scaling.model_copy(update={"workers": workers})
 
 
 def check_trial(experiment: Experiment, address: str | None) -> None:
-    """Refuse trials that this machine could never hold, before Ray starts on it.
+    """Refuse trials that this machine could never hold, unless the command joins a cluster.
 
     Raises:
-        RequestError: With what is asked and what is there.
+        RequestError: The machine has too few resources, or no compiler.
     """
     if address_in_use(address) is None:
         check_local_resources(trial_scaling(experiment), "tune.workers_per_trial")
         check_local_compiler(experiment)
 
 
-def most_at_once(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:
-    """Trials that fit side by side.
+def max_concurrent(scaling: Scaling, resources: Mapping[str, float], wanted: int | None) -> int:
+    """Return the number of trials that fit at a time.
 
     Args:
         scaling: Workers of a trial.
-        resources: What the cluster has.
-        wanted: The most that the user wants, if any.
+        resources: Resources of the cluster.
+        wanted: The user's limit, if any.
     """
-    room = [resources.get("CPU", 0.0) / (scaling.most * scaling.cpus_per_worker)]
+    room = [resources.get("CPU", 0.0) / (scaling.max_workers * scaling.cpus_per_worker)]
     if scaling.use_gpu:
-        room.append(resources.get("GPU", 0.0) / scaling.most)
+        room.append(resources.get("GPU", 0.0) / scaling.max_workers)
     fits = max(1, math.floor(min(room) + 1e-9))
     return fits if wanted is None else min(fits, wanted)

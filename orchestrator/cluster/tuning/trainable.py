@@ -1,4 +1,4 @@
-"""What a Ray Tune trial runs: one chain, inside the trial's own reused actor or on workers of its own."""
+"""The trainable of Ray Tune: one chain, inside the trial's own reused actor or on a worker group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from ray import tune
 
 from orchestrator.cluster.mailbox import MailboxReporter
-from orchestrator.cluster.tuning.kept_feed import kept_feed
+from orchestrator.cluster.tuning.feed_cache import cached_feed
 from orchestrator.cluster.worker import Fault, StageError
 from orchestrator.experiment.sections import Experiment
 from trainers.faults import TrainingError
@@ -26,13 +26,13 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class TrialJob:
-    """What the actor of a trial needs to know.
+    """Input of one trial.
 
     Attributes:
         spec: What to compute.
-        stages: How many stages of it; all of them when absent.
-        reporter: Where events go.
-        run_uuid: What the trial's run is found by.
+        stages: Number of stages to run; all when ``None``.
+        reporter: Reporter of the trial's events.
+        run_uuid: UUID of the trial's MLflow run.
     """
 
     spec: ChainSpec
@@ -43,14 +43,14 @@ class TrialJob:
 
 @dataclass(frozen=True)
 class GroupJob:
-    """What all trials of a group share.
+    """Input that all trials of a group share.
 
     Attributes:
         experiment: Scaling and storage.
         data: Prepared folder.
         import_paths: Folders with the user's own modules.
         trials: The trials, by number.
-        workers: Workers of a trial; one trains in the trial's own actor.
+        workers: Workers of a trial; a single one trains in the trial's own actor.
     """
 
     experiment: Experiment
@@ -61,38 +61,38 @@ class GroupJob:
 
 
 def train_trial(config: dict[str, Any], job: GroupJob) -> dict[str, Any]:
-    """Ray Tune's trainable.
+    """Train one trial; the function that Ray Tune calls.
 
     Args:
-        config: ``trial``: its ``number``, and what it is called.
+        config: ``trial``: its ``number``, label and params.
         job: What all trials share.
 
     Returns:
-        ``fault`` and ``diverged`` where a stage cannot go on, however often it is tried; else nothing but ``done``.
-        What was computed is in the storage.
+        ``fault`` and ``diverged``: a failure that a retry would not mend, or an empty ``fault``. Results are in the
+        storage.
     """
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     trial = job.trials[config["trial"]["number"]]
     try:
         if job.workers > 1:
-            _on_workers(trial, job)
+            _train_on_workers(trial, job)
         else:
-            _in_this_process(trial, job)
+            _train_in_process(trial, job)
     except TrainingError as error:
-        return _told(Fault.of(error))
+        return _metrics(Fault.of(error))
     except StageError as error:
-        return _told(error.fault)
+        return _metrics(error.fault)
     return {"fault": "", "diverged": False}
 
 
-def _told(fault: Fault) -> dict[str, Any]:
+def _metrics(fault: Fault) -> dict[str, Any]:
     return {"fault": fault.reason, "diverged": fault.diverged}
 
 
-def _in_this_process(trial: TrialJob, job: GroupJob) -> None:
+def _train_in_process(trial: TrialJob, job: GroupJob) -> None:
     spec = trial.spec
     device = torch.device("cuda" if job.experiment.scaling.use_gpu else "cpu")
-    feed = kept_feed(spec, job.data, device)
+    feed = cached_feed(spec, job.data, device)
     model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     storage = job.experiment.storage
     run_chain(
@@ -107,7 +107,7 @@ def _in_this_process(trial: TrialJob, job: GroupJob) -> None:
     )
 
 
-def _on_workers(trial: TrialJob, job: GroupJob) -> None:
+def _train_on_workers(trial: TrialJob, job: GroupJob) -> None:
     from orchestrator.cluster import ray_train
 
     records = ray_train.run(job.experiment, trial.spec, job.data, trial.reporter, trial.stages, trial.run_uuid)
@@ -116,13 +116,13 @@ def _on_workers(trial: TrialJob, job: GroupJob) -> None:
 
 
 class _TrialReporter:
-    """Tells the driver what it needs of a chain of many, and Ray Tune of each finished stage."""
+    """Reports to the driver what it needs of one chain among many, and each finished stage to Ray Tune."""
 
     def __init__(self, mail: MailboxReporter) -> None:
         self._mail = mail
 
     def report(self, event: Event) -> None:
-        """Send an event, without the history: that is in the stage's record."""
+        """Report an event without its history, which is in the stage's record."""
         if isinstance(event, Evaluated):
             return
         self._mail.report(replace(event, rows=event.rows[-1:]) if isinstance(event, Progress) else event)
@@ -131,7 +131,7 @@ class _TrialReporter:
 
 
 def stage_metrics(record: StageRecord) -> dict[str, Any]:
-    """What Ray Tune gets to know of a finished stage, and may be told to stop by."""
+    """Return the metrics of a finished stage for Ray Tune; ``tune.stop`` may name them."""
     return {
         "stage": record.stage + 1,
         "steps": record.steps,

@@ -40,7 +40,7 @@ def test_what_fits_passes(fits: Scaling) -> None:
     ("asked", "room"),
     [
         (scaling(workers=9), "use at most 8 workers"),
-        (scaling(workers=2, cpus_per_worker=5), "no node holds a single one"),
+        (scaling(workers=2, cpus_per_worker=5), "no node can hold even one"),
         (scaling(workers=3, cpus_per_worker=3), "use at most 2 workers"),
         (scaling(workers=3, use_gpu=True), "use at most 2 workers"),
     ],
@@ -49,7 +49,7 @@ def test_what_never_fits_is_refused_with_what_is_there(asked: Scaling, room: str
     with pytest.raises(RequestError, match=room) as refusal:
         check_nodes(asked, NODES, never, "tune.workers_per_trial")
     told = str(refusal.value)
-    assert told.startswith(f"tune.workers_per_trial: {asked.fewest} workers of {asked.cpus_per_worker:g} CPU")
+    assert told.startswith(f"tune.workers_per_trial: {asked.min_workers} workers of {asked.cpus_per_worker:g} CPU")
     assert "10.0.0.1 (4 CPUs), 10.0.0.2 (4 CPUs, 2 GPUs)" in told
 
 

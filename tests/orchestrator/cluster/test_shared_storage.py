@@ -30,7 +30,7 @@ def seen_by(monkeypatch: pytest.MonkeyPatch, places: dict[str, Path]) -> list[st
         asked.extend(node.node_id for node in nodes)
         return [(node, probe(node.node_id, str(places.get(node.node_id, storage)), name, data)) for node in nodes]
 
-    monkeypatch.setattr(shared_storage, "_ask", ask)
+    monkeypatch.setattr(shared_storage, "_probe_all", ask)
     monkeypatch.setattr(shared_storage, "present_nodes", lambda: NODES)
     return asked
 
@@ -55,9 +55,9 @@ def test_a_node_with_a_folder_of_its_own_is_named(
 
 
 def test_a_node_whose_files_do_not_arrive_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared_storage, "_ask", lambda nodes, *others: [(node, None) for node in nodes])
+    monkeypatch.setattr(shared_storage, "_probe_all", lambda nodes, *others: [(node, None) for node in nodes])
     monkeypatch.setattr(shared_storage, "present_nodes", lambda: NODES)
-    with pytest.raises(RequestError, match=r"10\.0\.0\.1 .*: what it writes does not arrive"):
+    with pytest.raises(RequestError, match=r"10\.0\.0\.1 .*: the driver does not see what it writes"):
         check_shared(str(storage), None)
 
 

@@ -76,7 +76,7 @@ def test_large_data_are_streamed_and_the_user_is_told(experiment_file: Path, mon
     monkeypatch.setattr(ingest, "physical_memory", lambda: 1000)
     said: list[str] = []
     assert prepare(str(experiment_file), [], said.append).spec.ingest == "stream"
-    assert said == ["the data take 0.0 GB in memory, 25% of this machine's is the limit: they are streamed"]
+    assert said == ["the data takes 0.0 GB in memory, more than 25% of this machine's memory: it is streamed"]
 
 
 def test_another_ingest(experiment_file: Path) -> None:

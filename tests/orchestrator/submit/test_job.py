@@ -8,7 +8,7 @@ import json
 import pytest
 
 from orchestrator.errors import RequestError, RunError
-from orchestrator.submit.job import Job, exit_status, jobs_of, status_of, submit
+from orchestrator.submit.job import Job, exit_status, job_status, project_jobs, submit
 from orchestrator.submit.job_client import NoSuchJobError
 from orchestrator.submit.package import Package
 from orchestrator.submit.stopping import stop
@@ -23,7 +23,7 @@ BASE = JOB.base_id
 class TestTheId:
     def test_says_what_it_is(self) -> None:
         assert BASE.startswith("nmt-sweep-my-experiment-")
-        assert JOB.entrypoint == "python -m orchestrator.cli.job sweep experiment.yaml --greedy"
+        assert JOB.entrypoint == "python -m orchestrator.cli.job_entrypoint sweep experiment.yaml --greedy"
 
     def test_follows_from_what_is_computed(self) -> None:
         same = Job("sweep", ("--greedy",), "My Experiment!", Package({"experiment.yaml": b"1"}), (), {"other": "x"})
@@ -142,7 +142,7 @@ class TestTheEnd:
         assert json.loads(json.dumps(ended))["verb"] == "sweep"
 
     def test_of_a_job_that_nobody_knows(self) -> None:
-        assert status_of(JobServer(), "nmt-run-x", WHERE) is None
+        assert job_status(JobServer(), "nmt-run-x", WHERE) is None
         with pytest.raises(NoSuchJobError, match="there is no job nmt-run-x"):
             stop(JobServer(), "nmt-run-x", WHERE)
 
@@ -150,4 +150,4 @@ class TestTheEnd:
         server = JobServer()
         for job_id in ("nmt-run-a", "raysubmit_1", "nmt-run-b"):
             server.take(job_id)
-        assert [info.submission_id for info in jobs_of(server, WHERE)] == ["nmt-run-b", "nmt-run-a"]
+        assert [info.submission_id for info in project_jobs(server, WHERE)] == ["nmt-run-b", "nmt-run-a"]

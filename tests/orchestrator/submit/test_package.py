@@ -14,7 +14,7 @@ import yaml
 from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Experiment
 from orchestrator.submit import package
-from orchestrator.submit.ignored import Ignored
+from orchestrator.submit.ignore_rules import IgnoreRules
 from orchestrator.submit.package import EXPERIMENT, Package, pack
 from orchestrator.submit.requirements import REQUIREMENTS
 
@@ -73,7 +73,7 @@ class TestWhatIsSent:
         assert own(dict(pack(given, NONE).files)) == {"a.py", "b.py", "c.py"}
 
     def test_a_module_that_is_nowhere_is_refused(self, folder: Path) -> None:
-        with pytest.raises(RequestError, match="'nowhere_at_all', named by import path"):
+        with pytest.raises(RequestError, match="the experiment names the module 'nowhere_at_all', which is neither"):
             pack(experiment(model={"name": "nowhere_at_all:build"}), NONE)
 
     def test_include_adds_files_of_the_present_folder_only(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class TestWhatIsSent:
 
     def test_an_included_file_does_not_replace_the_experiment(self, folder: Path) -> None:
         fill(folder, {EXPERIMENT: "mine"})
-        with pytest.raises(RequestError, match=r"experiment\.yaml: the package has a file of this name"):
+        with pytest.raises(RequestError, match=r"experiment\.yaml: the package already has a file of this name"):
             pack(experiment(), NONE, [EXPERIMENT])
 
 
@@ -116,14 +116,14 @@ class TestWhatIsLeftOut:
                 **dict.fromkeys(("p/nmt-runs/r", "p/mlruns/m", "p/mlflow.db", "p/mlflow.db-wal", "p/.git/config"), ""),
             },
         )
-        found = {path.relative_to(folder).as_posix() for path in Ignored(folder).files(folder / "p")}
+        found = {path.relative_to(folder).as_posix() for path in IgnoreRules(folder).files(folder / "p")}
         assert found == {"p/.gitignore", "p/a.py"}
 
     def test_ignore_files_above_count_up_to_the_repository(self, tmp_path: Path) -> None:
         fill(tmp_path, {"repo/.git/HEAD": "", "repo/.gitignore": "secret.py", ".gitignore": "b.py"})
         fill(tmp_path, {"repo/work/secret.py": "", "repo/work/b.py": ""})
         work = tmp_path / "repo" / "work"
-        assert [path.name for path in Ignored(work).files(work)] == ["b.py"]
+        assert [path.name for path in IgnoreRules(work).files(work)] == ["b.py"]
 
 
 class TestTheArchive:

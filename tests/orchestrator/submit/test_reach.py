@@ -35,9 +35,15 @@ def test_absolute_paths_and_servers_pass() -> None:
         ({"storage": "runs"}, "storage: runs is relative"),
         ({"data": {"path": "data/x"}}, "data.path: data/x is relative"),
         ({"data": {"path": "/shared", "cache": "cache"}}, "data.cache: cache is relative"),
-        ({"tracking": "sqlite:////home/me/mlflow.db"}, "is a file of one machine"),
-        ({"tracking": "http://localhost:5000"}, "is this machine only to itself"),
-        ({"tracking": "http://127.0.0.1:5000"}, "is this machine only to itself"),
+        ({"tracking": "sqlite:////home/me/mlflow.db"}, "is a file on this machine"),
+        (
+            {"tracking": "http://localhost:5000"},
+            "on the cluster http://localhost:5000 is not this machine but the node itself",
+        ),
+        (
+            {"tracking": "http://127.0.0.1:5000"},
+            "on the cluster http://127.0.0.1:5000 is not this machine but the node itself",
+        ),
     ],
 )
 def test_what_is_of_this_machine_is_refused_elsewhere_only(content: dict[str, Any], key: str) -> None:

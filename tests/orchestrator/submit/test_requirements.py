@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.job import check_image
-from orchestrator.submit.requirements import REQUIREMENTS, compare, of_this_machine
+from orchestrator.cli.job_entrypoint import check_image
+from orchestrator.submit.requirements import REQUIREMENTS, compare, local_requirements
 
-HERE = of_this_machine()
+HERE = local_requirements()
 
 
 def test_declared_packages_with_ranges_and_versions() -> None:
@@ -30,7 +30,7 @@ def test_pins_are_whole_and_leave_ray_to_the_image() -> None:
 
 
 def test_packages_of_own_modules_come_along() -> None:
-    also = of_this_machine(["yaml", "sklearn", "no_such_module"])
+    also = local_requirements(["yaml", "sklearn", "no_such_module"])
     assert {"scikit-learn", *HERE.ranges} <= set(also.ranges)
 
 

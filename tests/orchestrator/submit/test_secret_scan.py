@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.errors import RequestError
 from orchestrator.submit.package import pack
-from orchestrator.submit.secret_scan import known_secrets, secret_in
+from orchestrator.submit.secret_scan import find_secret, known_secrets
 
 from ._files import NONE, experiment, fill
 
@@ -32,13 +32,13 @@ SECRETS = {
 
 @pytest.mark.parametrize("what", SECRETS)
 def test_secrets_are_found_with_their_line(what: str) -> None:
-    found = secret_in("a.py", f"first = 1\nx = '{SECRETS[what]}'\n".replace("'", "").encode(), {})
+    found = find_secret("a.py", f"first = 1\nx = '{SECRETS[what]}'\n".replace("'", "").encode(), {})
     assert found == f"seems to hold {what} (line 2)"
 
 
 @pytest.mark.parametrize("name", [".env", "conf/.env.production", "id_ed25519", "server.pem", ".netrc", "auth_token"])
 def test_files_of_secrets_are_found_by_name(name: str) -> None:
-    assert secret_in(name, b"", {}) == "is by its name a file of secrets"
+    assert find_secret(name, b"", {}) == "has the name of a file of secrets"
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_files_of_secrets_are_found_by_name(name: str) -> None:
     ],
 )
 def test_what_only_looks_like_one_passes(text: str) -> None:
-    assert secret_in("a.py", text.encode(), {}) is None
+    assert find_secret("a.py", text.encode(), {}) is None
 
 
 def test_a_line_may_say_that_it_holds_none() -> None:
     secret = SECRETS["a GitHub token"]
     marked = f"x = '{secret}'  # pragma: allowlist secret\n"
-    assert secret_in("a.py", marked.encode(), {}) is None
-    assert secret_in("a.py", f"{marked}y = '{secret}'\n".encode(), {}) == "seems to hold a GitHub token (line 2)"
+    assert find_secret("a.py", marked.encode(), {}) is None
+    assert find_secret("a.py", f"{marked}y = '{secret}'\n".encode(), {}) == "seems to hold a GitHub token (line 2)"
 
 
 def test_secrets_of_the_environment_are_known(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_secrets_of_the_environment_are_known(tmp_path: Path) -> None:
     }
     known = known_secrets(environment)
     assert known == {"RAY_AUTH_TOKEN": b"of-ray-012345", "RAY_AUTH_TOKEN_PATH": b"of-a-file-0123"}
-    found = secret_in("a.py", b"x = 'of-a-file-0123'", known)
+    found = find_secret("a.py", b"x = 'of-a-file-0123'", known)
     assert found == "holds the value of the environment variable RAY_AUTH_TOKEN_PATH"
 
 
@@ -89,7 +89,7 @@ class TestAPackage:
             pack(experiment(model={"name": "own:build"}), NONE)
         told = str(refusal.value)
         assert f"{folder}/own/a.py seems to hold a GitHub token (line 1)" in told
-        assert f"{folder}/own/.env is by its name" in told
+        assert f"{folder}/own/.env has the name" in told
         assert "b.py" not in told
         assert secret not in told
 

@@ -271,7 +271,7 @@ def test_a_manifest_reads_as_it_was_written(project: Project) -> None:
         ({"file": None, "storage": "/nowhere"}, "there is no storage /nowhere"),
         ({"file": None, "storage": "ftp://nowhere"}, "'ftp://nowhere' is no absolute path and no URI"),
         ({"file": None, "overrides": ["name=x"]}, "--set overrides keys of an experiment file, and none is given"),
-        ({"file": None, "tracking": "mlruns"}, "--tracking 'mlruns' is no URI"),
+        ({"file": None, "tracking": "mlruns"}, "--tracking 'mlruns' is not a URI"),
         ({"file": "nowhere.yaml"}, "no such experiment file: nowhere.yaml"),
     ],
 )

@@ -66,22 +66,22 @@ def test_nothing_says_nothing(shelf: Shelf) -> None:
 
 def test_a_split_is_chosen(shelf: Shelf) -> None:
     shelf.stage("one", {"a": [1.0, 2.0]})
-    assert HeldOut(shelf.stages, "test").of("one", "a").sums.tolist() == [1.0, 2.0]
+    assert HeldOut(shelf.stages, "test").samples("one", "a").sums.tolist() == [1.0, 2.0]
     with pytest.raises(KeyError):
-        HeldOut(shelf.stages, "train").of("one", "a")
+        HeldOut(shelf.stages, "train").samples("one", "a")
 
 
 def test_what_is_not_there(shelf: Shelf) -> None:
     shelf.stage("one", {"a": [1.0, 2.0]})
     with pytest.raises(KeyError):
-        HeldOut(shelf.stages).of("one", "b")
+        HeldOut(shelf.stages).samples("one", "b")
     with pytest.raises(DamagedError, match="missing or damaged"):
-        HeldOut(shelf.stages).of("nobody", "a")
+        HeldOut(shelf.stages).samples("nobody", "a")
 
 
 def test_the_latest_are_kept_in_memory(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of stages of 16 bytes (two examples' sums and counts) there is room for two."""
-    monkeypatch.setattr(held_out, "MOST_BYTES", 40)
+    monkeypatch.setattr(held_out, "MAX_BYTES", 40)
     for key in ("one", "two", "three"):
         shelf.stage(key, {"a": [1.0, 2.0]})
     reads: list[str] = []
@@ -90,5 +90,5 @@ def test_the_latest_are_kept_in_memory(shelf: Shelf, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(stages, "references", lambda key: reads.append(key) or read(key))
     found = HeldOut(stages)
     for key in ("one", "two", "one", "three", "one", "two", "two"):
-        assert found.of(key, "a").sums.tolist() == [1.0, 2.0]
+        assert found.samples(key, "a").sums.tolist() == [1.0, 2.0]
     assert reads == ["one", "two", "three", "two"]

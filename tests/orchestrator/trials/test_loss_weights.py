@@ -67,25 +67,25 @@ def test_known_numbers() -> None:
 def test_some_are_drawn_with_the_seed(normalised: bool) -> None:
     grid = WeightGrid(3, 5, normalised)
     whole = set(grid.all())
-    found = grid.some(40, seed=1)
+    found = grid.sample(40, seed=1)
     assert len(found) == len(set(found)) == 40
     assert set(found) < whole
-    assert found == grid.some(40, seed=1)
-    assert found != grid.some(40, seed=2)
-    assert grid.some(20, seed=1) == found[:20]  # a larger limit goes on
+    assert found == grid.sample(40, seed=1)
+    assert found != grid.sample(40, seed=2)
+    assert grid.sample(20, seed=1) == found[:20]  # a larger limit goes on
 
 
 @pytest.mark.parametrize("normalised", [False, True])
 def test_no_more_than_there_are(normalised: bool) -> None:
     grid = WeightGrid(2, 3, normalised)
     for number in (grid.trials, grid.trials + 1, 10**9):
-        assert grid.some(number, seed=0) == list(grid.all())
-    assert len(set(grid.some(grid.trials - 1, seed=0)) & set(grid.all())) == grid.trials - 1
+        assert grid.sample(number, seed=0) == list(grid.all())
+    assert len(set(grid.sample(grid.trials - 1, seed=0)) & set(grid.all())) == grid.trials - 1
 
 
 def test_of_a_grid_that_nobody_could_enumerate() -> None:
     for normalised in (False, True):
-        found = WeightGrid(8, 10, normalised).some(50, seed=3)
+        found = WeightGrid(8, 10, normalised).sample(50, seed=3)
         assert len(set(found)) == 50
         assert all(0 < weight <= 1 and len(weights) == 8 for weights in found for weight in weights)
 

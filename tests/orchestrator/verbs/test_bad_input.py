@@ -61,10 +61,10 @@ SETTINGS = [
     ),
     ("tasks.0.metric=acuracy", r"unknown metric 'acuracy' \(did you mean 'accuracy'\?\); allowed: accuracy, auc"),
     ("tasks.0.label=paying", r"label 'paying' of task 'pay' is not in the data \(did you mean 'pay'\?\)"),
-    ("tasks.2.label=unlabelled", "nobody labels task 'relevance': column 'unlabelled' is empty in split 'train'"),
+    ("tasks.2.label=unlabelled", "task 'relevance' has no labels: column 'unlabelled' is empty in split 'train'"),
     (
         "tasks.2.label=constant",
-        "pairwise_logistic of task 'relevance' needs two different labels or more, .* 'constant' .* has 1 in every row",
+        "pairwise_logistic of task 'relevance' needs two different labels or more: .* 'constant' .* has 1 in every row",
     ),
     ("tasks.1.loss=binary_cross_entropy", r"needs labels in \[0, 1\]; column 'amount' of split 'train' has"),
     ("tasks.1.loss=cross_entropy", "cross_entropy of task 'amount' needs classes, and the label is declared real-val"),
@@ -215,9 +215,9 @@ OWN_LOSS = "tests.trainers._own_losses:absolute_error"
 @pytest.mark.parametrize(
     ("loss", "classes", "values", "message"),
     [
-        ("binary_cross_entropy", 2, [1, 1, None], "needs two different labels or more, there is nothing to learn"),
+        ("binary_cross_entropy", 2, [1, 1, None], "needs two different labels or more: there is nothing to learn"),
         ("binary_cross_entropy", 2, [0, 1, 2], r"needs labels in [0, 1]; column 'task' of split 'train' has 0 to 2"),
-        ("cross_entropy", 3, [2, 2, None], "needs two different labels or more, there is nothing to learn from one"),
+        ("cross_entropy", 3, [2, 2, None], "needs two different labels or more: there is nothing to learn from one"),
         ("cross_entropy", 3, [0, 1, 3], "needs whole numbers from 0 to 2; column 'task' of split 'train' has 0 to 3"),
         ("cross_entropy", 3, [-1, 1, 2], "needs whole numbers from 0 to 2; column 'task' of split 'train' has -1 to 2"),
         ("cross_entropy", 3, [0, 2, 0.5, None], "needs whole numbers from 0 to 2, found 0.5; column 'task' of split"),

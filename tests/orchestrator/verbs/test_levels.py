@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from orchestrator.experiment.prepared import PreparedExperiment, prepare
-from orchestrator.experiment.sections import flattened
+from orchestrator.experiment.sections import flatten
 from orchestrator.summary.chain import chain_summary
 from orchestrator.summary.table import chain_table
 from orchestrator.tracking.chain_log import ChainRun, Timed
@@ -63,7 +63,7 @@ def tracked(prepared: PreparedExperiment) -> tuple[Notebook, tuple[StageRecord, 
     feed = MemoryFeed(str(prepared.folder), [task.label for task in spec.tasks], spec.batch_size, spec.training.seed)
     model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed)
     notebook = Notebook()
-    run = ChainRun(notebook, spec, flattened(prepared.experiment), "levels")
+    run = ChainRun(notebook, spec, flatten(prepared.experiment), "levels")
     records = run_chain(spec, model, feed, StageStore(prepared.experiment.storage), Writing(run))
     run.finish()
     return notebook, records
@@ -83,7 +83,7 @@ def test_plan(prepared: PreparedExperiment) -> None:
     stream = io.StringIO()
     Console(file=stream, width=100).print(plan_table(plan))
     assert "pay, amount" in stream.getvalue()
-    assert f"{plan.grid_trials:,} trainings" in stream.getvalue()
+    assert f"{plan.grid_trials:,} trials" in stream.getvalue()
 
 
 def test_a_run_per_stage_with_metrics_of_every_task(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -> None:

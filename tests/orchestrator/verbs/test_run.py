@@ -179,7 +179,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, ranking_folder:
     process.send_signal(signal.SIGINT)  # to the command alone: Ray's processes are to be ended by it
     rest = process.communicate(timeout=120)[1]
     assert process.returncode == 130, "".join(said) + rest
-    assert "the same command goes on from them" in rest
+    assert "the same command resumes from them" in rest
     assert "Traceback" not in rest
     (chain,) = interrupted.runs("chain")
     assert chain.info.status == "KILLED"

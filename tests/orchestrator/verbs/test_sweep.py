@@ -131,7 +131,7 @@ class TestFaults:
         assert time.monotonic() - at < 30
         assert second.family.end(90) == []
         assert second.process.returncode == 130, second.said
-        assert "the same command goes on from them" in second.said
+        assert "the same command resumes from them" in second.said
         assert "Traceback" not in second.said
         (sweep,) = one.runs("sweep")
         assert sweep.info.status == "KILLED"

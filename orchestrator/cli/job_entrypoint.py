@@ -1,6 +1,6 @@
-"""What runs on the cluster: the image is compared with the requirements, tracking is tried, then the verb runs.
+"""Entrypoint of a job on the cluster: check the image's packages and the tracking store, then run the verb.
 
-``python -m orchestrator.cli.job VERB FILE [OPTIONS]`` in the folder of an unpacked package.
+``python -m orchestrator.cli.job_entrypoint VERB FILE [OPTIONS]``, in the folder of an unpacked package.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def main(arguments: Sequence[str]) -> int:
         arguments: The verb, the experiment file and the verb's options.
 
     Returns:
-        Exit status, if the verb does not end the process itself: 2 when something is not as the job needs it.
+        Exit status, unless the verb ends the process itself; 2 when the image or the tracking store does not serve.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop``: runs end as they do after Ctrl-C
+    signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop`` ends runs as Ctrl-C does
     sys.path.insert(0, str(Path.cwd()))
     verb, file, *options = arguments
     if os.environ.get(json_log.VARIABLE) == "json":
@@ -37,9 +37,9 @@ def main(arguments: Sequence[str]) -> int:
         return WRONG_REQUEST
     try:
         if verb == "doctor":
-            from orchestrator.submit.cluster_doctor import examine_from_inside
+            from orchestrator.submit.cluster_doctor import examine_inside
 
-            return examine_from_inside(file if options == ["--with-experiment"] else None)
+            return examine_inside(file if options == ["--with-experiment"] else None)
         if not _check_tracking(file):
             return WRONG_REQUEST
     except KeyboardInterrupt:
@@ -52,13 +52,17 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def check_image(say: Callable[[str], None]) -> bool:
-    """Whether the packages of this machine are such that the project runs; says what differs."""
+    """Return whether the project runs with this machine's packages, and report each one that differs.
+
+    Args:
+        say: Called with each line of the report.
+    """
     try:
         from orchestrator.submit.requirements import REQUIREMENTS, Requirements, compare
     except ImportError as error:
         say(f"error: the cluster's image cannot run the project: {error}; {_INSTALL}")
         return False
-    differing = compare(Requirements.of_dict(json.loads(Path(REQUIREMENTS).read_text())))
+    differing = compare(Requirements.from_dict(json.loads(Path(REQUIREMENTS).read_text())))
     fatal = [mismatch for mismatch in differing if mismatch.is_fatal]
     for mismatch in differing:
         say(f"{'error' if mismatch.is_fatal else 'note'}: on the cluster {mismatch}")
@@ -73,8 +77,9 @@ _INSTALL = (
 
 
 def _check_tracking(file: str) -> bool:
-    """Whether the tracking store answers from here; a wrong address is worth knowing before hours of training."""
+    """Return whether the tracking store answers from here: a wrong address should fail before hours of training."""
     from orchestrator.credentials import without_credentials
+    from orchestrator.errors import first_line
     from orchestrator.experiment.file import load
     from orchestrator.submit.link import LINK
     from orchestrator.tracking.address import page
@@ -84,11 +89,11 @@ def _check_tracking(file: str) -> bool:
     try:
         store = TrackingStore(experiment.tracking, experiment.name)
     except Exception as error:
-        reason = without_credentials(str(error).splitlines()[0] if str(error) else type(error).__name__)
+        reason = without_credentials(first_line(error))
         _say(
-            f"error: tracking: the cluster does not reach {without_credentials(experiment.tracking)} ({reason}); "
-            "give an address that its nodes reach, such as an MLflow server in the same network, and set its user and "
-            "password in the cluster's own environment"
+            f"error: tracking: the cluster cannot reach {without_credentials(experiment.tracking)} ({reason}); "
+            "give an address that its nodes can reach, such as an MLflow server in the same network, and set its user "
+            "and password in the cluster's own environment"
         )
         return False
     if experiment.tracking.startswith("http"):
