@@ -26,7 +26,7 @@ LIMIT = 100 * 2**20
 """Bytes that Ray's job server takes in one upload (its own client believes in 512 MiB)."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_OF_ROOMS = (".py", ".yaml", ".typed")
+_OF_ROOMS = (".py", ".yaml", ".typed", ".jinja", ".css")
 
 
 @dataclass(frozen=True)
