@@ -114,10 +114,10 @@ def run_chain(
         tracking.close(status)
         if not tracking.complete:
             place = without_credentials(experiment.storage)
-            if tracking.unkept is None:
+            if (unwritten := tracking.manifest_failure) is None:
                 later = f"nothing is lost: the records are in {place}; log what is missing later with: {sync_command}"
             else:
-                later = f"nor is it noted in {place} ({tracking.unkept}): the same command logs the finished stages"
+                later = f"nor is it noted in {place} ({unwritten}): the same command logs the finished stages"
             missing = f"{tracking.failure}; {later}"
             output.say(f"tracking is not complete: {missing}", "tracking_incomplete", "warning")
         elif tracking.waiting:

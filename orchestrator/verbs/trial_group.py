@@ -255,7 +255,7 @@ class GroupSession:
             attempt.begun = True
             if attempt.manifest.status != FINISHED:
                 attempt.manifest = replace(attempt.manifest, status=RUNNING)
-        manifest = attempt.manifest.training(told, time.time())
+        manifest = attempt.manifest.with_event(told, time.time())
         if manifest is not attempt.manifest:
             attempt.manifest = manifest
             self._keep(attempt, RUNNING)
