@@ -82,7 +82,7 @@ class Candidate:
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` reads; a non-finite number is stored as ``null``."""
-        return json.dumps(_finite(asdict(self)))
+        return json.dumps(null_non_finite(asdict(self)))
 
     @classmethod
     def from_json(cls, text: str) -> Candidate:
@@ -182,7 +182,7 @@ class StageRecord:
 
     def to_json(self) -> str:
         """Text that :meth:`from_json` reads; a non-finite number is stored as ``null``."""
-        return json.dumps(_finite(asdict(self)))
+        return json.dumps(null_non_finite(asdict(self)))
 
     @classmethod
     def from_json(cls, text: str) -> StageRecord:
@@ -218,11 +218,12 @@ def _with_nan(value: Any) -> Any:
     return value
 
 
-def _finite(value: Any) -> Any:
+def null_non_finite(value: Any) -> Any:
+    """Return the value with ``None`` in place of every float that is not finite, at any depth, for JSON."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: null_non_finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [null_non_finite(item) for item in value]
     return value

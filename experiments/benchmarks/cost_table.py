@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 
 from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.build import samples_from_nothing
+from orchestrator.comparison.build import samples_from_scratch
 from orchestrator.experiment.prepared import PreparedExperiment, prepare
 from orchestrator.terminal.current_output import current_output
 from orchestrator.terminal.output import Output
@@ -64,7 +64,7 @@ def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: Tria
         return Cell(trials, whole_grid(part, WeightGrid(tasks, points)).samples, counted=False)
     outcome = run_grid(part, plan_grid(part), runner, output)
     check(outcome, f"grid, p = {points}, m = {tasks}")
-    return Cell(trials, samples_from_nothing(outcome.results), counted=True)
+    return Cell(trials, samples_from_scratch(outcome.results), counted=True)
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def main() -> None:
             part = first_levels(prepared, number)
             outcome = run_sweep(part, plan_sweep(part), runner, output)
             check(outcome, f"sweep, m = {number}")
-            nmt = Cell(outcome.cost.trials, samples_from_nothing(outcome.results), counted=True)
+            nmt = Cell(outcome.cost.trials, samples_from_scratch(outcome.results), counted=True)
             grids = [grid_cell(part, points, arguments.most_trainings, runner, output) for points in POINTS]
             stages = len({record.key for result in outcome.results for record in result.records})
             rows.append((number, stages, nmt, grids))

@@ -1,1 +1,1 @@
-"""What a comparison found, and how it is shown."""
+"""The result of a comparison, and its table, figures and page."""

@@ -1,4 +1,4 @@
-"""A comparison made of what its groups of trials found."""
+"""Builds a comparison from the outcomes of its groups of trials."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class Parts:
-    """What is compared.
+    """The parts of a comparison.
 
     Attributes:
-        sweep_plan: The sweep as it was planned.
-        sweep: NMT's sweep.
-        grid_plan: The grid as it was planned.
-        grid: The grid of loss weights, with its baselines.
-        methods: Named methods, each one trial.
+        sweep_plan: Plan of the sweep.
+        sweep: Outcome of NMT's sweep.
+        grid_plan: Plan of the grid.
+        grid: Outcome of the grid of loss weights, with its baselines.
+        methods: Results of the named methods, one trial each.
     """
 
     sweep_plan: SweepPlan
@@ -41,21 +41,21 @@ class Parts:
 
 
 def build_comparison(prepared: PreparedExperiment, parts: Parts) -> Comparison:
-    """Put a comparison together.
+    """Build a comparison.
 
     Args:
         prepared: The experiment.
-        parts: What is compared.
+        parts: The parts to compare.
     """
     experiment, levels = prepared.experiment, prepared.spec.levels
     winner = parts.sweep.winner
     judge = _Judge(prepared, winner)
-    tried = _last_stage_only(parts.sweep.results)
+    tried = _reached_last_stage(parts.sweep.results)
     grid, baselines = parts.grid.of("grid"), parts.grid.of("baseline")
     models = [
         *_models(tried, "sweep", winner, levels, judge),
         *_models(grid, "grid", parts.grid.winner, levels, judge),
-        *(model for result in (*baselines, *parts.methods) for model in _one(result, levels, judge)),
+        *(model for result in (*baselines, *parts.methods) for model in _single(result, levels, judge)),
     ]
     rows = [
         _row(f"NMT, {parts.sweep_plan.name}", "sweep", parts.sweep.results, models),
@@ -79,13 +79,13 @@ def build_comparison(prepared: PreparedExperiment, parts: Parts) -> Comparison:
     )
 
 
-def samples_from_nothing(results: Iterable[TrialResult]) -> int:
-    """Training examples of every stage once, however many trials share it and whoever trained it."""
+def samples_from_scratch(results: Iterable[TrialResult]) -> int:
+    """Return the training examples of all stages, counting once a stage that several trials share."""
     return sum({record.key: record.samples for result in results for record in result.records}.values())
 
 
 class _Judge:
-    """Judges any model by the optima of NMT's winning chain; a chain of NMT by its own."""
+    """Judges a chain of NMT by its own optima, and any other model by those of NMT's winning chain."""
 
     def __init__(self, prepared: PreparedExperiment, reference: TrialResult | None) -> None:
         self._levels = prepared.spec.levels
@@ -94,7 +94,7 @@ class _Judge:
         self._held_out = HeldOut(StageStore(prepared.experiment.storage))
 
     def of(self, result: TrialResult) -> Standing:
-        """How a model stands to the protected tasks."""
+        """Return whether a model keeps the limits of the protected tasks."""
         own = result.trial.source == "sweep" or len(result.records) == len(self._levels) > 1
         reference = result if own else self._reference
         if reference is None:
@@ -102,8 +102,8 @@ class _Judge:
         return guarantee(result, reference, self._levels, self._errors, self._held_out)
 
 
-def _last_stage_only(results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
-    """Of a greedy sweep the trials of its last stage: the others are on the way to them."""
+def _reached_last_stage(results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
+    """Return the finished trials of a greedy sweep's last stage; the others are prefixes of these."""
     reached = max((len(result.records) for result in results if result.finished), default=0)
     return tuple(result for result in results if result.finished and len(result.records) == reached)
 
@@ -118,7 +118,7 @@ def _models(
     return [_model(result, source, result is winner, levels, judge) for result in results if result.finished]
 
 
-def _one(result: TrialResult, levels: Sequence[Sequence[Task]], judge: _Judge) -> list[ComparedModel]:
+def _single(result: TrialResult, levels: Sequence[Sequence[Task]], judge: _Judge) -> list[ComparedModel]:
     return _models((result,), result.trial.source, result, levels, judge)
 
 
@@ -157,14 +157,14 @@ def _row(
 ) -> MethodRow:
     labels = {result.trial.label for result in results}
     chosen = [model for model in models if model.source == source and model.winner and model.label in labels]
-    partly = extrapolate(whole or 0, results)
+    extrapolation = extrapolate(whole or 0, results)
     return MethodRow(
         name=name,
         source=source,
         cost=sum((result.cost for result in results), Cost()),
         chosen=chosen[0] if chosen else None,
         planned_trials=len(results) if whole is None else whole,
-        planned_samples=samples_from_nothing(results) if partly is None else partly.samples,
+        planned_samples=samples_from_scratch(results) if extrapolation is None else extrapolation.samples,
         planned_worker_seconds=sum(
             {r.key: r.wall_seconds * r.workers for result in results for r in result.records}.values()
         ),

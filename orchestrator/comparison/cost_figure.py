@@ -1,4 +1,4 @@
-"""Samples against the number of tasks: what grows linearly, and what as a power."""
+"""Figure of samples against the number of tasks: NMT grows linearly, a grid exponentially."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PREDICTED = "predicted"
 BOUND = "predicted, at most"
 
 MOST_TICKS = 12
-"""Numbers of tasks up to which each has a tick; marks are smaller above it."""
+"""Numbers of tasks up to which each has a tick of its own; beyond, markers are smaller too."""
 
 _WIDTH, _HEIGHT = 9.0, 4.4
 _LABEL_GAP = 0.12
@@ -41,26 +41,26 @@ _COLOURS = (PALETTE[1], PALETTE[0], *PALETTE[2:])  # NMT and the grid as in the 
 
 
 def cost_against_tasks(costs: Sequence[CostPoint], *, exact: bool = True) -> Figure:
-    """Samples of each method over the number of tasks m, on a logarithmic axis, where p^m is a straight line.
+    """Draw samples of each method over the number of tasks m, on a logarithmic axis where p^m is a straight line.
 
-    Measured points are solid, with a solid line between neighbours; predicted ones are hollow, and a line to or from
-    them is dashed. Where a number of tasks has both, the line goes through the measured one.
+    Measured points are solid and joined by solid lines; predicted points are hollow, and lines to or from them dashed.
+    Where a number of tasks has both, the line goes through the measured point.
 
     Args:
-        costs: Points of all methods; the methods' order is that of their first points.
-        exact: Whether predictions are exact; otherwise they are upper bounds, and are labelled so.
+        costs: Points of all methods; methods are drawn in the order of their first points.
+        exact: Whether predictions are exact; otherwise they are labelled as upper bounds.
 
     Raises:
-        ValueError: There is no point.
+        ValueError: ``costs`` is empty.
     """
     if not costs:
-        raise ValueError("a curve of costs has at least one point, found none")
+        raise ValueError("a cost curve needs at least one point, found none")
     methods = list(dict.fromkeys(point.method for point in costs))
     figure = blank_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
     dress(axes)
     axes.set_yscale("log")
-    _limits(axes, costs)
+    _set_limits(axes, costs)
     ends: dict[str, CostPoint] = {}
     colours = {method: _COLOURS[index % len(_COLOURS)] for index, method in enumerate(methods)}
     size = 6.0 if len({point.tasks for point in costs}) <= MOST_TICKS else 3.5
@@ -79,21 +79,21 @@ def cost_against_tasks(costs: Sequence[CostPoint], *, exact: bool = True) -> Fig
         for measured in (False, True):
             some = [point for point in costs if point.method == method and point.measured == measured]
             if some:
-                _marks(axes, some, colours[method], size)
+                _draw_markers(axes, some, colours[method], size)
         ends[method] = line[-1]
-    _names(axes, ends, colours, "≤ " if not exact else "≈ ")
+    _label_ends(axes, ends, colours, "≤ " if not exact else "≈ ")
     axes.set_xlabel("number of tasks m", fontsize=TEXT_SIZE, color=GREY)
     axes.set_ylabel("samples (training examples seen)", fontsize=TEXT_SIZE, color=GREY)
     title = _takeaway(costs, exact)
     axes.set_title(
         literal(title), loc="left", fontsize=fitting(title, TITLE_SIZE, 0.95 * _WIDTH), color=INK, fontweight="bold"
     )
-    _legend(axes, costs, size, exact)
+    _draw_legend(axes, costs, size, exact)
     return figure
 
 
 def _line(points: Sequence[CostPoint]) -> list[CostPoint]:
-    """One point per number of tasks, in order; a measured one before a predicted one."""
+    """Return one point per number of tasks, in order, the measured one where there are two."""
     best: dict[int, CostPoint] = {}
     for point in sorted(points, key=lambda point: (point.tasks, not point.measured)):
         best.setdefault(point.tasks, point)
@@ -104,7 +104,7 @@ def _height(point: CostPoint) -> float:
     return float(max(1, point.samples))
 
 
-def _marks(axes: Axes, points: Sequence[CostPoint], colour: str, size: float) -> None:
+def _draw_markers(axes: Axes, points: Sequence[CostPoint], colour: str, size: float) -> None:
     measured = points[0].measured
     axes.plot(
         [point.tasks for point in points],
@@ -121,7 +121,7 @@ def _marks(axes: Axes, points: Sequence[CostPoint], colour: str, size: float) ->
     )
 
 
-def _limits(axes: Axes, costs: Sequence[CostPoint]) -> None:
+def _set_limits(axes: Axes, costs: Sequence[CostPoint]) -> None:
     tasks = sorted({point.tasks for point in costs})
     axes.set_xlim(tasks[0] - 0.5, tasks[-1] + (0.5 if len(tasks) == 1 else 0.02 * (tasks[-1] - tasks[0])))
     axes.xaxis.set_major_locator(
@@ -135,8 +135,8 @@ def _limits(axes: Axes, costs: Sequence[CostPoint]) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _names(axes: Axes, ends: dict[str, CostPoint], colours: dict[str, str], about: str) -> None:
-    """Name and samples of each method, to the right of its last point."""
+def _label_ends(axes: Axes, ends: dict[str, CostPoint], colours: dict[str, str], prefix: str) -> None:
+    """Write name and samples of each method to the right of its last point."""
     to_share = axes.transScale + axes.transLimits
     heights = [float(to_share.transform((0.0, _height(end)))[1]) for end in ends.values()]
     places = spread(heights, _LABEL_GAP)
@@ -144,7 +144,7 @@ def _names(axes: Axes, ends: dict[str, CostPoint], colours: dict[str, str], abou
     for (method, end), height, place in zip(ends.items(), heights, places, strict=True):
         left = float(to_share.transform((end.tasks, 1.0))[0])
         axes.plot([left, 1.01, 1.03], [height, height, place], color=colours[method], linewidth=0.6, **beside)
-        known = "" if end.measured else about
+        known = "" if end.measured else prefix
         axes.text(
             1.035,
             place,
@@ -159,7 +159,7 @@ def _names(axes: Axes, ends: dict[str, CostPoint], colours: dict[str, str], abou
 
 
 def _takeaway(costs: Sequence[CostPoint], exact: bool) -> str:
-    """What the dearest method costs of the first, at the largest number of tasks that both have."""
+    """Return the ratio of the costliest method to the first, at the largest number of tasks that both have."""
     first = costs[0].method
     own = {point.tasks: point for point in _line([point for point in costs if point.method == first])}
     others = [point for point in costs if point.method != first and point.tasks in own]
@@ -174,7 +174,7 @@ def _takeaway(costs: Sequence[CostPoint], exact: bool) -> str:
     return f"At {tasks}: {other.method} takes {ratio} times the samples of {first} ({known})"
 
 
-def _legend(axes: Axes, costs: Sequence[CostPoint], size: float, exact: bool) -> None:
+def _draw_legend(axes: Axes, costs: Sequence[CostPoint], size: float, exact: bool) -> None:
     look: dict[str, Any] = {"color": GREY, "marker": "o", "markersize": size}
     handles = []
     if any(point.measured for point in costs):

@@ -1,4 +1,4 @@
-"""Cost against the number of tasks: what was trained, and what it would be for other numbers of them."""
+"""Points of the cost curve: measured for the experiment's tasks, predicted for other numbers of tasks."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from orchestrator.trials.forecast import stage_samples
 from orchestrator.trials.loss_weights import WeightGrid
 from orchestrator.trials.sweep_plan import SweepPlan
 
-FEWEST, LEAST_MOST = 2, 8
-"""Numbers of tasks for which cost is predicted: from the one to the other, or to those of the experiment if more."""
+FEWEST_TASKS, MOST_TASKS = 2, 8
+"""Range of the numbers of tasks whose cost is predicted; it reaches further if the experiment has more tasks."""
 
 POINTS = (5, 10)
-"""Weights a task of the grids that are always predicted, beside the experiment's own."""
+"""Weights per task of the grids that are predicted beside the experiment's own."""
 
 
 def cost_points(
     prepared: PreparedExperiment, plan: SweepPlan, rows: Sequence[MethodRow], *, whole: bool
 ) -> tuple[CostPoint, ...]:
-    """Points of the cost curve; NMT first, then the experiment's grid, then others.
+    """Return the points of the cost curve: NMT first, then the experiment's grid, then others.
 
-    Where stages have no fixed length, predictions take as many samples a stage as those that were trained.
+    Where stages have no fixed length, a prediction takes the mean samples per stage of the trained ones.
 
     Args:
         prepared: The experiment.
         plan: The sweep.
-        rows: What was trained.
-        whole: Whether every trial of the sweep is finished, so that its cost is all measured.
+        rows: Rows of the comparison: what was trained.
+        whole: Whether every trial of the sweep has finished, so that its cost is measured in full.
     """
     tasks, levels = len(prepared.spec.tasks), len(prepared.spec.levels)
-    most = max(LEAST_MOST, tasks)
+    most = max(MOST_TASKS, tasks)
     sweep = next((row for row in rows if row.source == "sweep"), None)
     grid = next((row for row in rows if row.source == "grid"), None)
     own = WeightGrid(tasks, prepared.experiment.grid.points, prepared.experiment.grid.normalised)
@@ -42,7 +42,7 @@ def cost_points(
     if grid is not None and grid.planned_samples:
         per_training = grid.planned_samples / grid.planned_trials
     points = []
-    for number in range(FEWEST, most + 1):
+    for number in range(FEWEST_TASKS, most + 1):
         if whole and number == tasks and sweep is not None and sweep.planned_samples:
             points.append(CostPoint("NMT", tasks, sweep.planned_trials, sweep.planned_samples, measured=True))
         else:
@@ -53,7 +53,7 @@ def cost_points(
     for each in dict.fromkeys((own.points, *POINTS)):
         normalised = own.normalised and each == own.points
         name = f"grid, p = {each}{', normalised' if normalised else ''}"
-        for number in range(FEWEST, most + 1):
+        for number in range(FEWEST_TASKS, most + 1):
             trials = WeightGrid(number, each, normalised).trials
             if number == tasks and each == own.points and grid is not None and _is_whole(grid):
                 points.append(CostPoint(name, number, trials, grid.planned_samples, measured=True))
@@ -67,12 +67,12 @@ def _is_whole(row: MethodRow) -> bool:
 
 
 def sweep_stages(plan: SweepPlan, levels: int) -> int:
-    r"""Stages that a sweep trains from nothing.
+    r"""Return the number of stages that a sweep trains from scratch.
 
     :math:`|\eta_\theta| + |\eta_\theta| |\eta_\lambda| (m - 1)`: the first stage does not depend on η_λ.
 
     Args:
         plan: The sweep.
-        levels: m, number of stages of a chain.
+        levels: m, the number of stages of a chain.
     """
     return len(plan.eta_theta) * (1 + len(plan.eta_lambda) * (levels - 1))

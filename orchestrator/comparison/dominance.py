@@ -1,4 +1,4 @@
-"""Dominance: which models are at least as good in every task and better in one, and which none is better than."""
+"""Dominance between models, and the Pareto front of a set of models."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 from orchestrator.comparison.results import ComparedModel, ComparedTask
 
 Place = Literal["beyond", "on", "inside"]
-"""Where a model lies against a front; see :attr:`Standing.place`."""
+"""Where a model lies relative to a front; see :attr:`Standing.place`."""
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a model stands to others, over all tasks jointly.
+    """How a model compares with others, over all tasks jointly.
 
     Attributes:
-        others: Number of other models that have every task's metric; only those are counted below.
+        others: Number of other models that have every task's metric; the counts below are over these.
         incomplete: Number of other models that lack a metric.
         dominating: How many of ``others`` dominate the model.
         dominated: How many of ``others`` the model dominates.
-        front: How many of ``others`` are on their front.
-        front_dominated: How many of those the model dominates.
+        front: How many of ``others`` are on their Pareto front.
+        front_dominated: How many models of that front the model dominates.
     """
 
     others: int
@@ -38,9 +38,9 @@ class Standing:
 
     @property
     def place(self) -> Place:
-        """``inside`` if another model dominates it; ``beyond`` if none does and it dominates one on the front.
+        """``inside`` if another model dominates this one; ``beyond`` if none does and it dominates one on the front.
 
-        ``on`` is the rest: another trade-off, neither better nor worse than those of the front.
+        Otherwise ``on``: another trade-off, neither better nor worse than those of the front.
         """
         if self.dominating:
             return "inside"
@@ -48,7 +48,7 @@ class Standing:
 
 
 def dominates(one: Mapping[str, float], other: Mapping[str, float], tasks: Sequence[ComparedTask]) -> bool:
-    """Whether ``one`` is at least as good as ``other`` in every task and better in at least one.
+    """Return whether ``one`` is at least as good as ``other`` in every task and better in at least one.
 
     Args:
         one: Task → metric.
@@ -56,7 +56,7 @@ def dominates(one: Mapping[str, float], other: Mapping[str, float], tasks: Seque
         tasks: The tasks to compare on, with their directions.
 
     Returns:
-        ``False`` also where either lacks a finite metric of a task: what is not known is not compared.
+        ``False`` also where either lacks a finite metric of a task.
     """
     first, second = _gains(one, tasks), _gains(other, tasks)
     known = bool(np.isfinite(first).all() and np.isfinite(second).all())
@@ -64,17 +64,17 @@ def dominates(one: Mapping[str, float], other: Mapping[str, float], tasks: Seque
 
 
 def front(models: Sequence[ComparedModel], tasks: Sequence[ComparedTask]) -> tuple[ComparedModel, ...]:
-    """The models that no other dominates on the test metrics of ``tasks``; all of several equal ones.
+    """Return the models that no other dominates on the test metrics of ``tasks``; equal models are all kept.
 
     Models without a finite metric of every task are left out.
     """
     complete = [model for model in models if has_all(model, tasks)]
     gains = np.array([_gains(model.test, tasks) for model in complete])
-    return tuple(model for model, own in zip(complete, gains, strict=True) if not _better(gains, own).any())
+    return tuple(model for model, own in zip(complete, gains, strict=True) if not _dominating(gains, own).any())
 
 
 def standing(model: ComparedModel, others: Sequence[ComparedModel], tasks: Sequence[ComparedTask]) -> Standing | None:
-    """How ``model`` stands to ``others`` on the test metrics; ``None`` where it or all of them lack a metric."""
+    """Compare ``model`` with ``others`` on the test metrics; ``None`` where it or all of them lack a metric."""
     complete = [other for other in others if has_all(other, tasks)]
     if not complete or not has_all(model, tasks):
         return None
@@ -90,15 +90,15 @@ def standing(model: ComparedModel, others: Sequence[ComparedModel], tasks: Seque
 
 
 def has_all(model: ComparedModel, tasks: Sequence[ComparedTask]) -> bool:
-    """Whether the model has a finite test metric of every task."""
+    """Return whether the model has a finite test metric of every task."""
     return all(math.isfinite(model.test.get(task.name, math.nan)) for task in tasks)
 
 
 def _gains(metrics: Mapping[str, float], tasks: Sequence[ComparedTask]) -> NDArray[np.float64]:
-    """Metrics in the order of ``tasks``, turned so that more is better; NaN where there is none."""
+    """Return the metrics in the order of ``tasks``, signed so that higher is better; NaN where one is missing."""
     return np.array([(1 if task.higher_is_better else -1) * metrics.get(task.name, math.nan) for task in tasks])
 
 
-def _better(gains: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows of ``gains`` (models × tasks) dominate ``own`` (tasks)."""
+def _dominating(gains: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows of ``gains`` (models × tasks) dominate ``own`` (tasks)."""
     return np.logical_and((gains >= own).all(axis=1), (gains > own).any(axis=1))

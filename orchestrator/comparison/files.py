@@ -1,4 +1,4 @@
-"""A comparison as files: the page, the table, the pictures."""
+"""The files of a comparison: page, tables and figures."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from orchestrator.figures.multipliers import multiplier_trajectory
 
 PAGE = "comparison.html"
 TABLE = "comparison_table.json"
-"""Columns for MLflow's table; the only file that is not logged as it is."""
+"""Columns of the table; logged as an MLflow table, all other files as they are."""
 
 
 def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
-    """Name → content."""
+    """Return the files of a comparison: name → content."""
     files = {
         PAGE: page(comparison).encode(),
         "comparison.md": comparison_markdown(comparison).encode(),
@@ -36,7 +36,7 @@ def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
 
 
 def png(figure: Figure) -> bytes:
-    """A picture as a PNG file."""
+    """Return a figure as the content of a PNG file."""
     content = io.BytesIO()
     figure.savefig(content, format="png")
     return content.getvalue()

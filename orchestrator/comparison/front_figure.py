@@ -1,4 +1,4 @@
-"""Test metrics of the tasks against each other: the grid's front and NMT's star, after the paper's Fig. 2."""
+"""Figure of the trade-off between tasks: the grid's front and NMT's chosen model, after the paper's Fig. 2."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.comparison.dominance import front
-from orchestrator.comparison.headline import chosen_model, headline, is_alone, models_of, row_of
+from orchestrator.comparison.headline import chosen_model, headline, is_single_task, models_of, row_of
 from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison
+from orchestrator.comparison.table import truncate
 from orchestrator.figures.style import (
     GREY,
     INK,
@@ -28,7 +29,7 @@ from orchestrator.figures.style import (
 )
 
 MOST_PAIRED = 3
-"""Tasks up to which every pair has a panel; of more, the first is drawn against each of the next."""
+"""Most tasks for which every pair has a panel; of more, the first is drawn against each of the next."""
 
 MOST_PANELS = 6
 
@@ -46,18 +47,18 @@ _ARROWS = {(True, True): "better ↗", (False, True): "↖ better", (True, False
 
 
 def trade_off_front(comparison: Comparison) -> Figure:
-    """Test metrics of every model, a panel per pair of tasks.
+    """Draw the test metrics of every model, one panel per pair of tasks.
 
-    Up to :data:`MOST_PAIRED` tasks every pair has a panel; beyond, the first task is drawn against each of the next,
-    :data:`MOST_PANELS` at most, and the picture says so. The front is the non-dominated models of the grid *in the two
-    tasks of the panel*, drawn as the border of what they dominate; the title counts dominance over *all* tasks. Of a
-    baseline or named method the chosen model is drawn, of a single-task model a line at its own task's metric.
+    Up to :data:`MOST_PAIRED` tasks every pair has a panel. Beyond, the first task is drawn against each of the next, in
+    :data:`MOST_PANELS` panels at most, and the legend says so. The front is the non-dominated models of the grid *in
+    the two tasks of the panel*, drawn as the border of the region that they dominate; the title counts dominance over
+    *all* tasks. A baseline or named method is drawn by its chosen model, a single-task model as a line at its metric.
 
     Raises:
-        ValueError: There is no task.
+        ValueError: The comparison has no task.
     """
     if not comparison.tasks:
-        raise ValueError("a comparison has at least one task, found none")
+        raise ValueError("a comparison needs at least one task, found none")
     pairs = _pairs(comparison.tasks)
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
@@ -70,7 +71,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
     for axes in grid.flat[len(pairs) :]:
         axes.set_axis_off()
     for (across, up), axes in zip(pairs, grid.flat, strict=False):
-        _panel(axes, comparison, across, up)
+        _draw_panel(axes, comparison, across, up)
     figure.suptitle(literal(title), x=0.01, ha="left", fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     found: dict[str, Artist] = {}
     for axes in grid.flat:
@@ -85,7 +86,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
             fontsize=SMALL_SIZE + 0.5,
             frameon=False,
             labelcolor=INK,
-            title=literal(_left_out(comparison.tasks, len(pairs))) or None,
+            title=literal(_omission_text(comparison.tasks, len(pairs))) or None,
             title_fontproperties={"size": TEXT_SIZE},
             alignment="left",
         )
@@ -94,7 +95,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
 
 
 Pair = tuple[ComparedTask, ComparedTask | None]
-"""Tasks of a panel, across and up; nothing up where there is one task only."""
+"""Tasks of a panel, across and up; ``None`` up where there is only one task."""
 
 
 def _pairs(tasks: Sequence[ComparedTask]) -> list[Pair]:
@@ -105,22 +106,22 @@ def _pairs(tasks: Sequence[ComparedTask]) -> list[Pair]:
     return [(tasks[0], other) for other in tasks[1 : MOST_PANELS + 1]]
 
 
-def _left_out(tasks: Sequence[ComparedTask], panels: int) -> str:
+def _omission_text(tasks: Sequence[ComparedTask], panels: int) -> str:
     if len(tasks) <= MOST_PAIRED:
         return ""
     drawn = f"{tasks[0].name} against each of the next {panels}"
     return f"Drawn of {len(tasks)} tasks: {drawn}. Dominance in the title counts all {len(tasks)}."
 
 
-def _panel(axes: Axes, comparison: Comparison, across: ComparedTask, up: ComparedTask | None) -> None:
+def _draw_panel(axes: Axes, comparison: Comparison, across: ComparedTask, up: ComparedTask | None) -> None:
     dress(axes)
     axes.grid(axis="x", color="#EBEBEB", linewidth=0.7)
     axes.margins(0.09)
-    _alone(axes, comparison, across, up)
+    _draw_single_task(axes, comparison, across, up)
     grid = models_of(comparison, "grid")
     _scatter(axes, GRID, grid, across, up, marker="o", markersize=3.2, alpha=0.45, color=_GRID_COLOUR, zorder=2)
     if up is not None:
-        _stairs(axes, front(grid, (across, up)), across, up)
+        _draw_front(axes, front(grid, (across, up)), across, up)
     row = row_of(comparison, "grid")
     if row is not None and row.chosen is not None:
         look: dict[str, Any] = {"markerfacecolor": _GRID_COLOUR, "markeredgecolor": INK, "markeredgewidth": 0.8}
@@ -128,7 +129,9 @@ def _panel(axes: Axes, comparison: Comparison, across: ComparedTask, up: Compare
     others = [
         (one.name, one.chosen)
         for one in comparison.rows
-        if one.source in ("baseline", "method") and one.chosen is not None and not is_alone(one.chosen, comparison)
+        if one.source in ("baseline", "method")
+        and one.chosen is not None
+        and not is_single_task(one.chosen, comparison)
     ]
     for (name, model), (marker, colour) in zip(others, itertools.cycle(_OTHERS), strict=False):
         _scatter(axes, name, [model], across, up, marker=marker, markersize=6.5, color=colour, zorder=4)
@@ -161,7 +164,7 @@ def _scatter(
     up: ComparedTask | None,
     **look: Any,
 ) -> None:
-    """Markers at the models that have both metrics; where there is one task only, a line of them per kind."""
+    """Draw markers at the models that have both metrics; with only one task, one row of markers per kind."""
     height = {"o": 0.0, "*": 4.0}.get(look["marker"], 2.0)
     points = [(_metric(model, across), height if up is None else _metric(model, up)) for model in models]
     points = [point for point in points if all(map(math.isfinite, point))]
@@ -169,8 +172,8 @@ def _scatter(
         axes.plot(*zip(*points, strict=True), linestyle="", label=label, **look)
 
 
-def _stairs(axes: Axes, models: Sequence[ComparedModel], across: ComparedTask, up: ComparedTask) -> None:
-    """The border of what the front's models dominate: a model is dominated just where it lies behind it."""
+def _draw_front(axes: Axes, models: Sequence[ComparedModel], across: ComparedTask, up: ComparedTask) -> None:
+    """Draw the border of the region that the front dominates."""
     towards = sorted(
         ((_metric(model, across), _metric(model, up)) for model in models), reverse=not across.higher_is_better
     )
@@ -183,10 +186,10 @@ def _stairs(axes: Axes, models: Sequence[ComparedModel], across: ComparedTask, u
     axes.plot(x, y, color=_GRID_COLOUR, linewidth=1.2, zorder=3, label=FRONT)
 
 
-def _alone(axes: Axes, comparison: Comparison, across: ComparedTask, up: ComparedTask | None) -> None:
+def _draw_single_task(axes: Axes, comparison: Comparison, across: ComparedTask, up: ComparedTask | None) -> None:
     label = ALONE
     for model in models_of(comparison, "baseline"):
-        if not is_alone(model, comparison):
+        if not is_single_task(model, comparison):
             continue
         for task, draw in ((across, axes.axvline), (up, axes.axhline)):
             if task is not None and math.isfinite(value := _metric(model, task)):
@@ -199,5 +202,4 @@ def _metric(model: ComparedModel, task: ComparedTask) -> float:
 
 
 def _axis_label(task: ComparedTask) -> str:
-    name = task.name if len(task.name) <= 28 else f"{task.name[:27]}…"
-    return literal(f"{name}: test {task.metric}")
+    return literal(f"{truncate(task.name, 28)}: test {task.metric}")

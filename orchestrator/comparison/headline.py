@@ -1,4 +1,4 @@
-"""What a comparison comes to in two sentences, the same in the terminal, in Markdown, in HTML and in the pictures."""
+"""The headline of a comparison: the same sentences in the terminal, in Markdown, in HTML and in the figures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from orchestrator.trials.trial import Source
 
 @dataclass(frozen=True)
 class Headline:
-    """The take-away.
+    """The findings in words.
 
     Attributes:
         cost: Sentence on the samples of NMT's sweep and of the grid.
         guarantee: Clause on the guarantee of NMT's chosen model, without a full stop.
-        front: Sentences on where that model lies against the grid's front and who else dominates it.
+        front: Sentences on where that model lies relative to the grid's front, and on what else dominates it.
     """
 
     cost: str
@@ -28,38 +28,38 @@ class Headline:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole headline."""
         return f"{self.cost} {self.guarantee}. {self.front}"
 
 
 def headline(comparison: Comparison) -> Headline:
-    """What is said about a comparison wherever it is shown."""
+    """Return the headline of a comparison."""
     return Headline(_cost(comparison), _guarantee(comparison), _front(comparison))
 
 
 def row_of(comparison: Comparison, source: Source) -> MethodRow | None:
-    """The first row of a source."""
+    """Return the first row of a source."""
     return next((row for row in comparison.rows if row.source == source), None)
 
 
 def chosen_model(comparison: Comparison) -> ComparedModel | None:
-    """The winner of NMT's sweep: the star."""
+    """Return the winner of NMT's sweep, which the figures draw as a star."""
     row = row_of(comparison, "sweep")
     return None if row is None else row.chosen
 
 
 def models_of(comparison: Comparison, source: Source) -> tuple[ComparedModel, ...]:
-    """Every trained model of a source."""
+    """Return every trained model of a source."""
     return tuple(model for model in comparison.models if model.source == source)
 
 
-def is_alone(model: ComparedModel, comparison: Comparison) -> bool:
-    """Whether it is a single-task model: a baseline with one task, where there are several."""
+def is_single_task(model: ComparedModel, comparison: Comparison) -> bool:
+    """Return whether a model is single-task: a baseline with one task, in a comparison of several."""
     return model.source == "baseline" and len(model.test) == 1 and len(comparison.tasks) > 1
 
 
 def star_standing(comparison: Comparison) -> Standing | None:
-    """How NMT's chosen model stands to the trained grid, if both are there."""
+    """Compare NMT's chosen model with the trained grid; ``None`` where either is missing."""
     star = chosen_model(comparison)
     return None if star is None else standing(star, models_of(comparison, "grid"), comparison.tasks)
 
@@ -83,7 +83,7 @@ def _cost(comparison: Comparison) -> str:
 def _guarantee(comparison: Comparison) -> str:
     star = chosen_model(comparison)
     if star is None:
-        return "No model of NMT was chosen, so there is no guarantee to speak of"
+        return "No model of NMT was chosen, so there is no guarantee"
     if len({task.level for task in comparison.tasks}) == 1:
         return "Nothing is protected: there is one level"
     if star.guarantee == "held":
@@ -97,12 +97,12 @@ def _guarantee(comparison: Comparison) -> str:
 def _front(comparison: Comparison) -> str:
     star = chosen_model(comparison)
     if star is None:
-        return "Without a chosen model there is nothing to place against the grid's front."
+        return "Without a chosen model there is nothing to compare with the grid's front."
     others = _rivals(star, comparison)
     found = star_standing(comparison)
     if found is None:
         why = "no grid model has all test metrics" if models_of(comparison, "grid") else "there is no trained grid"
-        return f"Where the chosen model lies against a front cannot be said: {why}.{others}"
+        return f"The chosen model cannot be compared with a front: {why}.{others}"
     return f"{_place(found, comparison)}{others}"
 
 
@@ -125,7 +125,7 @@ def _place(found: Standing, comparison: Comparison) -> str:
 
 
 def _rivals(star: ComparedModel, comparison: Comparison) -> str:
-    """Who else dominates the star: what the grid's front does not show."""
+    """Return which baselines and methods dominate NMT's chosen model: a sentence after a space, or nothing."""
     rows: Sequence[MethodRow] = [row for row in comparison.rows if row.source in ("baseline", "method")]
     names = [
         row.name for row in rows if row.chosen is not None and dominates(row.chosen.test, star.test, comparison.tasks)

@@ -1,4 +1,4 @@
-"""The table of a comparison: a line per method, for the terminal, for MLflow and as Markdown."""
+"""The table of a comparison, one line per method: for the terminal, for MLflow and as Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.comparison.headline import headline, is_alone
+from orchestrator.comparison.headline import headline, is_single_task
 from orchestrator.comparison.numerals import (
     amount_text,
     extrapolation_text,
@@ -28,25 +28,26 @@ from orchestrator.summary.wording import NOTHING, number
 from orchestrator.trials.cost import Cost
 
 MOST_COLUMNS = 8
-"""Tasks with a column each; the first by priority, where there are more."""
+"""Most tasks that have a column; the first by priority where there are more."""
 
 _FEWEST = 3
-"""Tasks that have to fit beside the costs; otherwise the metrics get a table of their own."""
+"""Tasks that have to fit beside the costs; otherwise the metrics have a table of their own."""
 
 _UNBOUNDED = 10_000
+_NAME_LENGTH = 16
 _FIGURES: dict[str, Any] = {"justify": "right", "no_wrap": True}
 _STYLES = {"held": "green", "broken": "bold red"}
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the table, in words.
+    """A line of the table, as text.
 
     Attributes:
-        row: What the line shows; of several single-task models, their sum.
-        test: Task → test metric of the chosen model; of single-task models, each one's own.
+        row: The row that the line shows; for several single-task models, their sum.
+        test: Task → test metric of the chosen model; for single-task models, the metric of each one's own task.
         metrics: Test metrics in the order of the tasks.
-        best: Whether that metric, as it is written, is the best of its column.
+        best: For each metric, whether it is the best of its column as printed.
         guarantee: ``held``, ``broken: amount``, ``unknown``, or a dash.
     """
 
@@ -58,14 +59,14 @@ class Line:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What has to be said of the samples: that they are extrapolated, that some are reused."""
+        """Notes on the samples: whether they are extrapolated, how many are reused."""
         return tuple(note for note in (extrapolation_text(self.row), reused_text(self.row)) if note)
 
 
 def lines(comparison: Comparison) -> tuple[Line, ...]:
-    """The table's lines, in the order of the rows; several single-task models share one."""
-    merged = _merged(comparison)
-    tests = [test for _, test in merged]
+    """Return the table's lines in the order of the rows; several single-task models share one."""
+    rows = _merge_single_task(comparison)
+    tests = [test for _, test in rows]
     written: list[list[str]] = []
     best: list[list[bool]] = []
     for task in comparison.tasks:
@@ -83,20 +84,20 @@ def lines(comparison: Comparison) -> tuple[Line, ...]:
             tuple(column[index] for column in best),
             guarantee_text(row.chosen, comparison),
         )
-        for index, (row, test) in enumerate(merged)
+        for index, (row, test) in enumerate(rows)
     )
 
 
 def guarantee_text(model: ComparedModel | None, comparison: Comparison) -> str:
-    """``held``, ``broken: amount``, ``unknown``; a dash where there is no model or nothing it could protect."""
+    """Format ``held``, ``broken: amount`` or ``unknown``; a dash where there is no model or nothing to protect."""
     one_level = len({task.level for task in comparison.tasks}) == 1
-    if model is None or one_level or is_alone(model, comparison):
+    if model is None or one_level or is_single_task(model, comparison):
         return NOTHING
     return f"broken: {model.worst_task}" if model.guarantee == "broken" and model.worst_task else model.guarantee
 
 
-def shown_tasks(tasks: Sequence[ComparedTask], shown: int) -> str:
-    """What to say where only the first tasks have a column; nothing where all have."""
+def omission_text(tasks: Sequence[ComparedTask], shown: int) -> str:
+    """Return the note that only the first tasks have a column; empty where all have one."""
     return (
         ""
         if shown >= len(tasks)
@@ -105,27 +106,27 @@ def shown_tasks(tasks: Sequence[ComparedTask], shown: int) -> str:
 
 
 def common_metric(tasks: Sequence[ComparedTask]) -> str | None:
-    """``pair_accuracy ↑`` where all tasks share it: said once, above the table."""
+    """Return the header that all tasks share, such as ``pair_accuracy ↑``; ``None`` where they differ."""
     headers = {task_header(task) for task in tasks}
     return headers.pop() if len(headers) == 1 else None
 
 
 def task_header(task: ComparedTask) -> str:
-    """``pair_accuracy ↑``: a task's metric and the direction in which it gets better."""
+    """Format a task's metric with the direction in which it improves: ``pair_accuracy ↑``."""
     return f"{task.metric} {'↑' if task.higher_is_better else '↓'}"
 
 
 def comparison_table(comparison: Comparison) -> ComparisonTable:
-    """The table for the terminal, with the headline below.
+    """Return the table for the terminal, with the headline below.
 
-    Costs and metrics stand side by side where at least three tasks fit, and otherwise in two tables, one above the
-    other. Of more tasks than fit, the first by priority are shown, and it says how many more there are.
+    Costs and metrics share one table where at least three tasks fit, and otherwise have one each. If not all tasks fit,
+    the first by priority are shown with the number of the others.
     """
     return ComparisonTable(comparison)
 
 
 class ComparisonTable:
-    """What :func:`comparison_table` gives: prints itself as wide as the terminal is."""
+    """A Rich renderable as wide as the terminal; see :func:`comparison_table`."""
 
     def __init__(self, comparison: Comparison) -> None:
         self._comparison = comparison
@@ -134,23 +135,23 @@ class ComparisonTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         tasks = self._comparison.tasks
         most = min(len(tasks), MOST_COLUMNS)
-        together = self._fitting(console, options, costs=True)
-        if together >= min(len(tasks), _FEWEST):
-            shown = together
+        beside_costs = self._count_fitting(console, options, costs=True)
+        if beside_costs >= min(len(tasks), _FEWEST):
+            shown = beside_costs
             yield self._table(shown, costs=True)
         else:
-            shown = max(min(most, 1), self._fitting(console, options, costs=False))
+            shown = max(min(most, 1), self._count_fitting(console, options, costs=False))
             yield self._table(0, costs=True)
             yield Text()
             yield self._table(shown, costs=False)
         yield Text()
-        left_out = shown_tasks(tasks, shown)
-        if left_out:
-            yield Text(left_out, "dim")
+        omission = omission_text(tasks, shown)
+        if omission:
+            yield Text(omission, "dim")
         yield Text(headline(self._comparison).text)
 
-    def _fitting(self, console: Console, options: ConsoleOptions, *, costs: bool) -> int:
-        """The largest number of tasks whose columns fit; 0 if none does."""
+    def _count_fitting(self, console: Console, options: ConsoleOptions, *, costs: bool) -> int:
+        """Return the largest number of tasks whose columns fit; 0 if none does."""
         for shown in range(min(len(self._comparison.tasks), MOST_COLUMNS), 0, -1):
             table = self._table(shown, costs=costs)
             if console.measure(table, options=options.update(max_width=_UNBOUNDED)).maximum <= options.max_width:
@@ -170,16 +171,18 @@ class ComparisonTable:
             for name in ("trials", "stages", "samples", "worker-\nseconds"):
                 table.add_column(name, **_FIGURES)
         for task in tasks:
-            name = _short(task.name)
-            table.add_column(Text(name if common else f"{name}\n{_short(task_header(task))}"), **_FIGURES)
+            name = truncate(task.name, _NAME_LENGTH)
+            table.add_column(
+                Text(name if common else f"{name}\n{truncate(task_header(task), _NAME_LENGTH)}"), **_FIGURES
+            )
         if metrics:
             table.add_column("guarantee\non valid", overflow="fold", max_width=18)
         for line in self._lines:
             cells: list[Text] = [Text(line.row.name)]
             if costs:
-                cells += [Text(_folded(text)) for text in (trials_text(line.row), stages_text(line.row))]
-                cells.append(Text("\n".join([amount_text(line.row), *(_note(note) for note in line.notes)])))
-                cells.append(Text(_folded(seconds_text(line.row))))
+                cells += [Text(_fold(text)) for text in (trials_text(line.row), stages_text(line.row))]
+                cells.append(Text("\n".join([amount_text(line.row), *(_fold_note(note) for note in line.notes)])))
+                cells.append(Text(_fold(seconds_text(line.row))))
             for text, best in list(zip(line.metrics, line.best, strict=True))[: len(tasks)]:
                 cells.append(Text(text, "bold" if best else ""))
             if metrics:
@@ -194,9 +197,9 @@ class ComparisonTable:
 
 
 def comparison_columns(comparison: Comparison) -> dict[str, list[Any]]:
-    """The table for ``mlflow.log_table``: column → values, one per line, every task with a column.
+    """Return the table for ``mlflow.log_table``: column → values, one per line, with a column for every task.
 
-    ``samples`` is text, so that what is extrapolated carries its label; the other costs were counted.
+    ``samples`` is text, so that an extrapolated number is labelled; the other costs were counted.
     """
     found = lines(comparison)
     columns: dict[str, list[Any]] = {
@@ -218,42 +221,42 @@ def comparison_columns(comparison: Comparison) -> dict[str, list[Any]]:
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """The headline and the table as Markdown; the best metric of a column is bold."""
+    """Return the headline and the table as Markdown, the best metric of a column in bold."""
     shown = comparison.tasks[:MOST_COLUMNS]
     head = ["method", "trials", "stages", "samples", "worker-seconds"]
-    head += [f"{escaped(task.name)}, test {escaped(task_header(task))}" for task in shown]
+    head += [f"{escape_markdown(task.name)}, test {escape_markdown(task_header(task))}" for task in shown]
     head.append("guarantee on valid")
     rows = [head, ["---", *["---:"] * (len(head) - 2), "---"]]
     for line in lines(comparison):
         samples = "; ".join([samples_text(line.row), *([reused_text(line.row)] if reused_text(line.row) else [])])
         metrics = [f"**{text}**" if best else text for text, best in zip(line.metrics, line.best, strict=True)]
         costs = [trials_text(line.row), stages_text(line.row), samples, seconds_text(line.row)]
-        rows.append([escaped(line.row.name), *costs, *metrics[: len(shown)], escaped(line.guarantee)])
+        rows.append([escape_markdown(line.row.name), *costs, *metrics[: len(shown)], escape_markdown(line.guarantee)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    left_out = shown_tasks(comparison.tasks, len(shown))
-    return "\n\n".join(part for part in (escaped(headline(comparison).text), table, left_out) if part) + "\n"
+    omission = omission_text(comparison.tasks, len(shown))
+    return "\n\n".join(part for part in (escape_markdown(headline(comparison).text), table, omission) if part) + "\n"
 
 
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+def escape_markdown(text: str) -> str:
+    """Escape a text so that Markdown shows it as it is, on one line."""
     plain = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", " ".join(text.split()))
     return plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _merged(comparison: Comparison) -> list[tuple[MethodRow, dict[str, float]]]:
-    """Rows with the metrics to show; single-task models, if several, in the place of the first."""
-    alone = [row for row in comparison.rows if row.chosen is not None and is_alone(row.chosen, comparison)]
+def _merge_single_task(comparison: Comparison) -> list[tuple[MethodRow, dict[str, float]]]:
+    """Return the rows with the metrics to show; several single-task models become one row."""
+    alone = [row for row in comparison.rows if row.chosen is not None and is_single_task(row.chosen, comparison)]
     found: list[tuple[MethodRow, dict[str, float]]] = []
     for row in comparison.rows:
         if len(alone) > 1 and row in alone:
             if row is alone[0]:
-                found.append(_together(alone))
+                found.append(_sum_rows(alone))
             continue
         found.append((row, dict(row.chosen.test) if row.chosen is not None else {}))
     return found
 
 
-def _together(rows: Sequence[MethodRow]) -> tuple[MethodRow, dict[str, float]]:
+def _sum_rows(rows: Sequence[MethodRow]) -> tuple[MethodRow, dict[str, float]]:
     row = MethodRow(
         name=f"{len(rows)} single-task models",
         source="baseline",
@@ -265,14 +268,15 @@ def _together(rows: Sequence[MethodRow]) -> tuple[MethodRow, dict[str, float]]:
     return row, {task: value for row in rows if row.chosen is not None for task, value in row.chosen.test.items()}
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 16 else f"{text[:15]}…"
+def truncate(text: str, length: int) -> str:
+    """Return the text, cut to ``length`` characters with an ellipsis where it is longer."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-def _folded(text: str) -> str:
-    """``240 (20 trials)`` and ``21 + 6 reused`` over two lines."""
+def _fold(text: str) -> str:
+    """Break ``240 (20 trials)`` or ``21 + 6 reused`` into two lines."""
     return text.replace(" (", "\n(").replace(" + ", "\n+ ").replace(" of ", "\nof ") if len(text) > 9 else text
 
 
-def _note(text: str) -> str:
+def _fold_note(text: str) -> str:
     return text.replace("extrapolated from ", "extrapolated\nfrom ").replace(" of them ", "\nof them ")

@@ -26,7 +26,7 @@ LIMIT = 100 * 2**20
 """Most bytes that Ray's job server accepts in one upload; its client assumes 512 MiB."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_OF_ROOMS = (".py", ".yaml", ".typed")
+_OF_ROOMS = (".py", ".yaml", ".typed", ".jinja", ".css")
 
 
 @dataclass(frozen=True)

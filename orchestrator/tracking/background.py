@@ -1,4 +1,4 @@
-"""What any tracking has that is opened, written and closed in the background."""
+"""Base of the trackings of chains and groups: a run opened, written and closed in a background thread."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 from orchestrator.credentials import without_credentials
-from orchestrator.tracking.failures import passes, told
+from orchestrator.tracking.failures import format_error, is_transient
 from orchestrator.tracking.writer import Writer
 
 Item = TypeVar("Item")
 
 
 class Run(Protocol):
-    """The run that is written."""
+    """The run to write."""
 
     run_id: str
 
 
 class BackgroundTracking(ABC, Generic[Item]):
-    """Hands items to :meth:`_write` in a thread; they are written when the tracking store takes them.
+    """Hands items to :meth:`_write` in a background thread, which retries while the tracking store is away.
 
     Args:
         uri: Tracking URI.
-        opening: The first item: the store is opened before there is anything to write.
+        opening: The first item; with it, the store is opened before there is anything to write.
     """
 
     _run: Run | None
@@ -32,28 +32,28 @@ class BackgroundTracking(ABC, Generic[Item]):
     def __init__(self, uri: str, opening: Item) -> None:
         self._uri = uri
         self.link: str | None = None
-        """Address of the run's page, once it is open and when the tracking store is a server."""
+        """Address of the run's page; ``None`` until the run is open, and where the tracking store is no server."""
         self.complete = False
-        """Whether the tracking store has it all; known when it is closed."""
-        self._writer: Writer[Item] = Writer(self._write, passes)
+        """Whether the tracking store has every record; set when the tracking is closed."""
+        self._writer: Writer[Item] = Writer(self._write, is_transient)
         self._writer.submit(opening)
 
     @property
     def run_id(self) -> str | None:
-        """The run, once it is open."""
+        """MLflow's id of the run; ``None`` until it is open."""
         return self._run.run_id if self._run else None
 
     @property
     def failure(self) -> str | None:
-        """What stands or stood last in the way of tracking, or ``None``."""
+        """The last failure of the tracking store, or ``None``."""
         error = self._writer.failure
-        return f"{without_credentials(self._uri)}: {told(error)}" if error is not None else None
+        return f"{without_credentials(self._uri)}: {format_error(error)}" if error is not None else None
 
     @property
     def is_away(self) -> bool:
-        """Whether the tracking store cannot be reached at present, as far as known."""
-        return self._writer.is_trying
+        """Whether the last request failed and is being retried."""
+        return self._writer.is_retrying
 
     @abstractmethod
     def _write(self, items: Sequence[Item]) -> None:
-        """Write items; called again with some of them when it failed."""
+        """Write items; after a failure it is called again, with items it may have written already."""

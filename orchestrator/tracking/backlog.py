@@ -1,4 +1,4 @@
-"""Chains in a storage whose log is not complete, and how it gets so."""
+"""The backlog: runs in a storage that the tracking store lacks, in whole or in part, and how they are logged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from orchestrator.credentials import HIDDEN, without_credentials
-from orchestrator.tracking.failures import passes, told
+from orchestrator.tracking.failures import format_error, is_transient
 from orchestrator.tracking.manifests.chain_manifest import RUNNING, ChainManifest
 from orchestrator.tracking.manifests.group_manifest import GroupManifest
 from orchestrator.tracking.manifests.store import GroupStore, Manifests, ManifestStore
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
 
 Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 
-TRIES = 4
-"""Times that a tracking store which is away is tried, half a second after the first time, then a second and so on."""
+ATTEMPTS = 4
+"""Attempts on a tracking store that is away, the second after half a second, with the delay doubled each time."""
 
 
 @dataclass(frozen=True)
 class LoggedChain:
-    """What came of logging one chain.
+    """Outcome of logging one chain or group.
 
     Attributes:
-        chain: Key of its last stage; of a group the uuid of its run.
+        chain: Key of the chain's last stage; for a group, the UUID of its run.
         experiment: Name of the MLflow experiment.
         tracking: Tracking URI, without credentials.
-        status: ``logged``; ``running`` when its driver, or another command that logs it, is at it; ``away`` when the
-            tracking store cannot be reached, ``failed`` when it refuses, ``unreadable`` when the manifest is damaged.
-        ended: How the chain ended: ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` when nobody knows yet.
-        runs: Runs that it has in MLflow now.
-        points: Points that were logged just now.
+        status: ``logged``; ``running`` while its driver runs it or another command logs it; ``away`` when the tracking
+            store cannot be reached, ``failed`` when it refuses, ``unreadable`` when the manifest is damaged.
+        ended: How the chain ended: ``FINISHED``, ``FAILED`` or ``KILLED``; ``None`` when not known yet.
+        runs: Number of its runs in MLflow.
+        points: Number of points logged by this call.
         run_id: The chain's run in MLflow.
-        link: Address of its page, when the tracking store is a server.
-        detail: What stands in the way.
-        kind: ``chain``, or what kind of group it is.
+        link: Address of the run's page, where the tracking store is a server.
+        detail: Why it is not logged.
+        kind: ``chain``, or the kind of the group.
     """
 
     chain: str
@@ -57,15 +57,15 @@ class LoggedChain:
 
 
 class Backlog:
-    """The chains of a storage that are not logged to their end.
+    """The chains and groups of a storage that are not logged completely.
 
     Args:
         storage: The storage.
-        address: Turns the tracking URI of a manifest, which has no credentials, into the one to open; ``None`` when
-            the manifest is none of the caller's. Another store than the manifest's lacks everything.
+        address: Maps the tracking URI of a manifest, which has no credentials, to the URI to open, or to ``None`` to
+            skip the manifest. A store other than the manifest's lacks every record.
 
     Raises:
-        ValueError: ``storage`` is no absolute path and no URI.
+        ValueError: ``storage`` is neither an absolute path nor a URI.
     """
 
     def __init__(self, storage: str, address: Callable[[str], str | None]) -> None:
@@ -77,81 +77,81 @@ class Backlog:
         self._away: dict[str, str] = {}
 
     def log(self) -> Iterator[LoggedChain]:
-        """Log one chain after the other, oldest first."""
+        """Log one run after the other, oldest first."""
         chains: list[ChainManifest] = []
         groups: list[GroupManifest] = []
-        yield from self._waiting(self._manifests, "chains", chains)
-        yield from self._waiting(self._groups, "groups", groups)
-        alone = [manifest for manifest in chains if manifest.parent is None]  # the others are their group's
-        waiting: list[ChainManifest | GroupManifest] = [*alone, *groups]
-        for manifest in sorted(waiting, key=lambda manifest: manifest.started):
+        yield from self._collect(self._manifests, "chains", chains)
+        yield from self._collect(self._groups, "groups", groups)
+        alone = [manifest for manifest in chains if manifest.parent is None]  # a group logs its own
+        pending: list[ChainManifest | GroupManifest] = [*alone, *groups]
+        for manifest in sorted(pending, key=lambda manifest: manifest.started):
             if isinstance(manifest, GroupManifest):
                 yield self._log(manifest, self._groups)
             else:
                 yield self._log(manifest, self._manifests)
 
-    def _waiting(self, kept: Manifests[Kept], folder: str, waiting: list[Kept]) -> Iterator[LoggedChain]:
-        """Fill a list with the manifests that wait; yields those that cannot be read."""
+    def _collect(self, kept: Manifests[Kept], folder: str, pending: list[Kept]) -> Iterator[LoggedChain]:
+        """Append the pending manifests to a list, and yield those that cannot be read."""
         try:
             names = kept.names()
         except OSError as error:
-            yield LoggedChain("", "", "", "unreadable", detail=f"{folder}: {told(error)}")
+            yield LoggedChain("", "", "", "unreadable", detail=f"{folder}: {format_error(error)}")
             return
         for name in names:
             try:
                 manifest = kept.read(name)
             except (ValueError, OSError) as error:
-                detail = f"{folder}/{name}: {told(error)}"
+                detail = f"{folder}/{name}: {format_error(error)}"
                 yield LoggedChain(name.partition(".")[0], "", "", "unreadable", detail=detail)
             else:
-                if self._waits(manifest):
-                    waiting.append(manifest)
+                if self._is_pending(manifest):
+                    pending.append(manifest)
 
-    def _waits(self, manifest: ChainManifest | GroupManifest) -> bool:
-        """Whether the store that it belongs to lacks some of it, as one does that has only been named now."""
+    def _is_pending(self, manifest: ChainManifest | GroupManifest) -> bool:
+        """Return whether the store to log to lacks a record, as one does to which the run has never been logged."""
         uri = self._address(manifest.tracking)
         return uri is not None and not (manifest.logged and manifest.tracking == without_credentials(uri))
 
     def _log(self, manifest: Kept, kept: Manifests[Kept]) -> LoggedChain:
         uri = self._address(manifest.tracking)
-        assert uri is not None  # it waits, so it is ours
+        assert uri is not None  # it is pending, so it has an address
         shown = without_credentials(uri)
         name = manifest.key if isinstance(manifest, ChainManifest) else manifest.run_uuid
         kind = manifest.kind
-        outcome = LoggedChain(name, manifest.experiment, shown, "running", detail=_whereabouts(manifest), kind=kind)
+        outcome = LoggedChain(name, manifest.experiment, shown, "running", detail=_blocker(manifest), kind=kind)
         if HIDDEN in uri:
-            why = f"{uri} had credentials, which are not kept; name the experiment file that has them"
+            why = f"{uri} had credentials, which are not stored; name the experiment file that has them"
             return replace(outcome, status="failed", detail=why)
         lease = kept.lease(manifest)
         if lease is None:
             return outcome
         try:
-            manifest = kept.of(manifest)  # somebody else may have been at it until now
-            if not self._waits(manifest):
+            manifest = kept.reread(manifest)  # another process may have written it before the lease was taken
+            if not self._is_pending(manifest):
                 return replace(outcome, status="logged", ended=manifest.status, detail="")
             if uri in self._away:
                 return replace(outcome, status="away", detail=self._away[uri])
-            return self._logged(manifest, kept, uri, outcome)
+            return self._log_with_retries(manifest, kept, uri, outcome)
         except (ValueError, OSError) as error:
-            return replace(outcome, status="failed", detail=told(error))
+            return replace(outcome, status="failed", detail=format_error(error))
         finally:
             lease.release()
 
-    def _logged(self, manifest: Kept, kept: Manifests[Kept], uri: str, outcome: LoggedChain) -> LoggedChain:
+    def _log_with_retries(self, manifest: Kept, kept: Manifests[Kept], uri: str, outcome: LoggedChain) -> LoggedChain:
         from orchestrator.tracking.store import TrackingStore  # MLflow takes seconds to import
 
         before = sum(store.logged for store in self._stores.values())
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 if (uri, manifest.experiment) not in self._stores:
                     self._stores[uri, manifest.experiment] = TrackingStore(uri, manifest.experiment)
                 store = self._stores[uri, manifest.experiment]
                 run_id, status, runs = self._replay(manifest, store)
             except Exception as error:
-                if not passes(error):
-                    return replace(outcome, status="failed", detail=told(error))
-                self._away[uri] = told(error)
-                if attempt < TRIES:
+                if not is_transient(error):
+                    return replace(outcome, status="failed", detail=format_error(error))
+                self._away[uri] = format_error(error)
+                if attempt < ATTEMPTS:
                     time.sleep(FIRST_DELAY * 2 ** (attempt - 1))
             else:
                 self._away.pop(uri, None)
@@ -171,7 +171,7 @@ class Backlog:
         return replace(outcome, status="away", detail=self._away[uri])
 
     def _replay(self, manifest: ChainManifest | GroupManifest, store: TrackingStore) -> tuple[str, str, int]:
-        """Log it; returns its run, the status that it ended with, and how many runs it has in all."""
+        """Log a run from the storage; return its id, the status that it ended with, and the number of its runs."""
         from orchestrator.tracking.group_log import replay_group
         from orchestrator.tracking.replay import replay
 
@@ -184,7 +184,7 @@ class Backlog:
         return group.run_id, status, runs
 
 
-def _whereabouts(manifest: ChainManifest | GroupManifest) -> str:
+def _blocker(manifest: ChainManifest | GroupManifest) -> str:
     if manifest.status == RUNNING:
-        return f"process {manifest.pid} on {manifest.host} runs it"
+        return f"process {manifest.pid} on {manifest.host} is running it"
     return "another command is logging it"

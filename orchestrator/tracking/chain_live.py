@@ -1,4 +1,4 @@
-"""Tracking while a run goes on: opened, written and closed in the background."""
+"""Live tracking of a chain: its events are written to MLflow in the background while it runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from orchestrator.tracking.store import TrackingStore
 
 CLOSING_SECONDS = 120.0
-"""Longest that a run which is over waits for its last records to be tracked."""
+"""Longest wait, at the end of a run, for its last records to be logged."""
 
 AWAY_SECONDS = 10.0
-"""The same while the tracking store cannot be reached."""
+"""Longest such wait while the tracking store cannot be reached."""
 
 EARLIER_SECONDS = 30.0
-"""The same for what earlier runs left to be tracked."""
+"""Longest wait, at the end of a run, for the records of earlier runs to be logged."""
 
 MOST_ROWS = 50_000
-"""Rows that are kept for a tracking store that is away; further ones are taken from the stage's record at its end."""
+"""Most rows queued for a tracking store that is away; further rows are taken from the stage's record at its end."""
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,18 @@ class _Ending:
 class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
     """Writes a chain's events to MLflow from a background thread; opening the store overlaps with the start of Ray.
 
-    What is to be logged is in the storage first: the chain's manifest is written here, the records of its stages by the
-    workers. A tracking store that is away, slow or started anew delays the log and nothing else; what it lacks when the
-    run is over, anybody can log later from the storage.
+    Everything is in the storage before it is logged: this class writes the chain's manifest, the workers write the
+    records of the stages. A tracking store that is away, slow or restarted delays the log and nothing else: what it
+    lacks when the run ends can be logged later from the storage.
 
-    A chain that was cut off goes on in the MLflow run that it had.
+    An interrupted chain resumes in its former MLflow run.
 
     Args:
         uri: Tracking URI.
         name: MLflow experiment.
         spec: What the chain computes.
         params: The flattened experiment.
-        storage: Where stages and manifests are kept.
+        storage: Storage of stages and manifests.
     """
 
     def __init__(self, uri: str, name: str, spec: ChainSpec, params: Mapping[str, str], storage: str) -> None:
@@ -79,45 +79,45 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
         self._run: ChainRun | None = None
         self._rows = 0
         self.waiting = 0
-        """Earlier chains of this storage that the same tracking store still lacks; known when it is closed."""
+        """Earlier chains of this storage that the same tracking store still lacks; set when the tracking is closed."""
         super().__init__(uri, _Opening())
 
     @property
     def run_uuid(self) -> str:
-        """What the run is found by."""
+        """UUID by which the run is found."""
         return self._began.run_uuid
 
     @property
-    def unkept(self) -> str | None:
-        """Why the storage lacks the chain's manifest, which is what is logged later; ``None`` when it is there."""
+    def manifest_failure(self) -> str | None:
+        """Why the chain's manifest, which logging it later needs, could not be written; ``None`` if it was."""
         return str(self._keeper.failure) if self._keeper.failure is not None else None
 
     def write(self, event: Event) -> None:
-        """Write an event, later; never waits."""
+        """Queue an event for writing; never blocks."""
         before = self._keeper.manifest
-        if (manifest := before.training(event, time.time())) is not before:
+        if (manifest := before.with_event(event, time.time())) is not before:
             self._keeper.change(trained=manifest.trained)
         if isinstance(event, Progress | Evaluated) and self._is_full(event):
             return
         self._writer.submit(_Arrived(event, time.time()))
 
     def close(self, status: str) -> None:
-        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``, and wait for what is still to be written.
+        """End the run as ``FINISHED``, ``FAILED`` or ``KILLED``, and wait until its records are logged.
 
-        Afterwards what earlier runs left in this storage is logged too, if the tracking store takes it.
+        Then the backlog of earlier runs in this storage is logged too, if the tracking store is there.
         """
         manifest = self._keeper.end(status)
         self._writer.submit(_Ending(manifest))
         self.complete = self._writer.close(CLOSING_SECONDS, AWAY_SECONDS)
         if self.complete:
-            with contextlib.suppress(OSError):  # then the next command finds that nothing is missing
+            with contextlib.suppress(OSError):  # the next command then finds nothing missing
                 self._manifests.write(replace(manifest, logged=True))
             self._log_earlier()
         if self._lease is not None:
             self._lease.release()
 
     def _is_full(self, event: Progress | Evaluated) -> bool:
-        """Whether too much waits already. What is left out then is filled in when the stage is finished."""
+        """Return whether too many rows are queued; rows dropped now are filled in when the stage finishes."""
         if not self._writer.waiting:
             self._rows = 0
         if isinstance(event, Progress):
@@ -125,7 +125,7 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
         return self._rows > MOST_ROWS
 
     def _log_earlier(self) -> None:
-        """Log what earlier runs left, in a thread, for a tracking store may stop answering at any time."""
+        """Log the backlog of earlier runs, in a thread, since a tracking store may stop answering at any time."""
         from orchestrator.tracking.backlog import Backlog
 
         ours = without_credentials(self._uri)
@@ -135,7 +135,7 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
             for chain in backlog.log():
                 self.waiting += chain.status not in ("logged", "running")
 
-        with contextlib.suppress(KeyboardInterrupt):  # who presses Ctrl-C does not want to wait
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the wait
             thread = threading.Thread(target=log, name="nmt-backlog", daemon=True)
             thread.start()
             thread.join(EARLIER_SECONDS)
@@ -159,6 +159,6 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
         if self._store is None:
             self._store = TrackingStore(self._uri, self._name)
         if self._run is None:
-            self._run = ChainRun.of(self._store, self._began)
+            self._run = ChainRun.from_manifest(self._store, self._began)
             self.link = self._store.link(self._run.run_id)
         return self._run

@@ -25,9 +25,9 @@ _REUSED_FROM = "nmt.reused_from"
 
 
 class Timed(NamedTuple):
-    """An event and when it arrived, in milliseconds since 1970.
+    """An event and its time of arrival, in milliseconds since 1970.
 
-    The time is part of what is logged: to most stores of MLflow a point that is sent twice with it is one point.
+    Points are logged with this time, so that most of MLflow's stores take a point that is sent twice as one.
     """
 
     event: Event
@@ -40,7 +40,7 @@ Value = tuple[str, float, int]
 
 @dataclass
 class _StageRun:
-    """The run of a stage, and what of its curves this process has written."""
+    """The run of a stage, and how far this process has written its curves."""
 
     run: OpenRun
     step: int = 0
@@ -51,30 +51,30 @@ class _StageRun:
     def reused(self) -> bool:
         return _REUSED_FROM in self.run.tags
 
-    def complete(self, record: StageRecord) -> bool:
-        """Whether the curves are there: of a run that was there before nobody knows, and an event may get lost."""
+    def is_complete(self, record: StageRecord) -> bool:
+        """Return whether this process has written the curves in full; never true for a run found in the store."""
         evaluated = {(candidate.step, candidate.share) for candidate in record.candidates}
         return not self.run.found and self.rows == len(record.rows) and self.candidates == evaluated
 
 
 class ChainRun:
-    """Writes one chain: live while its stages are trained, whole from the records of those that are finished.
+    """Writes one chain: live from the events of its stages, or afterwards from their records.
 
-    Every method may be called again when it failed. What was written by it before, or by another process for the same
+    Every method may be called again after a failure. What it has written, or another process with the same
     ``run_uuid``, is not written again.
 
     Args:
-        store: Where to write.
+        store: The tracking store.
         spec: What the chain computes.
         params: The flattened experiment.
         name: Name of the run.
         parent: Run to nest below, or ``None``.
-        run_uuid: What the run is found by when it is there already; a new one when absent.
-        trained: Keys of stages that this run has trained, although they may be found in the storage by now.
-        at: When the chain started, in milliseconds since 1970.
-        kind: ``weights`` for the trial of a grid: its one stage is written into the run itself.
-        shown: What the comparable params and the method tag say, where it is not what the spec does.
-        stages: How many of the stages the run wants; all of them when absent.
+        run_uuid: UUID by which an existing run is found; a new one when absent.
+        trained: Keys of the stages that this run has trained, even if the storage has them by now.
+        at: Start of the chain, in milliseconds since 1970.
+        kind: ``weights`` for a trial of a grid, whose single stage is written into the run itself.
+        shown: Overrides of the comparable params and of the method tag.
+        stages: Number of stages to run; all of them when absent.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class ChainRun:
         self._keys = spec.stage_keys()[:stages]
         self._flat = kind == "weights"
         self._parent = parent
-        # Runs are compared by these keys; a kind of run that lacked one would be dropped from MLflow's comparison.
+        # MLflow's comparison drops a run that lacks one of these keys.
         self._params = {
             "method": self._training.method,
             "eta_theta": str(self._training.eta_theta),
@@ -118,8 +118,8 @@ class ChainRun:
         self.run_id = self._run.run_id
 
     @classmethod
-    def of(cls, store: TrackingStore, manifest: ChainManifest, parent: str | None = None) -> ChainRun:
-        """The run of a manifest, nested below another one."""
+    def from_manifest(cls, store: TrackingStore, manifest: ChainManifest, parent: str | None = None) -> ChainRun:
+        """Open the run of a manifest, nested below ``parent`` when given."""
         return cls(
             store,
             manifest.spec,
@@ -136,34 +136,34 @@ class ChainRun:
 
     @property
     def finished(self) -> bool:
-        """Whether the whole chain was there already, written to its end."""
+        """Whether the store already had the whole chain when the run was opened."""
         return self._run.finished
 
     @property
     def runs(self) -> int:
-        """Runs of this chain that are open or written: its own and its stages'."""
+        """Number of runs of this chain, its own and its stages'."""
         return 1 + (0 if self._flat else len(self._keys) if self.finished else len(self._stages))
 
-    def has(self, stage: int) -> bool:
-        """Whether a stage is written to its end."""
+    def has_stage(self, stage: int) -> bool:
+        """Return whether a finished stage has been written."""
         return stage in self._finished
 
     def write(self, events: Iterable[Timed]) -> None:
-        """Write what events say; the curves of neighbours go together."""
+        """Write events; consecutive points of a stage's curves are logged together."""
         for stage, group in groupby(events, key=_stage_of_curve):
             if stage is not None:
                 self._write_curves(stage, list(group))
                 continue
             for event, at in group:
                 match event:
-                    # After the loss of a worker a stage starts again, here it goes on.
+                    # A stage that restarts after the loss of a worker continues in its run.
                     case StageStarted() if event.stage not in self._stages:
                         self._open_stage(event.stage, event.key, event.level, None, at)
                     case StageFinished() if event.record.stage not in self._finished:
                         self._finish_stage(event.record, event.reused, at)
 
     def finish(self, wall_seconds: float = 0.0, at: int | None = None) -> None:
-        """Write the end of a finished chain: test metrics, optima, cost, pictures."""
+        """Write the end of a finished chain: test metrics, optima, cost, figures."""
         if self.finished or self._ended:
             return
         records = [self._finished[stage][0] for stage in sorted(self._finished)]
@@ -175,47 +175,49 @@ class ChainRun:
             values += self._optima(record, last.steps)
         values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
         at = milliseconds() if at is None else at
-        self._store.log(self.run_id, _at(values, at))
-        if self._flat:  # its guarantee is its group's to judge
-            self._store.log(self.run_id, _at([("accepted_step", float(last.accepted_step), last.steps)], at))
+        self._store.log(self.run_id, _points(values, at))
+        if self._flat:  # its group judges the guarantee
+            self._store.log(self.run_id, _points([("accepted_step", float(last.accepted_step), last.steps)], at))
             self._end("FINISHED", at)
             return
         self._store.tag(self.run_id, {"nmt.guarantee": "held" if all(r.held for r in records) else "broken"})
         self._store.document(self.run_id, chain_summary(records), "summary.json")
-        if self._parent is None:  # of a group only the winner's are drawn, by the group
-            draw(self._store, self.run_id, records)
+        if self._parent is None:  # a group logs the figures of its winner only
+            log_figures(self._store, self.run_id, records)
         self._end("FINISHED", at)
 
     def abort(self, status: str, at: int | None = None, wall_seconds: float | None = None) -> None:
         """End this run and its open stages as ``FAILED`` or ``KILLED``.
 
         Args:
-            status: That status.
-            at: When it ended, in milliseconds since 1970.
-            wall_seconds: Time that it took, of a chain that nobody will go on with: what it cost is then written.
+            status: The status.
+            at: End of the chain, in milliseconds since 1970.
+            wall_seconds: Duration of a chain that will not resume, whose cost is then written; ``None`` if it may.
         """
         if self.finished or self._ended:
             return
         if wall_seconds is not None:
             step = max((record.steps for record, _ in self._finished.values()), default=0)
             cost = self._cost(wall_seconds).metrics()
-            points = _at([(name, value, step) for name, value in cost.items()], milliseconds() if at is None else at)
+            points = _points(
+                [(name, value, step) for name, value in cost.items()], milliseconds() if at is None else at
+            )
             self._store.log(self.run_id, points)
         for stage in range(len(self._keys)):
             if stage in self._finished or self._flat:
                 continue
             if stage in self._stages:
                 self._store.end_run(self._stages[stage].run.run_id, status, at)
-            elif self._run.found and (left := self._store.find_run(self._stage_uuid(stage))) is not None:
-                self._store.end_run(left.run_id, status, at)
+            elif self._run.found and (existing := self._store.find_run(self._stage_uuid(stage))) is not None:
+                self._store.end_run(existing.run_id, status, at)
         self._end(status, at)
 
     def _end(self, status: str, at: int | None) -> None:
         self._store.end_run(self.run_id, status, at)
-        self._ended = True  # a failure of what is written next has all of it done again
+        self._ended = True  # if a later item fails, this one is written again
 
     def _cost(self, wall_seconds: float) -> Cost:
-        """What the finished stages cost together."""
+        """Return the total cost of the finished stages."""
         stages = (replace(spent, wall_seconds=0.0) for _, spent in self._finished.values())
         return sum(stages, Cost(trials=1, wall_seconds=wall_seconds))
 
@@ -244,7 +246,7 @@ class ChainRun:
 
     def _write_curves(self, stage: int, events: Sequence[Timed]) -> None:
         found = self._stages.get(stage)
-        if found is None:  # the event of its start got lost
+        if found is None:  # its StageStarted event was lost
             level = [task.name for task in self._spec.levels[stage]]
             found = self._open_stage(stage, self._keys[stage], level, None, events[0].at)
         tasks = self._followed_from_the_start(stage)
@@ -253,15 +255,15 @@ class ChainRun:
         for event, at in events:
             match event:
                 case Progress():
-                    # After the loss of a worker all rows of the stage come again.
+                    # After the loss of a worker all rows of the stage are sent again.
                     fresh = [row for row in event.rows if row.step > step]
-                    points += _at(self._rows(fresh, tasks), at)
+                    points += _points(self._rows(fresh, tasks), at)
                     rows += len(fresh)
                     step = max([step, *(row.step for row in fresh)])
                 case Evaluated():
                     place = (event.candidate.step, event.candidate.share)
                     if place not in candidates:
-                        points += _at(self._candidate(event.candidate, tasks), at)
+                        points += _points(self._candidate(event.candidate, tasks), at)
                         candidates.add(place)
         if found.run.finished:
             return
@@ -279,9 +281,9 @@ class ChainRun:
         if not found.run.finished:
             run_id = found.run.run_id
             tasks = set(followed(record))
-            if not found.complete(record):
+            if not found.is_complete(record):
                 if found.rows or found.candidates:
-                    self._store.doubt(run_id)
+                    self._store.mark_uncertain(run_id)
                 self._store.log(run_id, self._curves(record, tasks, found.reused, at))
             elif late := tasks.difference(self._followed_from_the_start(record.stage)):
                 self._store.log(run_id, self._curves(record, late, found.reused, at))
@@ -300,7 +302,7 @@ class ChainRun:
             values += self._certificate(record.certificate, record.steps, tasks)
             values.append(("accepted_step", float(record.accepted_step), record.steps))
             values += [(f"seconds/{name}", value, record.steps) for name, value in record.seconds.items()]
-            self._store.log(run_id, _at(values, at))
+            self._store.log(run_id, _points(values, at))
             if len(tasks) < len(self._spec.tasks):
                 self._store.table(run_id, stage_table(record), "tasks.json")
             guarantee = "held" if record.held else "broken"
@@ -315,16 +317,16 @@ class ChainRun:
         )
 
     def _curves(self, record: StageRecord, tasks: Collection[str], reused: bool, at: int) -> Iterator[Point]:
-        """The whole history, so that a page tells the same whether its stage was trained or found, and seen or not."""
+        """Return the whole history, so that the page is the same for a stage trained, reused or not seen live."""
         seconds = 0.0 if reused else record.wall_seconds
 
-        def then(step: int) -> int:
+        def time_of(step: int) -> int:
             return at - round(1000 * seconds * (1 - step / max(record.steps, step, 1)))
 
         for row in record.rows:
-            yield from _at(self._rows([row], tasks), then(row.step))
+            yield from _points(self._rows([row], tasks), time_of(row.step))
         for candidate in record.candidates:
-            yield from _at(self._candidate(candidate, tasks), then(candidate.step))
+            yield from _points(self._candidate(candidate, tasks), time_of(candidate.step))
 
     def _optima(self, record: StageRecord, step: int) -> Iterator[Value]:
         tolerance = {task.name: task.tolerance for task in self._spec.tasks}
@@ -354,7 +356,7 @@ class ChainRun:
 
     def _candidate(self, candidate: Candidate, tasks: Collection[str]) -> Iterator[Value]:
         if candidate.share < 1:
-            return  # a retreat: the curve is that of the trained model, one point a step
+            return  # a retreat: the curve shows the trained model, one point per step
         for task, value in candidate.losses.items():
             if task in tasks:
                 yield f"valid/loss/{task}", value, candidate.step
@@ -368,14 +370,14 @@ class ChainRun:
                 yield f"{split}/{self._metric_names[task].rpartition(':')[2]}/{task}", value, step
 
 
-def draw(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:
-    """Keep a chain's pictures as artifacts of a run."""
+def log_figures(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:
+    """Log a chain's figures as artifacts of a run."""
     if len(records) > 1:
         store.figure(run_id, multiplier_trajectory(records), "figures/multipliers.png")
     store.figure(run_id, losses_against_optima(records), "figures/losses_against_optima.png")
 
 
-def _at(values: Iterable[Value], at: int) -> Iterator[Point]:
+def _points(values: Iterable[Value], at: int) -> Iterator[Point]:
     for name, value, step in values:
         yield Point(name, value, step, at)
 

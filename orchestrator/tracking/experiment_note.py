@@ -1,4 +1,4 @@
-"""The note on an experiment's page in MLflow: what its runs are, and how their costs are read."""
+"""The description on an experiment's page in MLflow: what its runs are, and how to read their costs."""
 
 from __future__ import annotations
 
@@ -11,44 +11,45 @@ TAG = "mlflow.note.content"
 BEGIN = "<!-- nmt writes from here -->"
 END = "<!-- to here; what stands outside is yours -->"
 
-# A paragraph a line: MLflow keeps the breaks of a line that is folded.
+# One paragraph per line, since MLflow shows a line break as one.
 _TEXT = (
     "**[NMT against grid]({view})** shows the sweeps and grids of this experiment side by side:",
-    " what each task reached, and what it cost.\n",
-    "\nTasks by priority, with the metric that is meant below: {tasks}.\n",
-    "\n* A **sweep** is NMT over its two learning rates; it holds chains, and they a stage for each priority.",
-    "\n* A **grid** is loss weights instead; it holds a run for each weighting.",
-    "\n* A **comparison** sets named methods beside both.",
+    " what each task reached, and at what cost.\n",
+    "\nTasks by priority, each with the metric used below: {tasks}.\n",
+    "\n* A **sweep** is NMT over its two learning rates; it holds chains,",
+    " and a chain holds one stage per priority level.",
+    "\n* A **grid** tries loss weights instead; it holds one run per weighting.",
+    "\n* A **comparison** adds named methods to both.",
     "\n* `best/TASK` is the best validation metric of the task in any trial so far;",
-    " two tasks may owe theirs to two trials.",
+    " the best values of two tasks may come from two trials.",
     "\n* `winner/TASK` is the validation metric of the one trial that wins so far,",
     " the tasks being compared in order of priority.",
-    "\n* `cost/…` is what was really spent.",
-    " `cost/samples` counts training examples over all workers, and depends on no machine.",
-    "\n* `cost/stages_reused` and `cost/samples_reused` were not spent, since trials share stages.",
-    " Spent and reused together are what the trials would have cost alone.",
-    "\n* A grid that was limited has the cost of its trials that ran;",
-    " what all of it would cost is extrapolated, called so, and in no `cost/…`.",
+    "\n* `cost/…` is what was spent.",
+    " `cost/samples` counts training examples over all workers; it does not depend on the machine.",
+    "\n* `cost/stages_reused` and `cost/samples_reused` were saved, since trials share stages.",
+    " Spent and reused together are what the trials would have cost without sharing.",
+    "\n* A limited grid shows the cost of the trials that ran;",
+    " the cost of the whole grid is extrapolated, labelled so, and in no `cost/…`.",
 )
 
 
 def note(tasks: Sequence[Task], view: str) -> str:
-    """The note.
+    """Return the description.
 
     Args:
         tasks: The tasks, highest priority first.
-        view: Fragment of the address at which "NMT against grid" opens.
+        view: Fragment of the address of the page "NMT against grid".
     """
     metrics = {task.name: task.metric.rpartition(":")[2] for task in tasks}
-    named = ", ".join(f"`{name}` ({metric})" if metric else f"`{name}`" for name, metric in metrics.items())
-    return "\n".join((BEGIN, "".join(_TEXT).format(view=view, tasks=named), END))
+    names = ", ".join(f"`{name}` ({metric})" if metric else f"`{name}`" for name, metric in metrics.items())
+    return "\n".join((BEGIN, "".join(_TEXT).format(view=view, tasks=names), END))
 
 
-def merged(found: str, tasks: Sequence[Task], view: str) -> str | None:
-    """What the note shall be, or ``None`` where it shall stay: a note that somebody else wrote, or ours of before.
+def merge_note(found: str, tasks: Sequence[Task], view: str) -> str | None:
+    """Return the description to write, or ``None`` where the present one stays: it is the user's, or up to date.
 
     Args:
-        found: The note that is there, or nothing.
+        found: The present description, empty if there is none.
         tasks: As in :func:`note`.
         view: As in :func:`note`.
     """

@@ -1,10 +1,10 @@
-"""Failures of a tracking store: which of them pass by themselves, and how they are told."""
+"""Failures of a tracking store: which are transient, and how they are printed."""
 
 from __future__ import annotations
 
 from orchestrator.credentials import without_credentials
 
-_STAYING = frozenset(
+_PERMANENT = frozenset(
     {
         "INVALID_PARAMETER_VALUE",
         "RESOURCE_DOES_NOT_EXIST",
@@ -18,14 +18,14 @@ _STAYING = frozenset(
         "FEATURE_DISABLED",
     }
 )
-"""MLflow's error codes that the same request would meet again. A plain BAD_REQUEST is none of them: it is also what
-MLflow makes of a database connection that broke."""
+"""MLflow's error codes that a retry would meet again. BAD_REQUEST is not among them: MLflow also answers it when its
+connection to the database breaks."""
 
-_LONGEST = 240
+_MOST_CHARACTERS = 240
 
 
-def passes(error: BaseException) -> bool:
-    """Whether the same request may succeed later: the store is away, restarting, too busy or too slow."""
+def is_transient(error: BaseException) -> bool:
+    """Return whether a retry may succeed: the store is away, restarting, too busy or too slow."""
     if isinstance(error, ImportError):
         return False
     from mlflow.exceptions import InvalidUrlException, MlflowException  # MLflow takes seconds to import
@@ -33,14 +33,14 @@ def passes(error: BaseException) -> bool:
     if isinstance(error, InvalidUrlException):
         return False
     if isinstance(error, MlflowException):
-        return error.error_code not in _STAYING
+        return error.error_code not in _PERMANENT
     if isinstance(error, OSError):
         return not isinstance(error, PermissionError | FileNotFoundError | NotADirectoryError)
     return type(error).__module__.startswith("sqlalchemy.") and "Operational" in type(error).__name__
 
 
-def told(error: BaseException) -> str:
-    """A failure in one line without credentials: what is at the bottom of it, for MLflow's own message is long."""
+def format_error(error: BaseException) -> str:
+    """Format the root cause of a failure in one line, without credentials; MLflow's own message is long."""
     root, seen = error, {id(error)}
     while (below := root.__cause__ or root.__context__) is not None and id(below) not in seen:
         root = below
@@ -48,4 +48,4 @@ def told(error: BaseException) -> str:
     if isinstance(root, OSError) and root.strerror:
         return root.strerror
     text = next((line.strip() for line in str(root).splitlines() if line.strip()), "") or type(root).__name__
-    return without_credentials(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+    return without_credentials(text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}…")

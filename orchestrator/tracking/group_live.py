@@ -1,4 +1,4 @@
-"""Tracking of a group of trials while it runs: opened, written and closed in the background."""
+"""Live tracking of a group of trials: it is written to MLflow in the background while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.tracking.store import TrackingStore
 
 CLOSING_SECONDS = 600.0
-"""Longest that a group which is over waits for its last records to be tracked: a grid may have thousands."""
+"""Longest wait, at the end of a group, for its last records to be logged; a grid may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,15 @@ class _Ending:
 
 
 class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Ending]):
-    """Writes the stages of a group's trials to MLflow as they are finished, and the group's curves trial by trial.
+    """Writes the stages of a group's trials to MLflow as they finish, and the group's curves trial by trial.
 
-    All of it is in the storage first: what the tracking store lacks when the group is over, anybody can log later.
+    Everything is in the storage before it is logged: records that the tracking store lacks when the group ends can be
+    logged later.
 
     Args:
         uri: Tracking URI.
         group: The group.
-        storage: Where stages and manifests are kept.
+        storage: Storage of stages and manifests.
     """
 
     def __init__(self, uri: str, group: GroupManifest, storage: str) -> None:
@@ -72,24 +73,24 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
         self._run: GroupRun | None = None
         self._chains: dict[str, ChainRun] = {}
         self.view: str | None = None
-        """Address of the saved view, or the part of it behind the server's."""
+        """Address of the saved view; only its fragment where the tracking store is no server."""
         super().__init__(uri, _Opening())
 
     def write(self, trial: ChainManifest, event: Event) -> None:
-        """Write an event of a trial, later; never waits. Only starts and ends of stages are written."""
+        """Queue an event of a trial for writing; never blocks. Only starts and ends of stages are written."""
         if isinstance(event, StageStarted | StageFinished):
             self._writer.submit(_Arrived(trial, event, time.time()))
 
     def end_trial(self, trial: ChainManifest, snapshot: Snapshot | None) -> None:
-        """Write the end of a trial, and how the group stands after it, unless the trial may go on."""
+        """Write the end of a trial, and the group's state after it; ``None`` if the trial may still resume."""
         self._writer.submit(_TrialEnded(trial, snapshot))
 
     def close(self, group: GroupManifest, results: Sequence[TrialResult], winner: TrialResult | None) -> None:
-        """End the run as the manifest says, and wait for what is still to be written."""
+        """End the run with the manifest's status, and wait until its records are logged."""
         self._writer.submit(_Ending(group, tuple(results), winner))
         self.complete = self._writer.close(CLOSING_SECONDS, AWAY_SECONDS)
         if self.complete:
-            with contextlib.suppress(OSError):  # then the next command finds that nothing is missing
+            with contextlib.suppress(OSError):  # the next command then finds nothing missing
                 self._groups.write(replace(group, logged=True))
 
     def _write(self, items: Sequence[_Opening | _Arrived | _TrialEnded | _Ending]) -> None:
@@ -109,7 +110,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                         run.write(item.snapshot, milliseconds(item.trial.seen))
                     self._chains.pop(item.trial.run_uuid)
                 case _Ending():
-                    for chain in self._chains.values():  # those that were cut off
+                    for chain in self._chains.values():  # trials that were interrupted
                         chain.abort(item.group.status, milliseconds(item.group.seen))
                     files = self._groups.attachments(item.group)
                     run.finish(item.group, item.results, item.winner, HeldOut(self._stages), files)
@@ -120,7 +121,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
         assert self._store is not None
         assert self._run is not None
         if trial.run_uuid not in self._chains:
-            self._chains[trial.run_uuid] = ChainRun.of(self._store, trial, self._run.run_id)
+            self._chains[trial.run_uuid] = ChainRun.from_manifest(self._store, trial, self._run.run_id)
         return self._chains[trial.run_uuid]
 
     def _open(self) -> GroupRun:

@@ -1,4 +1,4 @@
-"""A group of trials in MLflow: one run, below which its trials are nested."""
+"""A group of trials in MLflow: one run, with its trials nested below."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.figures.style import PALETTE
-from orchestrator.tracking.chain_log import draw
+from orchestrator.tracking.chain_log import log_figures
 from orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
 from orchestrator.tracking.manifests.group_manifest import GroupManifest
 from orchestrator.tracking.replay import replay
@@ -23,17 +23,17 @@ from orchestrator.trials.trial_summary import trial_summary
 from trainers.store.stage_store import StageStore
 
 COLOURS = {"sweep": PALETTE[0], "grid": PALETTE[1], "comparison": PALETTE[2]}
-"""Kind → colour of its runs in MLflow's charts, as in the pictures."""
+"""Kind → colour of its runs in MLflow's charts, as in the figures."""
 
 TABLE_SUFFIX = "_table.json"
-"""Attachments whose names end so are columns of a table, which MLflow shows as one."""
+"""Suffix of attachments that hold columns of a table, which are logged as an MLflow table."""
 
 
 class GroupRun:
-    """Writes the run of a group; every method may be called again when it failed.
+    """Writes the run of a group; every method may be called again after a failure.
 
     Args:
-        store: Where to write.
+        store: The tracking store.
         manifest: The group.
     """
 
@@ -56,11 +56,11 @@ class GroupRun:
 
     @property
     def finished(self) -> bool:
-        """Whether it was there already, written to its end."""
+        """Whether the store already had the whole group when the run was opened."""
         return self._run.finished
 
     def write(self, snapshot: Snapshot, at: int) -> None:
-        """Write how the group stands after a trial: one more point of its cumulative curves."""
+        """Write the group's state after a trial: one more point of its cumulative curves."""
         if self.finished or snapshot.trials in self._written:
             return
         points = [Point(name, value, snapshot.trials, at) for name, value in snapshot.metrics().items()]
@@ -75,13 +75,13 @@ class GroupRun:
         held_out: HeldOut,
         attachments: Mapping[str, bytes] | None = None,
     ) -> None:
-        """Write the end of a group: what was planned, the winner so far, all trials, and the saved view."""
+        """Write the end of a group: planned cost, winner, all trials, attachments and the saved view."""
         if self.finished:
             return
         at = milliseconds(manifest.seen)
-        # As tags: a metric without a card in the saved view would get one of its own.
+        # Tags, since MLflow would add a chart to the saved view for each metric.
         tags = {f"nmt.planned_{name}": str(value) for name, value in manifest.planned.items()}
-        limited = manifest.tags.get("nmt.extrapolated") == "true"  # and not merely cut off so far
+        limited = manifest.tags.get("nmt.extrapolated") == "true"  # rather than interrupted
         if limited and (whole := extrapolate(int(manifest.tags.get(GRID_TRIALS, 0)), results)) is not None:
             tags |= {"nmt.extrapolated_trials": str(whole.trials), "nmt.extrapolated_samples": str(whole.samples)}
         tags["nmt.trials_failed"] = str(sum(result.status in ("diverged", "failed") for result in results))
@@ -89,7 +89,7 @@ class GroupRun:
             tags["nmt.winner"] = winner.trial.label
             if self._kind == "sweep":
                 tags["nmt.guarantee"] = guarantee(winner, winner, self._levels, self._standard_errors, held_out).status
-                draw(self._store, self.run_id, winner.records)
+                log_figures(self._store, self.run_id, winner.records)
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
         self._store.tag(self.run_id, tags)
@@ -106,21 +106,21 @@ class GroupRun:
         self._store.end_run(self.run_id, manifest.status, at)
 
 
-def result_of(manifest: ChainManifest, stages: StageStore) -> TrialResult:
-    """What came of a trial, from what is in the storage."""
+def read_result(manifest: ChainManifest, stages: StageStore) -> TrialResult:
+    """Return the result of a trial, from its manifest and the records in the storage."""
     records = []
     cost = Cost(trials=1)
     for key in manifest.wanted:
         if (record := stages.read(key)) is None:
             break
         records.append(record)
-        cost = cost + Cost.of_stage(record, manifest.began(record) is None)
+        cost = cost + Cost.of_stage(record, manifest.training_start(record) is None)
     trial = Trial(
         label=manifest.label,
         source=manifest.source,
         spec=manifest.spec,
         method=manifest.shown.get("method", manifest.spec.training.method),
-        weights=_weights(manifest.shown.get("weights", "none")),
+        weights=_parse_weights(manifest.shown.get("weights", "none")),
         stages=manifest.stages,
     )
     whole = len(records) == len(manifest.wanted) and manifest.status == FINISHED
@@ -137,17 +137,17 @@ def replay_group(
     stages: StageStore,
     attachments: Mapping[str, bytes],
 ) -> tuple[GroupRun, str, int]:
-    """Log what is missing of a group that runs no more: its trials, and its curves in the order in which they ended.
+    """Log the missing records of a group that no longer runs: its trials, and its curves in the order they ended.
 
     Args:
         group: The group.
-        trials: Manifests of those of its trials that had begun.
+        trials: Manifests of its trials that have begun.
         store: The tracking store, opened on the group's experiment.
-        stages: Where the stages are.
-        attachments: Its files.
+        stages: Storage of the stages.
+        attachments: Files of the group: name → content.
 
     Returns:
-        The run, the status that it ended with, and how many runs it has in all.
+        The run, the status that the group ended with, and its number of runs.
     """
     status = KILLED if group.status == RUNNING else group.status
     group = replace(group, status=status)
@@ -158,7 +158,7 @@ def replay_group(
     for trial in sorted(trials, key=lambda trial: trial.seen):
         chain, ended = replay(trial, store, stages, run.run_id)
         runs += chain.runs
-        result = results[trial.file] = result_of(replace(trial, status=ended), stages)
+        result = results[trial.file] = read_result(replace(trial, status=ended), stages)
         if result.settled:
             run.write(ledger.add(result, max(0.0, trial.seen - group.started)), milliseconds(trial.seen))
     in_order = [results[trial.file] for trial in trials]
@@ -166,5 +166,5 @@ def replay_group(
     return run, status, runs
 
 
-def _weights(text: str) -> tuple[float, ...] | None:
+def _parse_weights(text: str) -> tuple[float, ...] | None:
     return None if text == "none" else tuple(float(weight) for weight in text.split(":"))

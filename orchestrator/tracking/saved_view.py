@@ -1,7 +1,7 @@
-"""The page "NMT against grid": a saved view of MLflow on an experiment, in which sweeps and grids stand side by side.
+"""The page "NMT against grid": a saved view on an MLflow experiment that shows sweeps and grids side by side.
 
-MLflow keeps a saved view in a tag of the experiment: a JSON envelope whose ``state`` is what its page would remember in
-the browser, deflated. So the page needs no front end of ours, and a user may save his own beside it.
+MLflow keeps a saved view in a tag of the experiment: a JSON envelope whose ``state`` is the deflated state of its page.
+So the page needs no front end of our own, and users can save their own views beside it.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ SHARE_KEY = "nmt-against-grid"
 TAG = f"mlflow.sharedViewState.{SHARE_KEY}"
 
 TASKS_SHOWN = 6
-"""Tasks that have their cards, the first by priority: a page is to be read, and MLflow limits the length of a tag."""
+"""Most tasks with charts, the first by priority: the page stays readable, and MLflow limits the length of a tag."""
 
-# MLflow compares tags by =, != and LIKE; it knows neither OR, nor IN for a tag.
+# MLflow compares tags by =, != and LIKE; it supports neither OR, nor IN for a tag.
 FILTER = " AND ".join(
     ("metrics.`cost/trials` > 0", *(f"tags.`nmt.kind` != '{kind}'" for kind in ("chain", "stage", "weights")))
 )
-"""Leaves what counts its trials: sweeps, grids, and the named methods of a comparison."""
+"""Selects runs that count trials: sweeps, grids, and the named methods of a comparison."""
 
-# By a metric, never by date: by date MLflow nests the runs again, and charts that show a collapsed parent are empty.
+# By a metric, since MLflow nests runs sorted by date, and the charts of a collapsed parent are empty.
 ORDER_BY = "metrics.`cost/samples`"
 
 SPENT = ("cost/trials", "cost/stages", "cost/samples", "cost/worker_seconds")
-"""Costs that have a card in sight."""
+"""Costs whose charts are shown."""
 
-BESIDE = ("cost/stages_reused", "cost/samples_reused", "cost/steps", "cost/wall_seconds")
-"""Costs whose cards are folded away; to a metric without a card MLflow gives one of its own, over steps."""
+FOLDED = ("cost/stages_reused", "cost/samples_reused", "cost/steps", "cost/wall_seconds")
+"""Costs whose charts are collapsed; MLflow gives a metric without a chart one of its own, over steps."""
 
-# MLflow shows this column whatever is selected, and cuts most names short.
+# MLflow always shows this column, and truncates most names at its default width.
 _NAME_COLUMN = {"attributes.`Run Name`": 260}
 
 _PREFIX = "deflate;"
@@ -51,18 +51,18 @@ _Json = dict[str, Any]
 
 
 def view_tag(tasks: Sequence[Task], at: int) -> tuple[str, str]:
-    """Name and value of the tag that is the view.
+    """Return name and value of the tag that holds the view.
 
     Args:
         tasks: The tasks, highest priority first.
-        at: When the view is made, in milliseconds since 1970.
+        at: Creation time of the view, in milliseconds since 1970.
     """
     state = base64.b64encode(zlib.compress(json.dumps(view_state(tasks)).encode(), 9)).decode()
     return TAG, json.dumps({"name": TITLE, "createdAt": at, "updatedAt": at, "state": _PREFIX + state})
 
 
 def read_state(value: str) -> Mapping[str, Any] | None:
-    """What the value of such a tag says of the page, or ``None`` where it is no value of such a tag."""
+    """Return the page's state from the value of a tag, or ``None`` where the value is no saved view."""
     try:
         packed = json.loads(value)["state"].removeprefix(_PREFIX)
         state = json.loads(zlib.decompress(base64.b64decode(packed)))
@@ -72,7 +72,7 @@ def read_state(value: str) -> Mapping[str, Any] | None:
 
 
 def install(store: TrackingStore, tasks: Sequence[Task]) -> None:
-    """Put the view on the store's experiment, and a note how to read it; nothing is written that is there already.
+    """Put the view on the store's experiment, with a description of how to read it; write only what has changed.
 
     Args:
         store: The experiment.
@@ -82,29 +82,29 @@ def install(store: TrackingStore, tasks: Sequence[Task]) -> None:
         mlflow.exceptions.MlflowException: The store does not answer.
     """
     found = store.experiment_tags()
-    # States, not texts: two builds of zlib may pack the same state differently.
+    # Compare states, not texts: two builds of zlib may compress the same state differently.
     if read_state(found.get(TAG, "")) != view_state(tasks):
         store.set_experiment_tag(*view_tag(tasks, milliseconds()))
-    note = experiment_note.merged(found.get(experiment_note.TAG, ""), tasks, _fragment(store.experiment_id))
+    note = experiment_note.merge_note(found.get(experiment_note.TAG, ""), tasks, _fragment(store.experiment_id))
     if note is not None:
         store.set_experiment_tag(experiment_note.TAG, note)
 
 
 def link(store: TrackingStore) -> str:
-    """Address of the page, or, when the store is not a server, what goes behind the address of ``nmt ui``."""
+    """Return the address of the page; where the store is no server, the fragment to append to that of ``nmt ui``."""
     fragment = _fragment(store.experiment_id)
     return f"{without_user(store.uri).rstrip('/')}/{fragment}" if store.uri.startswith("http") else fragment
 
 
 def view_state(tasks: Sequence[Task]) -> _Json:
-    """What the page remembers: the runs shown, the columns of their table, the cards.
+    """Return the state of the page: filter and order of the runs, columns of their table, charts.
 
-    Titles of cards are left to MLflow: on this page it shows the metric's name whatever the card says.
+    Titles of charts are left to MLflow, which shows the metric's name in any case.
     """
     names = [task.name for task in tasks[:TASKS_SHOWN]]
     winner = [f"winner/{name}" for name in names]
     columns = {"tags.`nmt.kind`": 110, "params.`method`": 130}
-    columns |= {f"metrics.`{metric}`": _width(metric) for metric in (*winner, *SPENT, *BESIDE)}
+    columns |= {f"metrics.`{metric}`": _width(metric) for metric in (*winner, *SPENT, *FOLDED)}
     return {
         "searchFilter": FILTER,
         "orderByKey": ORDER_BY,
@@ -129,7 +129,7 @@ def view_state(tasks: Sequence[Task]) -> _Json:
             *(_line("best", place, f"best/{name}") for place, name in enumerate(names)),
             *(_line("winner", place, metric) for place, metric in enumerate(winner)),
             *(_bar("spent", place, metric) for place, metric in enumerate(SPENT)),
-            *(_bar("beside", place, metric) for place, metric in enumerate(BESIDE)),
+            *(_bar("beside", place, metric) for place, metric in enumerate(FOLDED)),
         ],
         "compareRunSections": [
             _section("best", "Best of each task so far", columns=min(len(names), 3)),
@@ -141,7 +141,7 @@ def view_state(tasks: Sequence[Task]) -> _Json:
 
 
 def _width(metric: str) -> int:
-    """Pixels in which a column's heading and its values are legible."""
+    """Return the width in pixels at which a column's heading and values are legible."""
     return max(110, 40 + 7 * len(metric))
 
 

@@ -1,16 +1,15 @@
-"""How a finished stage leaves every task, as columns of a table."""
+"""The table of a finished stage: one row per task."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from orchestrator.summary.wording import number
+from orchestrator.summary.wording import finite_or_none
 from trainers.records import StageRecord
 
 
 def stage_table(record: StageRecord) -> dict[str, list[object]]:
-    """A row per task of the chain: what the curves of a stage that has too many for all of them leave out.
+    """Return the table of a stage: one row per task of the chain, also where the stage has too many tasks for curves.
 
     Args:
         record: The stage.
@@ -18,16 +17,14 @@ def stage_table(record: StageRecord) -> dict[str, list[object]]:
     Returns:
         Column → values: ``task``; ``role`` (minimised, protected, not yet solved); at the accepted θ* the loss and
         metric on ``valid`` and ``test``; of protected tasks ``difference``, ``allowed`` and ``held`` of the
-        validation split, ``lambda`` at the end and ``shadow_price``. A number that is not finite or not known is
-        ``None``.
+        validation split, final ``lambda`` and ``shadow_price``. A number that is not finite or not known is ``None``.
     """
     tasks = list(record.losses["valid"])
     verdicts = {verdict.task: verdict for verdict in record.verdicts if verdict.split == "valid"}
     prices = record.certificate.shadow_prices if record.certificate else record.multipliers
 
     def column(values: Mapping[str, float | None]) -> list[object]:
-        known = [number(values.get(task)) for task in tasks]
-        return [value if math.isfinite(value) else None for value in known]
+        return [finite_or_none(values.get(task)) for task in tasks]
 
     return {
         "task": list(tasks),

@@ -1,4 +1,4 @@
-"""The MLflow tracking store: one experiment per experiment name, written in batches, only through ``MlflowClient``."""
+"""The MLflow tracking store: one MLflow experiment, written in batches, only through ``MlflowClient``."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-# Who writes here tries again by himself, and looks first what the failed request did: MLflow's own retries would not,
-# and would block for four minutes. A server that takes a connection and does not answer is found after the timeout.
+# The writer retries, after it has read what a failed request did. MLflow's own retries would not read, and would block
+# for four minutes. The timeout detects a server that takes a connection and does not answer.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
@@ -37,7 +37,7 @@ PARAMS_PER_BATCH = 100
 PARAM_LENGTH = 6000
 
 RUN_UUID = "nmt.run_uuid"
-"""Tag by which a run is found again after a request of which nobody knows whether it was carried out."""
+"""Tag by which a run is found again, also after a request to create it that may or may not have been carried out."""
 
 _PARENT = "mlflow.parentRunId"
 
@@ -56,8 +56,8 @@ class OpenRun(NamedTuple):
 
     Attributes:
         run_id: MLflow's id.
-        finished: Whether it had ended well before; nothing is missing in it then.
-        found: Whether it was there before.
+        finished: Whether the store has it as ``FINISHED``; it is then complete.
+        found: Whether it existed before.
         tags: Its tags.
     """
 
@@ -68,10 +68,10 @@ class OpenRun(NamedTuple):
 
 
 class TrackingStore:
-    """One MLflow experiment, in which every record is kept once, whatever failed and was tried again.
+    """One MLflow experiment, in which every record is logged exactly once, despite failures and retries.
 
-    Runs are found by their :data:`RUN_UUID`. A run that was found, or about which a request failed, may hold any part
-    of what is written: before more is logged to it, metrics and steps that it holds are read and left out.
+    Runs are found by their :data:`RUN_UUID`. An existing run, or one with a failed request, may hold any part of its
+    records: before more is logged to it, the metrics and steps that it holds are read, and left out.
 
     Args:
         uri: Tracking URI.
@@ -83,13 +83,13 @@ class TrackingStore:
 
     def __init__(self, uri: str, name: str) -> None:
         for logger in ("mlflow", "alembic"):
-            logging.getLogger(logger).setLevel(logging.CRITICAL)  # failures are told by whoever meets them
+            logging.getLogger(logger).setLevel(logging.CRITICAL)  # callers report failures
         self.uri = uri
         self.logged = 0
-        """Points that were logged."""
+        """Number of points logged."""
         self._client = MlflowClient(tracking_uri=uri)
         self._held: dict[str, dict[str, set[int]] | None] = {}
-        self._unsure: set[str] = set()
+        self._failed_creations: set[str] = set()
         self.experiment_id = self._experiment(name)
 
     def open_run(
@@ -103,7 +103,7 @@ class TrackingStore:
     ) -> OpenRun:
         """Find the run of this ``run_uuid``, or create it, nested below ``parent`` when given.
 
-        A run that was found and had not ended well is running again.
+        An existing run that is not ``FINISHED`` is set to ``RUNNING``.
         """
         nesting = {_PARENT: parent} if parent else {}
         found = self.find_run(run_uuid)
@@ -114,13 +114,13 @@ class TrackingStore:
             try:
                 run = self._client.create_run(self.experiment_id, start_time=at, run_name=name, tags=all_tags)
             except Exception:
-                self._unsure.add(run_uuid)
+                self._failed_creations.add(run_uuid)
                 raise
             found = OpenRun(run.info.run_id, finished=False, found=False, tags=all_tags)
         else:
-            self.doubt(found.run_id)
+            self.mark_uncertain(found.run_id)
             self._client.update_run(found.run_id, status="RUNNING")
-            if parent and found.tags.get(_PARENT) != parent:  # the former parent was deleted
+            if parent and found.tags.get(_PARENT) != parent:  # its former parent was deleted
                 self.tag(found.run_id, nesting)
         entries = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
         for start in range(0, len(entries), PARAMS_PER_BATCH):
@@ -128,15 +128,15 @@ class TrackingStore:
         return found
 
     def find_run(self, run_uuid: str) -> OpenRun | None:
-        """The run of this ``run_uuid``, if this experiment has it."""
+        """Return the run of this ``run_uuid``, if this experiment has it."""
         runs = self._search(f"tags.`{RUN_UUID}` = '{run_uuid}'", most=1)
         if not runs:
             return None
         run = runs[0]
         return OpenRun(run.info.run_id, run.info.status == "FINISHED", found=True, tags=dict(run.data.tags))
 
-    def doubt(self, run_id: str) -> None:
-        """Look what a run holds before more is logged to it."""
+    def mark_uncertain(self, run_id: str) -> None:
+        """Read what a run holds before more is logged to it."""
         self._held.setdefault(run_id, None)
 
     def log(self, run_id: str, points: Iterable[Point]) -> None:
@@ -147,11 +147,11 @@ class TrackingStore:
             if point.value is not None and math.isfinite(point.value)
         ]
         if run_id in self._held:
-            held = self._steps_held(run_id, {metric.key for metric in metrics})
+            held = self._read_steps(run_id, {metric.key for metric in metrics})
             metrics = [metric for metric in metrics if metric.step not in held[metric.key]]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             batch = metrics[start : start + METRICS_PER_BATCH]
-            with self._in_doubt_after_failure(run_id):
+            with self._uncertain_after_failure(run_id):
                 self._client.log_batch(run_id, metrics=batch, synchronous=True)
             self.logged += len(batch)
             if (known := self._held.get(run_id)) is not None:
@@ -161,29 +161,29 @@ class TrackingStore:
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
         entries = [RunTag(key, value) for key, value in tags.items()]
-        with self._in_doubt_after_failure(run_id):
+        with self._uncertain_after_failure(run_id):
             self._client.log_batch(run_id, tags=entries, synchronous=True)
 
     def figure(self, run_id: str, figure: Figure, path: str) -> None:
-        """Keep a picture as an artifact of a run."""
-        with self._in_doubt_after_failure(run_id):
+        """Log a figure as an artifact of a run."""
+        with self._uncertain_after_failure(run_id):
             self._client.log_figure(run_id, figure, path)
 
     def document(self, run_id: str, content: Mapping[str, object], path: str) -> None:
-        """Keep a JSON document as an artifact of a run."""
-        with self._in_doubt_after_failure(run_id):
+        """Log a JSON document as an artifact of a run."""
+        with self._uncertain_after_failure(run_id):
             self._client.log_dict(run_id, dict(content), path)
 
     def file(self, run_id: str, content: bytes, path: str) -> None:
-        """Keep a file as an artifact of a run."""
+        """Log a file as an artifact of a run."""
         folder, _, name = path.rpartition("/")
-        with tempfile.TemporaryDirectory() as place, self._in_doubt_after_failure(run_id):
+        with tempfile.TemporaryDirectory() as place, self._uncertain_after_failure(run_id):
             (Path(place) / name).write_bytes(content)
             self._client.log_artifact(run_id, f"{place}/{name}", folder or None)
 
     def table(self, run_id: str, columns: Mapping[str, Sequence[object]], path: str) -> None:
-        """Keep a table, column by column, that MLflow shows and compares between runs; there is one of a name."""
-        with self._in_doubt_after_failure(run_id):
+        """Log a table, given by columns, which MLflow shows and compares between runs, unless the run has one there."""
+        with self._uncertain_after_failure(run_id):
             if path in {file.path for file in self._client.list_artifacts(run_id)}:  # MLflow would append to it
                 return
             with warnings.catch_warnings():
@@ -192,19 +192,19 @@ class TrackingStore:
 
     def end_run(self, run_id: str, status: str, at: int | None = None) -> None:
         """End a run: ``FINISHED``, ``FAILED`` or ``KILLED``."""
-        with self._in_doubt_after_failure(run_id):
-            if self._unsure:
-                self._drop_twins(run_id)
+        with self._uncertain_after_failure(run_id):
+            if self._failed_creations:
+                self._delete_duplicates(run_id)
             self._client.set_terminated(run_id, status=status, end_time=at)
         self._held.pop(run_id, None)
 
     def run_of_stage(self, key: str) -> str | None:
-        """The run that trained the stage of this key, if this experiment has it."""
+        """Return the id of the run that trained the stage of this key, if this experiment has it."""
         runs = self._search(f"tags.`nmt.stage_key` = '{key}' and attributes.status = 'FINISHED'", most=1)
         return runs[0].info.run_id if runs else None
 
     def experiment_tags(self) -> Mapping[str, str]:
-        """Tags of the experiment."""
+        """Return the tags of the experiment."""
         return dict(self._client.get_experiment(self.experiment_id).tags)
 
     def set_experiment_tag(self, key: str, value: str) -> None:
@@ -212,14 +212,14 @@ class TrackingStore:
         self._client.set_experiment_tag(self.experiment_id, key, value)
 
     def link(self, run_id: str) -> str | None:
-        """Address of a run's page, when the store is a server."""
+        """Return the address of a run's page, or ``None`` where the store is no server."""
         if not self.uri.startswith("http"):
             return None
         return page(self.uri, self.experiment_id, run_id)
 
     @contextmanager
-    def _in_doubt_after_failure(self, run_id: str) -> Iterator[None]:
-        """A request that failed may have been carried out all the same, and all that led to it will be done again."""
+    def _uncertain_after_failure(self, run_id: str) -> Iterator[None]:
+        """Mark the run as uncertain after a failed request, which may have been carried out all the same."""
         try:
             yield
         except Exception:
@@ -227,7 +227,7 @@ class TrackingStore:
             raise
 
     def _search(self, condition: str, most: int) -> Sequence[Any]:
-        """Runs of this experiment, oldest first."""
+        """Return runs of this experiment, oldest first."""
         runs: Sequence[Any] = self._client.search_runs(
             [self.experiment_id],
             filter_string=condition,
@@ -236,7 +236,7 @@ class TrackingStore:
         )
         return runs
 
-    def _steps_held(self, run_id: str, names: Iterable[str]) -> Mapping[str, set[int]]:
+    def _read_steps(self, run_id: str, names: Iterable[str]) -> Mapping[str, set[int]]:
         held = self._held[run_id]
         if held is None:
             held = self._held[run_id] = {}
@@ -249,14 +249,14 @@ class TrackingStore:
                 held[name] = {metric.step for metric in history}
         return held
 
-    def _drop_twins(self, run_id: str) -> None:
-        """Delete empty runs of the same uuid: a request to create a run that failed may be carried out much later."""
+    def _delete_duplicates(self, run_id: str) -> None:
+        """Delete empty runs of the same UUID: a failed request to create a run may be carried out much later."""
         run_uuid = self._client.get_run(run_id).data.tags.get(RUN_UUID)
-        if run_uuid in self._unsure:
+        if run_uuid in self._failed_creations:
             for run in self._search(f"tags.`{RUN_UUID}` = '{run_uuid}'", most=100):
                 if run.info.run_id != run_id and not run.data.metrics:
                     self._client.delete_run(run.info.run_id)
-            self._unsure.discard(run_uuid)
+            self._failed_creations.discard(run_uuid)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -270,19 +270,19 @@ class TrackingStore:
             return str(found.experiment_id)
         location = None
         if self.uri.startswith("sqlite:///"):
-            # The default is relative to whatever folder a process stands in.
+            # MLflow's default is relative to the working directory.
             location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name).as_uri()
         try:
-            # Opens as model training; without it the page asks what kind of experiment this is.
+            # Without this tag the page asks for the kind of the experiment.
             tags = {"mlflow.experimentKind": "custom_model_development"}
             return str(self._client.create_experiment(name, artifact_location=location, tags=tags))
         except MlflowException:
-            found = self._client.get_experiment_by_name(name)  # somebody else was faster
+            found = self._client.get_experiment_by_name(name)  # another process has created it
             if found is None:
                 raise
             return str(found.experiment_id)
 
 
 def milliseconds(seconds: float | None = None) -> int:
-    """A time, by default the present one, as MLflow counts it."""
+    """Return a time, by default the present, in milliseconds since 1970."""
     return int(1000 * (time.time() if seconds is None else seconds))

@@ -1,4 +1,4 @@
-"""The single writer: what is to be tracked is written in a background thread, in order, and can never cost a run."""
+"""The single writer: a background thread that writes items in order and retries, so that tracking never fails a run."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 
 MOST_AT_ONCE = 200
-"""Items that are handed over together; while the store is away or slow, they gather."""
+"""Most items in one call; items gather while the store is away or slow."""
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
-"""Seconds before the second try; doubled before each further one, up to the longest."""
+"""Seconds before the first retry; doubled before each further one, up to the longest."""
 
 
 class Writer(Generic[Item]):
-    """Hands items to a function in a thread, in order; tries again, later and later, what fails in passing.
+    """Hands items to a function in a thread, in order, and retries transient failures with growing delays.
 
     Args:
-        write: Called with the items that wait. It must not matter when it is called again with items some of which it
-            has written: after a failure nobody knows which.
-        passes: Whether a failure may pass by itself. After another one nothing more is written.
+        write: Called with the waiting items. It must be idempotent: after a failure it is called again with all of
+            them, since nobody knows which it has written.
+        is_transient: Whether a failure is worth a retry. After any other failure nothing more is written.
     """
 
-    def __init__(self, write: Callable[[Sequence[Item]], None], passes: Callable[[Exception], bool]) -> None:
+    def __init__(self, write: Callable[[Sequence[Item]], None], is_transient: Callable[[Exception], bool]) -> None:
         self._write = write
-        self._passes = passes
+        self._is_transient = is_transient
         self._waiting: deque[Item] = deque()
         self._changed = threading.Condition()
         self._closing = False
@@ -39,32 +39,32 @@ class Writer(Generic[Item]):
         self._thread = threading.Thread(target=self._run, name="nmt-tracking", daemon=True)
         self._thread.start()
         self.failure: Exception | None = None
-        """Why the last try failed, or ``None`` when it did not."""
+        """Why the last attempt failed, or ``None`` if it succeeded."""
 
     @property
     def waiting(self) -> int:
-        """Items that are not written yet."""
+        """Number of items not written yet."""
         return len(self._waiting)
 
     @property
-    def is_trying(self) -> bool:
-        """Whether it tries again what has failed."""
+    def is_retrying(self) -> bool:
+        """Whether the last attempt failed and will be repeated."""
         return self.failure is not None and not self._stopped
 
     def submit(self, item: Item) -> None:
-        """Write ``item`` after those submitted before; never waits."""
+        """Queue ``item`` for writing; never blocks."""
         with self._changed:
             if not self._stopped:
                 self._waiting.append(item)
                 self._changed.notify_all()
 
     def close(self, timeout: float, patience: float) -> bool:
-        """Write what was submitted, and end. Ctrl-C ends the waiting, and nothing else.
+        """Write the remaining items and stop the thread. Ctrl-C ends the wait and nothing else.
 
         Args:
-            timeout: Longest to wait, in seconds.
-            patience: Longest to wait while every try fails; a try that is under way is waited for, since after an
-                outage there is much to write.
+            timeout: Longest wait, in seconds.
+            patience: Longest wait while every attempt fails, in seconds. An attempt under way is waited for until the
+                timeout: after an outage there is much to write.
 
         Returns:
             Whether everything was written.
@@ -83,13 +83,15 @@ class Writer(Generic[Item]):
             self._stopped = True
             self._changed.notify_all()
             if self._waiting and self.failure is None:
-                self.failure = TimeoutError(f"it did not take everything within {time.monotonic() - start:.0f} seconds")
+                self.failure = TimeoutError(
+                    f"it did not take every record within {time.monotonic() - start:.0f} seconds"
+                )
             return not self._waiting
 
     def _run(self) -> None:
         try:
             while items := self._next():
-                if not self._written(items):
+                if not self._write_with_retries(items):
                     return
                 with self._changed:
                     for _ in items:
@@ -101,19 +103,20 @@ class Writer(Generic[Item]):
                 self._changed.notify_all()
 
     def _next(self) -> Sequence[Item]:
-        """What waits; nothing when it is over."""
+        """Wait for items and return them; an empty sequence ends the thread."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closing or self._stopped)
             return [] if self._stopped else list(islice(self._waiting, MOST_AT_ONCE))
 
-    def _written(self, items: Sequence[Item]) -> bool:
+    def _write_with_retries(self, items: Sequence[Item]) -> bool:
+        """Write items; return whether they are written, rather than given up."""
         delay = FIRST_DELAY
         while not self._stopped:
             self._busy = True
             try:
                 self._write(items)
             except Exception as error:
-                if not self._goes_on_after(error, delay):
+                if not self._wait_to_retry(error, delay):
                     return False
                 delay = min(2 * delay, LONGEST_DELAY)
             else:
@@ -122,14 +125,14 @@ class Writer(Generic[Item]):
                 return True
         return False
 
-    def _goes_on_after(self, error: Exception, delay: float) -> bool:
-        """Wait before the next try; the beginning of the end is a reason to try at once."""
-        passes = self._passes(error)
+    def _wait_to_retry(self, error: Exception, delay: float) -> bool:
+        """Wait before the next attempt, unless closing begins; return whether there is one."""
+        transient = self._is_transient(error)
         with self._changed:
             self.failure = error
             self._busy = False
             self._changed.notify_all()
-            if passes:
+            if transient:
                 was_closing = self._closing
                 self._changed.wait_for(lambda: self._stopped or self._closing > was_closing, delay)
-        return passes
+        return transient

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 
 from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.build import samples_from_nothing
+from orchestrator.comparison.build import samples_from_scratch
 from orchestrator.comparison.cost_figure import cost_against_tasks
 from orchestrator.comparison.costs import POINTS, sweep_stages
 from orchestrator.comparison.files import TABLE, png
@@ -127,7 +127,7 @@ def _points(
     nmt, grids = [], []
     for part, plan, sweep in zip(parts, plans, sweeps, strict=True):
         tasks, levels = len(part.spec.tasks), len(part.spec.levels)
-        samples = samples_from_nothing(sweep.results)
+        samples = samples_from_scratch(sweep.results)
         whole = all(result.finished for result in sweep.results)
         nmt.append(CostPoint(NMT, tasks, len(sweep.results), samples, measured=whole))
         each = samples / max(1, len({record.key for result in sweep.results for record in result.records}))

@@ -122,10 +122,11 @@ def _close_tracking(tracking: LiveTracking, status: str, output: Output, storage
     tracking.close(status)
     if not tracking.complete:
         place = without_credentials(storage)
-        if tracking.unkept is None:
+        if tracking.manifest_failure is None:
             later = f"nothing is lost: the records are in {place}; log what is missing later with: {sync_command}"
         else:
-            later = f"{place} has no note of it either ({tracking.unkept}): the same command logs the finished stages"
+            unnoted = f"{place} has no note of it either ({tracking.manifest_failure})"
+            later = f"{unnoted}: the same command logs the finished stages"
         missing = f"{tracking.failure}; {later}"
         output.say(f"tracking is not complete: {missing}", "tracking_incomplete", "warning")
         return missing

@@ -76,7 +76,7 @@ class RunningTrial:
             if self.manifest.status != FINISHED:
                 self.manifest = replace(self.manifest, status=RUNNING)
         before = self.manifest
-        self.manifest = before.training(event, time.time())
+        self.manifest = before.with_event(event, time.time())
         return self.manifest is not before
 
     def end(self, status: Status, reason: str) -> TrialResult:

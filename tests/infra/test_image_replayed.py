@@ -158,7 +158,8 @@ class TestFinished:
         assert found.returncode == 0, found.stderr
         assert Path(found.stdout.strip()).is_relative_to(site(image.venv) / room)
         copied = image.build.folder / room
-        files = {path.relative_to(copied) for path in copied.rglob("*") if path.suffix in (".py", ".yaml", ".typed")}
+        kinds = (".py", ".yaml", ".typed", ".jinja", ".css")
+        files = {path.relative_to(copied) for path in copied.rglob("*") if path.suffix in kinds}
         assert files
         assert not {file for file in files if not (site(image.venv) / room / file).exists()}
 

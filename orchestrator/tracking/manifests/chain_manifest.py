@@ -1,4 +1,4 @@
-"""A chain's manifest: what its log says beyond the records of its stages."""
+"""The manifest of a chain: what its log needs beyond the records of its stages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.tracking.manifests.content import of_text, to_text
+from orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
 from orchestrator.trials.trial import Source, Status, short_label
 from trainers.records import StageRecord
 from trainers.reporter import Event, StageFinished, StageStarted
@@ -16,40 +16,40 @@ from trainers.spec.task import Task
 from trainers.spec.training import Training
 
 VERSION = 1
-"""Raised when an older program could not read a manifest any more."""
+"""Format of the file; manifests of any other version are refused."""
 
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
-"""MLflow's words for the state of a run."""
+"""MLflow's names for the status of a run."""
 
 
 @dataclass(frozen=True)
 class ChainManifest:
-    """One run of a chain; with the stage records beside it, everything that belongs into its log.
+    """One run of a chain; with the records of its stages, everything that its log consists of.
 
     Attributes:
-        run_uuid: What its MLflow run is found by.
+        run_uuid: UUID by which its MLflow run is found.
         experiment: Name of the MLflow experiment.
         tracking: Tracking URI, without credentials.
         params: The flattened experiment.
         spec: What the chain computes.
-        stage_keys: Keys of its stages, under which their records are found.
-        started: When it started, in seconds since 1970.
-        seen: When its driver last wrote this, in seconds since 1970.
+        stage_keys: Keys of its stages, under which their records are stored.
+        started: Start, in seconds since 1970.
+        seen: Time of the driver's last write of this manifest, in seconds since 1970.
         host: Name of the driver's machine.
-        pid: The driver's process there.
-        trained: Key of each stage whose training this run began → when, in seconds since 1970. Every other stage it
-            reuses.
-        wall_seconds: Time that the run took, added up over interruptions.
-        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a driver that was killed leaves ``RUNNING``.
-        logged: Whether the tracking store has it all.
-        kind: ``chain``, or ``weights`` for a trial of a grid, whose one stage has no run of its own.
-        label: What was varied, by which its MLflow run is named, in short; the run is named by its key when empty.
-        shown: What its comparable params and its method tag say, where it is not what the spec does.
-        parent: ``run_uuid`` of the group that it belongs to, if any.
-        stages: How many of its stages the run wants; all of them when absent.
-        source: Where a trial belongs in a comparison.
-        outcome: How a trial ended, in a group's words; ``None`` before that, and for a chain that is in no group.
-        reason: Why it did not finish.
+        pid: Process id of the driver there.
+        trained: Key of each stage that this run trains → start of the training, in seconds since 1970; it reuses every
+            other stage.
+        wall_seconds: Duration, summed over interruptions.
+        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a killed driver leaves ``RUNNING``.
+        logged: Whether the tracking store has every record.
+        kind: ``chain``, or ``weights`` for a trial of a grid, whose single stage has no run of its own.
+        label: What varies in a trial; names its MLflow run, which is named by its key when empty.
+        shown: Overrides of its comparable params and of its method tag.
+        parent: ``run_uuid`` of its group, if any.
+        stages: Number of stages to run; all of them when absent.
+        source: The trial's place in a comparison.
+        outcome: How a trial ended; ``None`` before that, and for a chain in no group.
+        reason: Why the trial did not finish.
     """
 
     run_uuid: str
@@ -77,12 +77,12 @@ class ChainManifest:
 
     @property
     def wanted(self) -> tuple[str, ...]:
-        """Keys of the stages that the run wants."""
+        """Keys of the stages to run."""
         return self.stage_keys[: self.stages]
 
     @property
     def key(self) -> str:
-        """Key of the last stage, which stands for the chain."""
+        """Key of the last stage, which identifies the chain."""
         return self.stage_keys[-1]
 
     @property
@@ -90,30 +90,30 @@ class ChainManifest:
         """Name of its MLflow run."""
         return short_label(self.label) or f"chain {self.key[:8]}"
 
-    def began(self, record: StageRecord) -> float | None:
-        """When this run began to train a stage, in seconds since 1970; ``None`` when it found the stage.
+    def training_start(self, record: StageRecord) -> float | None:
+        """Return when this run began to train a stage, in seconds since 1970; ``None`` for a reused stage.
 
-        The record tells too: a driver that was killed may not have heard that the stage had begun.
+        A killed driver may not have received the start of the stage; the record then names the run that trained it.
         """
         if (at := self.trained.get(record.key)) is not None:
             return at
         return self.seen - record.wall_seconds if record.trained_by == self.run_uuid else None
 
-    def training(self, event: Event, now: float) -> ChainManifest:
-        """This manifest with the stage that this run trains, if the event is the first that tells of it.
+    def with_event(self, event: Event, now: float) -> ChainManifest:
+        """Return this manifest with the start of a stage's training, if the event is the first of that stage.
 
         Args:
-            event: An event, as :class:`~orchestrator.trials.chain_ledger.ChainLedger` tells it.
-            now: Seconds since 1970.
+            event: An event from :class:`~orchestrator.trials.chain_ledger.ChainLedger`.
+            now: Present time, in seconds since 1970.
         """
         match event:
             case StageStarted():
-                key, began = event.key, now
-            case StageFinished(reused=False):  # that of its start got lost
-                key, began = event.record.key, now - event.record.wall_seconds
+                key, start = event.key, now
+            case StageFinished(reused=False):  # its StageStarted event was lost
+                key, start = event.record.key, now - event.record.wall_seconds
             case _:
                 return self
-        return self if key in self.trained else dataclasses.replace(self, trained={**self.trained, key: began})
+        return self if key in self.trained else dataclasses.replace(self, trained={**self.trained, key: start})
 
     @property
     def file(self) -> str:
@@ -121,36 +121,27 @@ class ChainManifest:
         return f"{self.key}.{self.run_uuid}.json"
 
     def to_json(self) -> str:
-        """Text that :meth:`from_json` reads."""
-        return to_text(dataclasses.asdict(self), VERSION)
+        """Return the text that :meth:`from_json` reads."""
+        return dump_manifest(dataclasses.asdict(self), VERSION)
 
     @classmethod
     def from_json(cls, text: str) -> ChainManifest:
         """Read a manifest.
 
         Raises:
-            ValueError: The text is damaged, or was written by a program that this one does not understand.
+            ValueError: The text is damaged or of another version.
         """
-        with of_text(text, VERSION, "chain") as raw:
+        with parse_manifest(text, VERSION, "chain") as raw:
             return cls(**{**raw, "spec": _spec(raw["spec"]), "stage_keys": tuple(raw["stage_keys"])})
 
 
 def _spec(raw: Mapping[str, Any]) -> ChainSpec:
-    # What has been added since takes its default, and what is gone is left out: the log shows the params as they were
-    # written down, and the stages are found under the keys as they were.
-    training = _known(Training, raw["training"])
-    if training.get("weights") is not None:
-        training["weights"] = tuple(training["weights"])
-    rebuilt: dict[str, Any] = {
-        "levels": tuple(tuple(Task(**_known(Task, task)) for task in level) for level in raw["levels"]),
-        "model": ModelSpec(**_known(ModelSpec, raw["model"])),
-        "training": Training(**training),
+    training, rates = raw["training"], raw["rates"]
+    weights = training["weights"]
+    rebuilt = {
+        "levels": tuple(tuple(Task(**task) for task in level) for level in raw["levels"]),
+        "model": ModelSpec(**raw["model"]),
+        "training": Training(**{**training, "weights": None if weights is None else tuple(weights)}),
+        "rates": None if rates is None else tuple(Rates(**pair) for pair in rates),
     }
-    if raw.get("rates") is not None:
-        rebuilt["rates"] = tuple(Rates(**_known(Rates, rates)) for rates in raw["rates"])
-    return ChainSpec(**{**_known(ChainSpec, raw), **rebuilt})
-
-
-def _known(kind: type[Any], raw: Mapping[str, Any]) -> dict[str, Any]:
-    names = {known.name for known in dataclasses.fields(kind)}
-    return {name: value for name, value in raw.items() if name in names}
+    return ChainSpec(**{**raw, **rebuilt})

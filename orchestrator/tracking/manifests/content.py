@@ -1,4 +1,4 @@
-"""The content of a manifest's file, whatever it is of."""
+"""The JSON text of a manifest's file."""
 
 from __future__ import annotations
 
@@ -8,29 +8,28 @@ from contextlib import contextmanager
 from typing import Any
 
 
-def to_text(content: dict[str, Any], version: int) -> str:
-    """Text that :func:`of_text` reads."""
+def dump_manifest(content: dict[str, Any], version: int) -> str:
+    """Return the text that :func:`parse_manifest` reads."""
     return json.dumps({"version": version, **content}, indent=1)
 
 
 @contextmanager
-def of_text(text: str, version: int, what: str) -> Iterator[dict[str, Any]]:
-    """The content, to make a manifest of within the context.
+def parse_manifest(text: str, version: int, kind: str) -> Iterator[dict[str, Any]]:
+    """Parse a manifest; the caller builds it from the content within the context.
 
     Args:
         text: The file's text.
         version: The version that this program reads.
-        what: What the manifest is of, for messages.
+        kind: ``chain`` or ``group``, for messages.
 
     Raises:
-        ValueError: The text is damaged, was written by a program that this one does not understand, or no manifest
-            can be made of it.
+        ValueError: The text is damaged or of another version, or the content does not make a manifest.
     """
     try:
         raw: dict[str, Any] = json.loads(text)
         found = raw.pop("version")
         if found != version:
-            raise ValueError(f"manifest version {found}, and this program reads version {version}")
+            raise ValueError(f"found a manifest of version {found}, and this program reads version {version}")
         yield raw
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a {what}'s manifest ({type(error).__name__}: {error})") from error
+        raise ValueError(f"not a {kind}'s manifest ({type(error).__name__}: {error})") from error

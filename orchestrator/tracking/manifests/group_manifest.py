@@ -1,4 +1,4 @@
-"""A group's manifest: what the log of a sweep, a grid or a comparison says beyond those of its trials."""
+"""The manifest of a group: what the log of a sweep, a grid or a comparison needs beyond those of its trials."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator.tracking.manifests.chain_manifest import RUNNING
-from orchestrator.tracking.manifests.content import of_text, to_text
+from orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
 from orchestrator.trials.group_outcome import Kind
 from trainers.spec.task import Task
 
 VERSION = 1
-"""Raised when an older program could not read a manifest any more."""
+"""Format of the file; manifests of any other version are refused."""
 
 
 @dataclass(frozen=True)
 class GroupManifest:
-    """One run of a sweep, a grid or a comparison; with the manifests of its trials, all that belongs into its log.
+    """One run of a sweep, a grid or a comparison; with its trials' manifests, everything that its log consists of.
 
     Attributes:
-        run_uuid: What its MLflow run is found by.
-        kind: What it is.
+        run_uuid: UUID by which its MLflow run is found.
+        kind: Kind of the group.
         name: Name of its MLflow run.
         experiment: Name of the MLflow experiment.
         tracking: Tracking URI, without credentials.
-        params: Its params: the flattened experiment, and the options of the command.
+        params: The flattened experiment, and the options of the command.
         levels: Tasks by priority.
-        standard_errors: s of the acceptance rule, by which models that were not held by it are judged.
+        standard_errors: s of the acceptance rule, by which models trained without constraints are judged.
         tags: Further tags.
-        planned: What was to be spent, as ``trials``, ``stages`` and ``samples``.
-        chains: Names of the manifests of its trials, in order; one that has not begun has none yet.
-        started: When it started, in seconds since 1970.
-        seen: When its driver last wrote this, in seconds since 1970.
+        planned: Planned cost: ``trials``, ``stages`` and ``samples``.
+        chains: Names of its trials' manifests, in order; the file of a trial that has not begun does not exist yet.
+        started: Start, in seconds since 1970.
+        seen: Time of the driver's last write of this manifest, in seconds since 1970.
         host: Name of the driver's machine.
-        pid: The driver's process there.
-        wall_seconds: Time that it took, added up over interruptions.
-        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a driver that was killed leaves ``RUNNING``.
-        logged: Whether the tracking store has it all.
+        pid: Process id of the driver there.
+        wall_seconds: Duration, summed over interruptions.
+        status: ``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``; a killed driver leaves ``RUNNING``.
+        logged: Whether the tracking store has every record.
     """
 
     run_uuid: str
@@ -65,16 +65,16 @@ class GroupManifest:
         return f"{self.run_uuid}.json"
 
     def to_json(self) -> str:
-        """Text that :meth:`from_json` reads."""
-        return to_text(dataclasses.asdict(self), VERSION)
+        """Return the text that :meth:`from_json` reads."""
+        return dump_manifest(dataclasses.asdict(self), VERSION)
 
     @classmethod
     def from_json(cls, text: str) -> GroupManifest:
         """Read a manifest.
 
         Raises:
-            ValueError: The text is damaged, or was written by a program that this one does not understand.
+            ValueError: The text is damaged or of another version.
         """
-        with of_text(text, VERSION, "group") as raw:
+        with parse_manifest(text, VERSION, "group") as raw:
             raw["levels"] = tuple(tuple(Task(**task) for task in level) for level in raw["levels"])
             return cls(**{**raw, "chains": tuple(raw["chains"])})

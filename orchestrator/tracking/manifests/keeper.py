@@ -1,4 +1,4 @@
-"""Keeps the manifest of a running chain in the storage, from a background thread."""
+"""Writes the manifest of a running chain or group to the storage, from a background thread."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from orchestrator.tracking.manifests.store import Manifests
 Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 
 BEAT_SECONDS = 30.0
-"""Longest time between two writes; by them others see that the driver is alive."""
+"""Longest time between two writes, which show other processes that the driver is alive."""
 
 CLOSING_SECONDS = 30.0
-"""Longest that a storage which does not answer is waited for."""
+"""Longest wait for a storage that does not answer."""
 
 
 class ManifestKeeper(Generic[Kept]):
-    """Writes a manifest when it changes, and every so often; what fails is tried again at the next beat.
+    """Writes a manifest when it changes and at every heartbeat; a failed write is repeated at the next one.
 
     Args:
-        store: Where to.
-        manifest: The first content; written before the constructor returns.
+        store: The folder to write to.
+        manifest: The manifest; written once before the constructor returns.
     """
 
     def __init__(self, store: Manifests[Kept], manifest: Kept) -> None:
@@ -36,27 +36,27 @@ class ManifestKeeper(Generic[Kept]):
         self._changed = threading.Condition()
         self._dirty = self._closing = False
         self.failure: OSError | None = None
-        """Why the last write failed, or ``None`` when it did not."""
+        """Why the last write failed, or ``None`` if it succeeded."""
         self._write()
         self._thread = threading.Thread(target=self._run, name="nmt-manifest", daemon=True)
         self._thread.start()
 
     @property
     def manifest(self) -> Kept:
-        """The manifest as it is now."""
+        """The present manifest."""
         wall = self._before + time.monotonic() - self._started
         now: Kept = replace(self._manifest, wall_seconds=wall, seen=time.time())
         return now
 
     def change(self, **fields: Any) -> None:
-        """Keep the manifest with these fields, soon."""
+        """Change fields of the manifest and write it soon."""
         with self._changed:
             self._manifest = replace(self._manifest, **fields)
             self._dirty = True
             self._changed.notify_all()
 
     def end(self, status: str) -> Kept:
-        """Write how the chain ended, and end the thread; returns what was written."""
+        """Stop the thread and write the final status; return the manifest written."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()

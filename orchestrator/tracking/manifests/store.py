@@ -1,4 +1,4 @@
-"""Manifests, kept beside the stages."""
+"""Folders of manifests, beside the stages in the storage."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from trainers.store.stage_claims import Claim
 from trainers.store.storage import Storage
 
 SILENT_SECONDS = 120.0
-"""A driver on another machine that has not written its manifest for so long is gone."""
+"""A driver on another machine that has not written its manifest for this long counts as gone."""
 
 
 class Manifest(Protocol):
-    """What is kept: who runs it, since when, and how it stands."""
+    """A manifest: who runs the run, since when, and its status."""
 
     @property
     def file(self) -> str:
@@ -36,22 +36,22 @@ class Manifest(Protocol):
 
     @property
     def pid(self) -> int:
-        """The driver's process there."""
+        """Process id of the driver there."""
 
     @property
     def seen(self) -> float:
-        """When its driver last wrote this, in seconds since 1970."""
+        """Time of the driver's last write of this manifest, in seconds since 1970."""
 
     @property
     def started(self) -> float:
-        """When it started, in seconds since 1970."""
+        """Start, in seconds since 1970."""
 
     @property
     def status(self) -> str:
         """``RUNNING``, ``FINISHED``, ``FAILED`` or ``KILLED``."""
 
     def to_json(self) -> str:
-        """Its content."""
+        """Return its content."""
 
 
 Kept = TypeVar("Kept", bound=Manifest)
@@ -63,15 +63,15 @@ class Manifests(Generic[Kept]):
     ::
 
         STORAGE/FOLDER/NAME.json    a manifest
-        STORAGE/FOLDER/NAME.lock    locked by the driver, or by who logs what it left; only where files can be
+        STORAGE/FOLDER/NAME.lock    locked by the driver, or by a process that logs the run; local storage only
 
     Args:
-        storage: An absolute path, or a URI of a file system that pyarrow knows.
+        storage: An absolute path, or a URI of a file system that pyarrow supports.
         folder: Name of the folder.
-        read: Makes a manifest of its content.
+        read: Parses a manifest.
 
     Raises:
-        ValueError: ``storage`` is no such path.
+        ValueError: ``storage`` is neither.
     """
 
     def __init__(self, storage: str, folder: str, read: Callable[[str], Kept]) -> None:
@@ -81,7 +81,7 @@ class Manifests(Generic[Kept]):
         self._locks = Path(self._storage.name(folder)) if self._storage.local else None
 
     def names(self, start: str = "") -> list[str]:
-        """Names of all manifests, or of those that start so."""
+        """Return the names of all manifests whose names begin with ``start``."""
         return [
             name
             for name in self._storage.files(self._folder)
@@ -89,23 +89,23 @@ class Manifests(Generic[Kept]):
         ]
 
     def read(self, name: str) -> Kept:
-        """A manifest.
+        """Read a manifest.
 
         Raises:
-            ValueError: It is damaged, or was written by a program that this one does not understand.
+            ValueError: It is damaged or of another version.
             OSError: There is none of this name, or it cannot be read.
         """
         return self._read(self._storage.read(f"{self._folder}/{name}").decode(errors="replace"))
 
     def find(self, name: str) -> Kept | None:
-        """A manifest, or ``None`` where there is none of this name that can be read."""
+        """Return a manifest, or ``None`` where there is none of this name or it cannot be read."""
         try:
             return self.read(name)
         except (ValueError, OSError):
             return None
 
-    def of(self, manifest: Kept) -> Kept:
-        """A manifest as it is by now.
+    def reread(self, manifest: Kept) -> Kept:
+        """Read the present state of a manifest.
 
         Raises:
             ValueError, OSError: As for :meth:`read`.
@@ -113,7 +113,7 @@ class Manifests(Generic[Kept]):
         return self.read(manifest.file)
 
     def write(self, manifest: Kept) -> None:
-        """Keep a manifest; an earlier one of the same run is replaced.
+        """Write a manifest, replacing that of the same run.
 
         Raises:
             OSError: The storage cannot be written to.
@@ -121,36 +121,36 @@ class Manifests(Generic[Kept]):
         self._storage.write(f"{self._folder}/{manifest.file}", manifest.to_json().encode())
 
     def lease(self, manifest: Kept) -> Claim | None:
-        """The right to run this, or to log what was left of it; ``None`` while somebody else has it.
+        """Take the lease to run this run, or to log it; ``None`` while another process holds it.
 
-        Where files can be locked, that tells. On another machine, and where they cannot, a driver counts as running
-        until it has been silent for :data:`SILENT_SECONDS`.
+        On a local storage the lock file decides. Otherwise, and for a driver on another machine, the driver counts as
+        running until it has been silent for :data:`SILENT_SECONDS`.
         """
         here = manifest.host == socket.gethostname()
-        speaks = manifest.status == RUNNING and time.time() - manifest.seen < SILENT_SECONDS
+        beats = manifest.status == RUNNING and time.time() - manifest.seen < SILENT_SECONDS
         if self._locks is not None:
             try:
                 lease = try_lock(self._locks / manifest.file.replace(".json", ".lock"))
             except OSError:
                 pass
             else:
-                if lease is not None and speaks and not here:  # locks that end at the border of a machine
+                if lease is not None and beats and not here:  # file locks may not reach across machines
                     lease.release()
                     return None
                 return lease
-        return None if speaks and (not here or _runs(manifest.pid)) else _Unlocked()
+        return None if beats and (not here or _is_alive(manifest.pid)) else _Unlocked()
 
     def take_over(self, new: Kept, like: Callable[[Kept], bool], start: str = "") -> tuple[Kept | None, Claim | None]:
-        """The latest manifest of its like that nobody is at and that did not finish, and the lease on it.
+        """Return the latest unfinished run of its kind whose process is gone, with the lease on it.
 
         Args:
-            new: What is taken when there is none: the lease then is on this one.
-            like: Whether a manifest is of the same run.
-            start: Beginning of the names to look through.
+            new: The run to start where there is none; the lease is then on this one.
+            like: Whether a manifest is of the same kind.
+            start: Beginning of the names to search.
         """
         left = self._latest(like, start)
         if left is not None and left.status != FINISHED and (lease := self.lease(left)) is not None:
-            left = self._latest(like, start)  # it may have ended between the first look and the lease
+            left = self._latest(like, start)  # it may have ended before the lease was taken
             if left is not None and left.status != FINISHED:
                 return left, lease
             lease.release()
@@ -164,7 +164,7 @@ class Manifests(Generic[Kept]):
 
 
 class ManifestStore(Manifests[ChainManifest]):
-    """Manifests of chains: ``STORAGE/chains/KEY.RUN.json``, key of the last stage, uuid of the run."""
+    """Manifests of chains: ``STORAGE/chains/KEY.UUID.json``, with the key of the last stage and the run's UUID."""
 
     def __init__(self, storage: str) -> None:
         super().__init__(storage, "chains", ChainManifest.from_json)
@@ -172,10 +172,10 @@ class ManifestStore(Manifests[ChainManifest]):
     def begin(
         self, experiment: str, tracking: str, params: Mapping[str, str], spec: ChainSpec
     ) -> tuple[ChainManifest, Claim | None]:
-        """The manifest of a chain that is about to run, not written yet, and the lease on it.
+        """Return the manifest of a chain that is about to run, not yet written, with the lease on it.
 
-        Goes on with the latest run of the same chain in the same tracking store, if that did not finish, nobody is at
-        it, and the experiment is the same to the letter; else it is a new run's.
+        It resumes the latest run of the same chain with the same params in the same tracking store, if that run is
+        unfinished and its process is gone; otherwise it is a new run.
 
         Args:
             experiment: Name of the MLflow experiment.
@@ -198,7 +198,7 @@ class ManifestStore(Manifests[ChainManifest]):
         )
 
         def same(kept: ChainManifest) -> bool:
-            return kept.parent is None and _alike(kept, manifest, "experiment", "tracking", "params", "stage_keys")
+            return kept.parent is None and _equal_in(kept, manifest, "experiment", "tracking", "params", "stage_keys")
 
         left, lease = self.take_over(replace(manifest, status=FINISHED), same, f"{manifest.key}.")
         if left is None:
@@ -217,15 +217,15 @@ class GroupStore(Manifests[GroupManifest]):
 
     ::
 
-        STORAGE/groups/RUN.json       the manifest
-        STORAGE/groups/RUN/NAME       files that belong to it
+        STORAGE/groups/UUID.json      a manifest
+        STORAGE/groups/UUID/NAME      files of the group
     """
 
     def __init__(self, storage: str) -> None:
         super().__init__(storage, "groups", GroupManifest.from_json)
 
     def attach(self, manifest: GroupManifest, files: Mapping[str, bytes]) -> str:
-        """Keep files of a group; earlier ones of the same names are replaced. Returns their folder.
+        """Write files of a group, replacing those of the same names; return their folder.
 
         Raises:
             OSError: The storage cannot be written to.
@@ -236,21 +236,21 @@ class GroupStore(Manifests[GroupManifest]):
         return self._storage.name(folder)
 
     def attachments(self, manifest: GroupManifest) -> Mapping[str, bytes]:
-        """Files of a group: name → content."""
+        """Return the files of a group: name → content."""
         folder = f"{self._folder}/{manifest.run_uuid}"
         names = self._storage.files(folder)
         names += [f"figures/{name}" for name in self._storage.files(f"{folder}/figures")]
         return {name: self._storage.read(f"{folder}/{name}") for name in names if not name.startswith(".")}
 
     def begin(self, manifest: GroupManifest) -> tuple[GroupManifest, Claim | None]:
-        """The manifest of a group that is about to run, not written yet, and the lease on it.
+        """Return the manifest of a group that is about to run, not yet written, with the lease on it.
 
-        Goes on with the latest run of the same, if that did not finish and nobody is at it; what it was planned to cost
-        was said when it began.
+        It resumes the latest run of the same group, with its planned cost, if that run is unfinished and its process is
+        gone.
         """
 
         def same(kept: GroupManifest) -> bool:
-            return _alike(kept, manifest, "kind", "name", "experiment", "tracking", "params")
+            return _equal_in(kept, manifest, "kind", "name", "experiment", "tracking", "params")
 
         left, lease = self.take_over(replace(manifest, status=FINISHED), same)
         if left is None:
@@ -264,11 +264,11 @@ class GroupStore(Manifests[GroupManifest]):
         ), lease
 
 
-def _alike(one: object, other: object, *fields: str) -> bool:
+def _equal_in(one: object, other: object, *fields: str) -> bool:
     return all(getattr(one, field) == getattr(other, field) for field in fields)
 
 
-def _runs(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Dominance worked by hand: ties, directions, what is missing."""
+"""Dominance worked by hand: ties, directions, missing metrics."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_at_least_as_good_in_every_task_and_better_in_one(
     assert dominates(one, other, MIXED) is mixed
 
 
-def test_the_front_by_hand_with_ties_and_without_what_is_missing() -> None:
+def test_the_front_by_hand_with_ties_and_missing_metrics() -> None:
     values = [two(1, 5), two(3, 3), two(3, 3), two(3, 2), two(5, 1), two(0, 5), two(9, math.nan), {"a": 9.0}]
     models = [model(one) for one in values]
     assert [one.test for one in front(models, UP)] == [two(1, 5), two(3, 3), two(3, 3), two(5, 1)]
@@ -54,7 +54,7 @@ def test_the_front_by_hand_with_ties_and_without_what_is_missing() -> None:
     assert front([], UP) == ()
 
 
-def test_the_front_is_what_no_pair_dominates() -> None:
+def test_the_front_is_what_no_model_dominates() -> None:
     draw = random.Random(3)
     three = tasks("a", "b", "c")
     models = [model({name: float(draw.randrange(6)) for name in "abc"}) for _ in range(60)]
@@ -86,11 +86,11 @@ class TestStanding:
         assert found == Standing(4, 0, dominating, dominated, 3, front_dominated)
         assert found.place == place
 
-    def test_what_lacks_a_metric_is_counted_apart(self) -> None:
+    def test_models_that_lack_a_metric_are_counted_apart(self) -> None:
         grid = (*self.GRID, model({"a": 9.0}), model(two(9, math.nan)))
         assert standing(model(two(4, 4)), grid, UP) == Standing(4, 2, 0, 2, 3, 1)
 
-    def test_nothing_is_said_where_nothing_can_be_compared(self) -> None:
+    def test_no_standing_where_nothing_can_be_compared(self) -> None:
         assert standing(model({"a": 1.0}), self.GRID, UP) is None
         assert standing(model(two(1, 1)), [], UP) is None
         assert standing(model(two(1, 1)), [model({"b": 1.0})], UP) is None

@@ -1,4 +1,4 @@
-"""The take-away of a comparison: honest in every case."""
+"""The headline of a comparison, case by case."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from orchestrator.comparison.headline import (
     chosen_model,
     headline,
-    is_alone,
+    is_single_task,
     models_of,
     row_of,
     star_standing,
@@ -42,19 +42,19 @@ def by_hand(
         ({"a": 0.0, "b": 0.0}, "inside", "4 of the 4 grid models dominate it", "none"),
     ],
 )
-def test_where_the_star_lies(star: dict[str, float], place: str, how: str, then: str) -> None:
+def test_the_place_of_the_chosen_model(star: dict[str, float], place: str, how: str, then: str) -> None:
     assert headline(by_hand(star)).front == (
         f"On the test split the chosen model lies {place} the grid's front: {how}, and it dominates {then}."
     )
 
 
-def test_a_star_that_dominates_only_the_front_says_all() -> None:
+def test_a_chosen_model_that_dominates_only_the_front() -> None:
     found = by_hand({"a": 3.0, "b": 4.0})
     found = replace(found, models=tuple(one for one in found.models if one.test != FRONT[3]))
     assert headline(found).front.endswith("it dominates 1, on the front.")
 
 
-def test_only_trained_grid_models_are_counted_and_called_so() -> None:
+def test_only_trained_grid_models_are_counted_and_labelled_so() -> None:
     found = headline(by_hand({"a": 4.0, "b": 4.0}, planned=25))
     assert found.cost == (
         "NMT's sweep took 100,000 samples, the grid ≈ 2,500,000 (extrapolated from 4 of 25): about 25 times as many."
@@ -63,7 +63,7 @@ def test_only_trained_grid_models_are_counted_and_called_so() -> None:
     assert "about" not in headline(by_hand({"a": 4.0, "b": 4.0})).cost
 
 
-def test_a_grid_that_costs_less_is_said_to() -> None:
+def test_a_grid_that_costs_less() -> None:
     found = comparison(["a"], points=5, limit=None)
     assert headline(found).cost == "NMT's sweep took 900,000 samples, the grid 500,000: 0.56 times as many."
 
@@ -86,7 +86,7 @@ def test_one_level_protects_nothing() -> None:
     assert headline(comparison(["only"])).guarantee == "Nothing is protected: there is one level"
 
 
-def test_who_else_dominates_the_star_is_named() -> None:
+def test_methods_that_dominate_the_chosen_model_are_named() -> None:
     better = model({"a": 4.0, "b": 5.0}, "method", "famo", winner=True)
     worse = model({"a": 1.0, "b": 1.0}, "baseline", "equal weights", winner=True)
     assert headline(by_hand({"a": 4.0, "b": 4.0}, others=(better, worse))).front.endswith(" It is dominated by famo.")
@@ -101,7 +101,7 @@ def test_missing_metrics_are_not_counted() -> None:
 def test_without_a_grid_nothing_is_claimed() -> None:
     found = headline(without(comparison(), "grid"))
     assert found.cost == "NMT's sweep took 2,700,000 samples; there is no grid to compare it with."
-    assert found.front == "Where the chosen model lies against a front cannot be said: there is no trained grid."
+    assert found.front == "The chosen model cannot be compared with a front: there is no trained grid."
 
 
 def test_a_grid_without_a_finished_trial() -> None:
@@ -109,7 +109,7 @@ def test_a_grid_without_a_finished_trial() -> None:
     assert headline(found).cost == "NMT's sweep took 2,700,000 samples; the grid finished no trial."
 
 
-def test_where_nothing_was_chosen() -> None:
+def test_no_chosen_model() -> None:
     found = headline(nothing_chosen(comparison()))
     assert found.cost == "NMT's sweep finished no trial."
     assert found.guarantee.startswith("No model of NMT was chosen")
@@ -126,12 +126,12 @@ def test_rows_models_and_single_task_models_are_found() -> None:
     assert grid is not None
     assert grid.extrapolated
     assert len(models_of(found, "sweep")) == 9
-    assert [one.label for one in found.models if is_alone(one, found)] == [
+    assert [one.label for one in found.models if is_single_task(one, found)] == [
         "pay alone",
         "amount alone",
         "relevance alone",
     ]
-    assert not any(is_alone(one, comparison(["only"])) for one in comparison(["only"]).models)
+    assert not any(is_single_task(one, comparison(["only"])) for one in comparison(["only"]).models)
     standing = star_standing(found)
     assert standing is not None
     assert standing.others == 20

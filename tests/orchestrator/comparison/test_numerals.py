@@ -1,4 +1,4 @@
-"""Numbers of a comparison in words."""
+"""Formats of a comparison's numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from orchestrator.comparison.numerals import (
     amount_text,
     count_text,
+    decimal_text,
     extrapolation_text,
     metric_texts,
+    plural_text,
     rate_text,
     reused_text,
     samples_text,
@@ -74,20 +76,20 @@ def test_ratios(more: int, less: int, text: str) -> None:
     assert times_text(more, less) == text
 
 
-def test_what_was_trained_in_full_is_counted_and_says_what_was_reused() -> None:
+def test_a_method_trained_in_full_shows_counts_and_reuse() -> None:
     assert (trials_text(WHOLE), stages_text(WHOLE), samples_text(WHOLE)) == ("9", "21 + 6 reused", "2,700")
     assert (amount_text(WHOLE), extrapolation_text(WHOLE), reused_text(WHOLE)) == ("2,700", "", "600 reused")
     assert seconds_text(WHOLE) == "1,234"
 
 
-def test_what_was_trained_in_part_says_so() -> None:
+def test_a_method_trained_in_part_is_labelled() -> None:
     assert (trials_text(PART), stages_text(PART), reused_text(PART)) == ("20 of 125", "20", "")
     assert samples_text(PART) == "≈ 12,500,000 (extrapolated from 20 of 125)"
     assert (amount_text(PART), extrapolation_text(PART)) == ("≈ 12,500,000", "extrapolated from 20 of 125")
     assert seconds_text(PART) == "9.9 (20 trials)"
 
 
-def test_what_was_not_trained_extrapolates_nothing() -> None:
+def test_a_method_not_trained_extrapolates_nothing() -> None:
     assert (trials_text(NONE), samples_text(NONE), seconds_text(NONE)) == ("0 of 125", "–", "–")
     assert samples_text(replace(NONE, planned_samples=500)) == "≈ 500 (predicted, none of 125 trained)"
 
@@ -98,6 +100,14 @@ def test_metrics_of_a_task_share_their_decimals() -> None:
     assert metric_texts([0.0, math.inf]) == ["0.0000", "–"]
     assert metric_texts([12345.6, -3.0]) == ["12346", "-3"]
     assert metric_texts([]) == []
+
+
+def test_plurals() -> None:
+    assert [plural_text(count, "trial") for count in (0, 1, 1234)] == ["0 trials", "1 trial", "1,234 trials"]
+
+
+def test_decimals() -> None:
+    assert [decimal_text(value) for value in (1234.56, 0.0, math.nan)] == ["1,234.6", "0.0", "–"]
 
 
 def test_rates() -> None:

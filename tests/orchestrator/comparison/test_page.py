@@ -1,4 +1,4 @@
-"""The page of a comparison: well-formed, self-contained, and as honest as the table."""
+"""The page of a comparison: well-formed, self-contained, and in agreement with the table."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_nothing_is_fetched(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_headline_and_every_row_are_there(name: str) -> None:
+def test_the_page_has_the_headline_and_every_row(name: str) -> None:
     found = CASES[name]
     text = Reader(page_of(name)).text
     assert " ".join(headline(found).text.split()) in text
@@ -120,7 +120,7 @@ def test_the_headline_and_every_row_are_there(name: str) -> None:
             assert row.name in text
 
 
-def test_pictures_are_read_aloud_and_take_their_colours_from_the_scheme() -> None:
+def test_figures_have_descriptions_and_take_their_colours_from_the_scheme() -> None:
     text = page_of("three")
     labels = re.findall(r'<svg role="img" aria-label="([^"]+)"', text)
     assert len(labels) == 3
@@ -142,7 +142,7 @@ def test_equal_comparisons_give_equal_pages() -> None:
 def test_names_are_escaped_everywhere() -> None:
     text = page_of("nasty")
     assert NASTY not in text
-    assert "&lt;b&gt;&amp;&quot;" in text
+    assert "&lt;b&gt;&amp;&#34;" in text
     assert NASTY in Reader(text).text
     assert "<b>" not in text
     raw = page(replace(comparison(["a", "b"]), name="<i>n", data="</style><script>"))
@@ -150,7 +150,7 @@ def test_names_are_escaped_everywhere() -> None:
     assert "<script>" not in raw
 
 
-def test_what_is_extrapolated_is_labelled_wherever_it_stands() -> None:
+def test_extrapolated_samples_are_labelled_everywhere() -> None:
     text = Reader(page_of("three")).text
     assert text.count("12,500,000") == text.count("≈ 12,500,000") + text.count("12,500,000 at m") >= 3
     assert text.count(LABEL) >= 4
@@ -175,13 +175,13 @@ def test_every_model_and_every_task_is_in_a_table() -> None:
     assert "Every task" not in Reader(page_of("three")).text
 
 
-def test_a_broken_guarantee_is_seen() -> None:
+def test_the_tiles_show_guarantee_and_place() -> None:
     assert "<dt>broken</dt>" in page_of("nasty")
     assert "<dt>held</dt>" in page_of("three")
     assert "<dt>inside</dt>" in page_of("lower")
 
 
-def test_what_is_not_there_is_left_out() -> None:
+def test_sections_without_content_are_left_out() -> None:
     text = page_of("nothing")
     assert "<svg" not in text
     assert "no trade-off to draw" in text

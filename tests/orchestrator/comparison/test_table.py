@@ -17,7 +17,7 @@ from orchestrator.comparison.table import (
     comparison_columns,
     comparison_markdown,
     comparison_table,
-    escaped,
+    escape_markdown,
     lines,
 )
 from tests.orchestrator._comparison import comparison, nothing_chosen, with_nan, without
@@ -50,7 +50,7 @@ class TestTerminal:
             assert line.metrics[0] in text
         assert "2,700,000" in text or len(names) != 3
 
-    def test_costs_and_metrics_stand_side_by_side_at_120_and_one_above_the_other_at_80(self) -> None:
+    def test_costs_and_metrics_share_a_table_at_120_columns_and_have_one_each_at_80(self) -> None:
         wide, narrow = printed(comparison(), 120), printed(comparison(), 80)
         assert wide.startswith("Cost, and test pair_accuracy ↑ of the chosen models")
         assert wide.count("equal weights") == 1
@@ -70,7 +70,7 @@ class TestTerminal:
         assert f"The first {len(shown)} of 64 tasks, by priority; {64 - len(shown)} more." in text
         assert "more." not in printed(comparison(), 120)
 
-    def test_what_is_extrapolated_and_what_is_reused_is_said(self) -> None:
+    def test_extrapolated_and_reused_samples_are_labelled(self) -> None:
         for width in (80, 120):
             column = " ".join(line[49:66].strip() for line in printed(comparison(), width).splitlines())
             assert "600,000 reused" in words(column)
@@ -109,7 +109,7 @@ class TestLines:
         assert alone.test == {name: models[f"{name} alone"][name] for name in ("pay", "amount", "relevance")}
         assert alone.guarantee == "–"
 
-    def test_best_follows_the_direction_and_ties_as_written_share_it(self) -> None:
+    def test_best_follows_the_direction_and_equal_printed_values_share_it(self) -> None:
         base = comparison(["a"])
         rows = []
         for row, value in zip(base.rows, (0.50001, 0.6, 0.50002, math.nan, 0.7), strict=False):
@@ -123,14 +123,14 @@ class TestLines:
             row.chosen is not None and row.chosen.test["a"] == expected for row in rows
         ]
 
-    def test_nothing_is_best_where_nothing_is_known(self) -> None:
+    def test_without_metrics_nothing_is_best(self) -> None:
         found = lines(nothing_chosen(comparison()))
         assert {metric for line in found for metric in line.metrics} == {"–"}
         assert not any(best for line in found for best in line.best)
 
 
 class TestColumns:
-    def test_every_task_has_a_column_and_every_column_every_line(self) -> None:
+    def test_every_task_has_a_column_and_every_column_a_value_per_line(self) -> None:
         columns = comparison_columns(comparison(MANY))
         assert [name for name in columns if name.startswith("test ")] == [f"test pair_accuracy {name}" for name in MANY]
         assert {len(values) for values in columns.values()} == {6}
@@ -144,7 +144,7 @@ class TestColumns:
         assert columns["guarantee"][:2] == ["held", "broken: pay"]
         assert not any(12_500_000 in values for values in columns.values())
 
-    def test_what_is_missing_is_none_never_nan(self) -> None:
+    def test_a_missing_metric_is_none_never_nan(self) -> None:
         found = with_nan(comparison())
         star = found.rows[0].chosen
         assert star is not None
@@ -166,11 +166,11 @@ class TestMarkdown:
 
     def test_it_says_what_the_terminal_says(self) -> None:
         text = comparison_markdown(comparison())
-        assert text.startswith(escaped(headline(comparison()).text))
+        assert text.startswith(escape_markdown(headline(comparison()).text))
         assert f"| ≈ 12,500,000 ({LABEL}) |" in text
         assert "| 2,700,000; 600,000 reused |" in text
         assert re.findall(r"\*\*(.+?)\*\*", text) == ["0.8041", "0.7413", "0.8041", "0.7392"]
         assert f"The first {MOST_COLUMNS} of 64 tasks" in comparison_markdown(comparison(MANY))
 
-    def test_special_signs_are_literal(self) -> None:
-        assert escaped("a_b*c|d\n`e` <f>&[g]") == r"a\_b\*c\|d \`e\` &lt;f&gt;&amp;\[g\]"
+    def test_special_characters_are_escaped(self) -> None:
+        assert escape_markdown("a_b*c|d\n`e` <f>&[g]") == r"a\_b\*c\|d \`e\` &lt;f&gt;&amp;\[g\]"

@@ -33,6 +33,7 @@ class TestWhatIsSent:
         files = dict(pack(experiment(), NONE).files)
         assert own(files) == set()
         assert {"trainers/multipliers.py", "orchestrator/cli/app.py", "experiments/complete_journey.yaml"} <= set(files)
+        assert {"orchestrator/comparison/page.html.jinja", "orchestrator/comparison/page.css"} <= set(files)
         assert not [name for name in files if name.endswith((".png", ".pyc"))]
         assert files["requirements.txt"] == b"torch==2.13.0\n"
 

@@ -27,7 +27,7 @@ PARTS = {"sweep": "chain", "grid": "weights"}
 
 
 def fill(store: TrackingStore) -> None:
-    """A sweep and a grid with their trials, as they are written."""
+    """Write a sweep and a grid with their trials."""
     params = {"method": "nmt", "eta_theta": "none", "eta_lambda": "none", "weights": "none"}
     for kind, trials in TRIALS.items():
         tags = {"nmt.kind": kind, "nmt.method": "nmt"}
@@ -50,7 +50,7 @@ def points(values: dict[str, float], step: int) -> list[Point]:
 
 
 def column(name: str) -> str:
-    """Expression for the values of a column of the table of runs."""
+    """Return a JavaScript expression for the values of a column of the table of runs."""
     cells = f"""document.querySelectorAll('[role=gridcell][col-id="{name}"]')"""
     return f"(cells => cells.every(cell => cell.innerText) ? cells.map(cell => cell.innerText) : [])([...{cells}])"
 
@@ -63,13 +63,13 @@ TITLES = f"{CARDS}.map(card => card.innerText.split('\\n')[0])"
 
 
 def points_drawn(metric: str) -> str:
-    """Expression for the number of points or bars on the card of a metric."""
+    """Return a JavaScript expression for the number of points or bars on the chart of a metric."""
     return f"{CARDS}.find(card => card.innerText.startsWith('{metric}\\n'))?.querySelectorAll('.point').length"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(_browser.PATH is None, reason=f"no browser: none of {', '.join(_browser.NAMES)} is installed")
-def test_a_sweep_and_a_grid_stand_side_by_side(tmp_path: Path, database: Path, servers: list[Server]) -> None:
+def test_a_sweep_and_a_grid_are_shown_side_by_side(tmp_path: Path, database: Path, servers: list[Server]) -> None:
     shutil.copy(database, tmp_path / "mlflow.db")
     store = TrackingStore(f"sqlite:///{tmp_path}/mlflow.db", "ranking")
     fill(store)

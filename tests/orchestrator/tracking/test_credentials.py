@@ -1,4 +1,4 @@
-"""Addresses of tracking stores: credentials are shown and written nowhere."""
+"""Addresses of tracking stores: credentials are neither printed nor stored."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.tracking import chain_live as live
 from tests.orchestrator._tracked import PARAMS, Project
 
 
-def test_credentials_are_written_nowhere(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_credentials_are_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "AWAY_SECONDS", 0.1)
     secret = "s3cr3t/with/slashes"
     params = {**PARAMS, "data.path": "s3://key:s3cr3t@bucket/visits"}
@@ -32,7 +32,7 @@ def test_credentials_are_written_nowhere(project: Project, monkeypatch: pytest.M
         ("API request to http://u:p@host/api failed", "API request to http://***@host/api failed"),
     ],
 )
-def test_addresses_are_shown_without_credentials(address: str, shown: str) -> None:
+def test_addresses_are_printed_without_credentials(address: str, shown: str) -> None:
     assert without_credentials(address) == shown
 
 

@@ -1,4 +1,4 @@
-"""MLflow as ``infra/kubernetes`` runs it, on a real PostgreSQL and an S3 store, under a sweep and a grid."""
+"""MLflow as ``infra/kubernetes`` runs it, on a real PostgreSQL and an S3 store, with a sweep and a grid."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ pytestmark = [
 
 @dataclass(frozen=True)
 class Deployed:
-    """The server of the manifest, with the addresses of this machine.
+    """The server of the manifest, with addresses of this machine.
 
     Attributes:
-        uri: Where it listens.
+        uri: Address at which it listens.
         database: Port of its PostgreSQL.
         store: Address of its S3 store.
     """
@@ -64,11 +64,11 @@ class Deployed:
 
     @property
     def behind(self) -> str:
-        """Tracking URI of its database, for the many reads of a test: each login at the server takes it 0.1 s."""
+        """Tracking URI of its database, for the many reads of a test: a login at the server takes 0.1 s."""
         return f"postgresql://mlflow:{SECRETS['postgres-password']}@127.0.0.1:{self.database}/mlflow"
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """What its database answers."""
+        """Return the rows of a query to its database."""
         import psycopg
 
         with psycopg.connect(
@@ -77,7 +77,7 @@ class Deployed:
             return connection.execute(query).fetchall()
 
     def objects(self) -> set[str]:
-        """Keys of all objects in the bucket."""
+        """Return the keys of all objects in the bucket."""
         import boto3
 
         client = boto3.client("s3", endpoint_url=self.store, region_name="us-east-1")
@@ -87,7 +87,7 @@ class Deployed:
 
 @pytest.fixture(scope="module")
 def credentials() -> Iterator[None]:
-    """Who this process is at the store and at the server."""
+    """Set this process's credentials for the store and the server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", SECRETS["access-key-id"])
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRETS["secret-access-key"])
@@ -105,7 +105,7 @@ def store(credentials: None) -> Iterator[str]:
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # thousands of requests would bury what a failure says
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # thousands of requests would bury the message of a failure
     try:
         host, port = server.get_host_and_port()
         address = f"http://{host}:{port}"
@@ -140,7 +140,7 @@ def deployed(store: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[D
 
 
 def _of_the_manifest(folder: Path, store: str, database: int, port: int) -> tuple[list[str], dict[str, str]]:
-    """Command and environment of the manifest's container; only addresses are others."""
+    """Return command and environment of the manifest's container, with addresses of this machine."""
     documents = list(yaml.safe_load_all((MANIFESTS / "mlflow.yaml").read_text()))
     (container,) = next(found for found in documents if found["kind"] == "Deployment")["spec"]["template"]["spec"][
         "containers"
@@ -171,7 +171,7 @@ def _answers(address: str) -> bool:
 
 
 def _create_user(uri: str) -> None:
-    """What the README does with curl."""
+    """Create the user, as the README does with curl."""
     administrator = b64encode(f"admin:{SECRETS['admin-password']}".encode()).decode()
     headers = {"Authorization": f"Basic {administrator}", "Content-Type": "application/json"}
     body = json.dumps({"username": USER, "password": PASSWORD}).encode()
@@ -189,7 +189,7 @@ def _status(address: str, **headers: str) -> int:
 
 
 class TestTheServer:
-    def test_asks_who_it_is(self, deployed: Deployed) -> None:
+    def test_requires_a_login(self, deployed: Deployed) -> None:
         assert _status(f"{deployed.uri}/health") == 200
         assert _status(f"{deployed.uri}/api/2.0/mlflow/experiments/get?experiment_id=0") == 401
 
@@ -202,7 +202,7 @@ class TestTheServer:
 
 
 class TestASweepAndAGridAtOnce:
-    """Two commands on one cluster log to one server; each has several trials under way."""
+    """Two commands on one cluster log to one server, each with several concurrent trials."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -227,14 +227,14 @@ class TestASweepAndAGridAtOnce:
             with ray_cluster(variables) as address:
                 commands = [one.start("sweep", address=address), one.start("grid", address=address)]
                 documents = [read(ended(command)) for command in commands]
-            # A command gives a server that is too slow a few seconds; what it left out is then logged by this one.
+            # A command waits a few seconds for a slow server; this one logs what is then missing.
             read(one.nmt("sync"))
             yield one, documents[0], documents[1]
         finally:
             one.close()
             shutil.rmtree(ray_folder, ignore_errors=True)
 
-    def test_everything_is_there_once(
+    def test_every_record_is_there_once(
         self, done: tuple[Project, dict[str, Any], dict[str, Any]], deployed: Deployed
     ) -> None:
         _, swept, grid = done
@@ -252,7 +252,7 @@ class TestASweepAndAGridAtOnce:
     def test_trials_logged_at_once(
         self, done: tuple[Project, dict[str, Any], dict[str, Any]], deployed: Deployed
     ) -> None:
-        """Without it, nothing here would say what concurrent writers do."""
+        """Without concurrent trials, this class would not test concurrent writers."""
         trials = [run.info for run in _runs(deployed.behind) if run.data.tags["nmt.kind"] in ("chain", "weights")]
         under_way = [sum(one.start_time <= other.start_time < one.end_time for one in trials) for other in trials]
         assert max(under_way) >= 4
@@ -260,7 +260,7 @@ class TestASweepAndAGridAtOnce:
     def test_nothing_is_missing(
         self, done: tuple[Project, dict[str, Any], dict[str, Any]], deployed: Deployed, tmp_path: Path
     ) -> None:
-        """A fresh store gets the same points from the records in the storage as the server got while they were made."""
+        """A fresh store gets the same points from the storage as the server got during training."""
         one, _, _ = done
         other = f"sqlite:///{tmp_path}/other.db"
         read(one.nmt("sync", "--tracking", other))
@@ -292,7 +292,7 @@ def _runs(uri: str) -> list[Any]:
 
 
 def _points(uri: str) -> dict[tuple[str, str], Counter[tuple[str, int, float]]]:
-    """Of chains, stages and weights: kind and uuid → the points of each metric, without what a clock said."""
+    """Return the points of chains, stages and weights, by kind and UUID, without measured times."""
     client = MlflowClient(uri)
     return {
         (run.data.tags["nmt.kind"], run.data.tags["nmt.run_uuid"]): Counter(

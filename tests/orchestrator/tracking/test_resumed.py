@@ -1,4 +1,4 @@
-"""Tracking of a chain whose command is given again: the runs that it goes on in, and those that it does not."""
+"""Tracking of a chain whose command is repeated: which runs it resumes, and which it does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_finished_chain_run_again_is_a_new_run_of_reused_stages(project: Project) -> None:
+def test_a_finished_chain_runs_again_as_a_new_run_of_reused_stages(project: Project) -> None:
     first = project.run()
     second = project.run()
     assert first.run_id != second.run_id
@@ -55,7 +55,7 @@ def test_a_finished_chain_run_again_is_a_new_run_of_reused_stages(project: Proje
     assert MlflowClient(project.uri).get_run(second.run_id).data.metrics["cost/stages_reused"] == 3
 
 
-def test_an_interrupted_chain_goes_on_in_its_run(project: Project, undisturbed: list[dict[str, Any]]) -> None:
+def test_an_interrupted_chain_resumes_its_run(project: Project, undisturbed: list[dict[str, Any]]) -> None:
     interrupted = project.track()
     first, second, _ = records()
     project.train(interrupted, [first])
@@ -69,10 +69,8 @@ def test_an_interrupted_chain_goes_on_in_its_run(project: Project, undisturbed: 
     assert project.content() == undisturbed
 
 
-def test_a_stage_of_which_its_driver_heard_nothing_is_its_own(
-    project: Project, undisturbed: list[dict[str, Any]]
-) -> None:
-    """The driver ends, or is killed, before it hears that the second stage was begun and finished."""
+def test_a_stage_whose_events_were_lost_counts_as_trained(project: Project, undisturbed: list[dict[str, Any]]) -> None:
+    """The driver ends, or is killed, before it receives the events of the second stage."""
     interrupted = project.track()
     first, second, _ = records()
     project.train(interrupted, [first])
@@ -83,7 +81,7 @@ def test_a_stage_of_which_its_driver_heard_nothing_is_its_own(
     assert project.content() == undisturbed
 
 
-def test_another_experiment_does_not_go_on_in_a_run_of_other_params(project: Project) -> None:
+def test_an_experiment_with_other_params_does_not_resume_the_run(project: Project) -> None:
     interrupted = project.track()
     project.train(interrupted, records()[:1])
     interrupted.close("FAILED")
@@ -93,7 +91,7 @@ def test_another_experiment_does_not_go_on_in_a_run_of_other_params(project: Pro
     assert MlflowClient(project.uri).get_run(other.run_id).data.metrics["cost/stages_reused"] == 1
 
 
-def test_two_drivers_of_the_same_chain_have_a_run_each(project: Project) -> None:
+def test_two_drivers_of_the_same_chain_have_one_run_each(project: Project) -> None:
     one, two = project.track(), project.track()
     for tracking in (one, two):
         tracking.close("KILLED")
@@ -104,7 +102,7 @@ def test_two_drivers_of_the_same_chain_have_a_run_each(project: Project) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("second_stage", ["stored", "lost"])
-def test_after_a_killed_driver_the_same_command_goes_on_in_its_run(
+def test_after_a_killed_driver_the_same_command_resumes_its_run(
     project: Project, undisturbed: list[dict[str, Any]], second_stage: str
 ) -> None:
     command = [sys.executable, "-c", KILLED, str(project.folder), project.uri, second_stage]

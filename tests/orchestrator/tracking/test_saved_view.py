@@ -1,4 +1,4 @@
-"""The saved view "NMT against grid", and the note that explains it."""
+"""The saved view "NMT against grid", and the description that explains it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def store(tmp_path: Path, database: Path) -> TrackingStore:
 
 
 def state() -> dict[str, Any]:
-    """What is in the tag, read as MLflow reads it."""
+    """Return the state in the tag, read as MLflow reads it."""
     found = saved_view.read_state(saved_view.view_tag(TASKS, 0)[1])
     assert found is not None
     return dict(found)
@@ -49,7 +49,7 @@ def test_the_tag_is_what_mlflow_looks_for() -> None:
 @pytest.mark.parametrize(
     "value", ["", "null", "[]", "{}", '{"state": 1}', '{"state": "deflate;AAAA"}', '{"state": "x"}']
 )
-def test_what_is_no_view_is_not_read(value: str) -> None:
+def test_a_value_that_is_no_view_is_ignored(value: str) -> None:
     assert saved_view.read_state(value) is None
 
 
@@ -72,7 +72,7 @@ def test_every_cost_has_a_bar_and_a_column() -> None:
     assert in_sight == ["cost/trials", "cost/stages", "cost/samples", "cost/worker_seconds"]
 
 
-def test_cards_are_told_apart_and_stand_in_a_section() -> None:
+def test_charts_have_distinct_ids_and_a_section() -> None:
     cards, sections = state()["compareRunCharts"], state()["compareRunSections"]
     uuids = [entry["uuid"] for entry in (*cards, *sections)]
     assert len(uuids) == len(set(uuids))
@@ -94,7 +94,7 @@ def test_a_long_list_of_tasks_shows_the_first_and_fits_into_a_tag() -> None:
     assert len(saved_view.view_tag(tasks, 0)[1]) < 20_000
 
 
-def test_the_filter_leaves_sweeps_and_grids_in_the_order_of_their_cost(store: TrackingStore) -> None:
+def test_the_filter_selects_sweeps_and_grids_in_the_order_of_their_cost(store: TrackingStore) -> None:
     """MLflow's own search takes filter and order as the page sends them."""
     kinds = {"grid": 9.0, "chain": 4.0, "sweep": 5.0, "stage": 1.0, "weights": 2.0, "comparison": 0.0}
     client = MlflowClient(store.uri)
@@ -109,7 +109,7 @@ def test_the_filter_leaves_sweeps_and_grids_in_the_order_of_their_cost(store: Tr
     assert [run.data.tags["nmt.kind"] for run in found] == ["sweep", "grid"]
 
 
-def test_what_is_installed_is_not_written_again(
+def test_an_installed_view_is_not_written_again(
     store: TrackingStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved_view.install(store, TASKS)
@@ -126,13 +126,13 @@ def test_what_is_installed_is_not_written_again(
     assert "gefällt" not in after[experiment_note.TAG]
 
 
-def test_a_broken_view_is_mended(store: TrackingStore) -> None:
+def test_a_broken_view_is_replaced(store: TrackingStore) -> None:
     store.set_experiment_tag(saved_view.TAG, "not a view")
     saved_view.install(store, TASKS)
     assert saved_view.read_state(store.experiment_tags()[saved_view.TAG]) == saved_view.view_state(TASKS)
 
 
-def test_other_tags_stay(store: TrackingStore) -> None:
+def test_other_tags_are_kept(store: TrackingStore) -> None:
     before = {**store.experiment_tags(), "mlflow.sharedViewState.mine": "{}"}
     store.set_experiment_tag("mlflow.sharedViewState.mine", "{}")
     saved_view.install(store, TASKS)
@@ -147,14 +147,14 @@ def test_the_note_names_tasks_metrics_and_the_page(store: TrackingStore) -> None
     assert f"[NMT against grid]({saved_view.link(store)})" in note
 
 
-def test_a_note_of_the_user_stays(store: TrackingStore) -> None:
+def test_a_note_of_the_user_is_kept(store: TrackingStore) -> None:
     store.set_experiment_tag(experiment_note.TAG, "Do not touch: baseline for the board.")
     saved_view.install(store, TASKS)
     assert store.experiment_tags()[experiment_note.TAG] == "Do not touch: baseline for the board."
     assert saved_view.TAG in store.experiment_tags()
 
 
-def test_what_a_user_adds_to_our_note_stays(store: TrackingStore) -> None:
+def test_text_that_a_user_adds_to_our_note_is_kept(store: TrackingStore) -> None:
     saved_view.install(store, TASKS)
     ours = store.experiment_tags()[experiment_note.TAG]
     store.set_experiment_tag(experiment_note.TAG, f"Before.\n{ours}\nAfter.")
@@ -174,7 +174,7 @@ def test_a_note_whose_end_mark_was_deleted_is_the_users(store: TrackingStore) ->
     assert store.experiment_tags()[experiment_note.TAG] == mine
 
 
-def test_the_link_is_whole_for_a_server_and_else_goes_behind_the_address_of_the_ui(store: TrackingStore) -> None:
+def test_the_link_is_an_address_for_a_server_and_otherwise_a_fragment_for_nmt_ui(store: TrackingStore) -> None:
     fragment = (
         f"#/experiments/{store.experiment_id}/runs"
         "?viewStateShareKey=nmt-against-grid&compareRunsMode=CHART&workflowType=machine_learning"

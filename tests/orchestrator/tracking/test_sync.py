@@ -1,4 +1,4 @@
-"""``nmt sync``: what the tracking store did not take, logged from the storage, once."""
+"""``nmt sync``: records that the tracking store lacks are logged from the storage, each once."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def run_while_away(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     assert project.runs() == []
 
 
-def cut_off(project: Project, finished: int, trained: int) -> None:
-    """What a driver leaves that was killed while the tracking store was away."""
+def interrupt(project: Project, finished: int, trained: int) -> None:
+    """Leave the storage of a driver that was killed while the tracking store was away."""
     kept = ManifestStore(project.storage)
     manifest, lease = kept.begin(NAME, project.uri, PARAMS, SPEC)
     chain = records()
@@ -45,7 +45,7 @@ def cut_off(project: Project, finished: int, trained: int) -> None:
     lease.release()
 
 
-def test_a_chain_that_nobody_tracked_is_logged_as_if_nothing_had_happened(
+def test_an_untracked_chain_is_logged_as_a_tracked_one(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_while_away(project, monkeypatch)
@@ -68,7 +68,7 @@ def test_a_second_time_nothing_is_logged(
     assert sync_storage(None, storage=project.storage).complete
     client = use(monkeypatch, unreliable(lambda _: ""))
     assert sync_storage(None, storage=project.storage).chains == ()
-    # Nor when nobody could note that all was logged.
+    # Nor where the manifest could not be marked as logged.
     (manifest,) = manifests(project)
     ManifestStore(project.storage).write(replace(manifest, logged=False))
     (chain,) = sync_storage(None, storage=project.storage).chains
@@ -79,7 +79,7 @@ def test_a_second_time_nothing_is_logged(
 
 
 @pytest.mark.parametrize("requests", [1, 5, 12, 20, 30])
-def test_a_sync_that_broke_off_is_completed_by_the_next(
+def test_an_interrupted_sync_is_completed_by_the_next(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, requests: int
 ) -> None:
     run_while_away(project, monkeypatch)
@@ -99,7 +99,7 @@ def test_a_sync_that_broke_off_is_completed_by_the_next(
     assert project.content() == undisturbed
 
 
-def test_the_next_run_logs_what_earlier_ones_left(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_run_logs_the_backlog_of_earlier_runs(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     run_while_away(project, monkeypatch)
     tracking = project.run()
     assert tracking.complete
@@ -118,25 +118,25 @@ def test_a_reused_stage_is_linked_to_the_run_that_trained_it(project: Project, m
     assert {run.data.tags["nmt.reused_from"] for run in stages if "nmt.reused_from" in run.data.tags} == trained
 
 
-def test_of_a_chain_that_was_cut_off_the_finished_stages_are_logged(
+def test_the_finished_stages_of_an_interrupted_chain_are_logged(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    cut_off(project, finished=2, trained=3)
+    interrupt(project, finished=2, trained=3)
     (chain,) = sync_storage(None, storage=project.storage).chains
     assert (chain.status, chain.ended, chain.runs) == ("logged", "KILLED", 3)
     content = project.content()
     assert content[0]["status"] == "KILLED"
     assert content[1:] == undisturbed[1:3]
-    # The same command goes on in that run.
+    # The same command resumes in that run.
     resumed = project.run()
     assert resumed.run_id == chain.run_id
     assert project.content() == undisturbed
 
 
-def test_stages_that_a_chain_trained_before_it_was_cut_off_count_as_trained(
+def test_stages_trained_before_the_interruption_count_as_trained(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    cut_off(project, finished=2, trained=3)
+    interrupt(project, finished=2, trained=3)
     assert project.run().complete
     assert project.content() == undisturbed
 
@@ -144,22 +144,22 @@ def test_stages_that_a_chain_trained_before_it_was_cut_off_count_as_trained(
 def test_a_driver_that_was_killed_after_the_last_stage_leaves_a_finished_chain(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    cut_off(project, finished=3, trained=3)
+    interrupt(project, finished=3, trained=3)
     (chain,) = sync_storage(None, storage=project.storage).chains
     assert chain.ended == "FINISHED"
     assert project.content() == undisturbed
 
 
-def test_a_finished_chain_whose_stages_are_gone_is_told(project: Project) -> None:
-    cut_off(project, finished=1, trained=3)
+def test_a_finished_chain_whose_stages_are_missing_is_reported(project: Project) -> None:
+    interrupt(project, finished=1, trained=3)
     (manifest,) = manifests(project)
     ManifestStore(project.storage).write(replace(manifest, status="FINISHED"))
     (chain,) = sync_storage(None, storage=project.storage).chains
     assert chain.status == "failed"
-    assert "is gone from the storage; run the experiment again" in chain.detail
+    assert "is missing from the storage; run the experiment again" in chain.detail
 
 
-def test_a_chain_that_runs_is_left_alone(project: Project) -> None:
+def test_a_running_chain_is_left_alone(project: Project) -> None:
     tracking = project.track()
     synced = sync_storage(None, storage=project.storage)
     (chain,) = synced.chains
@@ -171,7 +171,7 @@ def test_a_chain_that_runs_is_left_alone(project: Project) -> None:
 
 
 def test_a_driver_on_another_machine_counts_as_running_until_it_is_silent(project: Project) -> None:
-    cut_off(project, finished=1, trained=1)
+    interrupt(project, finished=1, trained=1)
     (manifest,) = manifests(project)
     elsewhere = replace(manifest, host="elsewhere", pid=1)
     ManifestStore(project.storage).write(elsewhere)
@@ -180,7 +180,7 @@ def test_a_driver_on_another_machine_counts_as_running_until_it_is_silent(projec
     assert [chain.status for chain in sync_storage(None, storage=project.storage).chains] == ["logged"]
 
 
-def test_a_store_that_is_away_is_tried_a_few_times_and_once_for_all(
+def test_a_store_that_is_away_is_tried_a_few_times_for_all_chains_together(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_while_away(project, monkeypatch)
@@ -189,7 +189,7 @@ def test_a_store_that_is_away_is_tried_a_few_times_and_once_for_all(
     synced = sync_storage(None, storage=project.storage)
     assert [chain.status for chain in synced.chains] == ["away", "away"]
     assert "the connection broke" in synced.chains[1].detail
-    assert client.asked["get_experiment_by_name"] == backlog.TRIES
+    assert client.asked["get_experiment_by_name"] == backlog.ATTEMPTS
     assert not synced.complete
 
 
@@ -205,10 +205,10 @@ def test_another_tracking_store_can_be_named(
     assert project.runs() == []
 
 
-def test_a_store_that_lost_everything_is_written_anew(
+def test_an_empty_store_is_written_from_the_records(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, database: Path, tmp_path: Path
 ) -> None:
-    """The records in the storage are enough, whatever the store that had them all is like now."""
+    """The records in the storage are enough, although another store has them all."""
     project.run()
     assert manifests(project)[0].logged
     (tmp_path / "other").mkdir()
@@ -220,7 +220,7 @@ def test_a_store_that_lost_everything_is_written_anew(
 
 
 def test_credentials_are_taken_from_the_experiment_file(project: Project, experiment_file: Path) -> None:
-    cut_off(project, finished=1, trained=1)
+    interrupt(project, finished=1, trained=1)
     (manifest,) = manifests(project)
     ManifestStore(project.storage).write(replace(manifest, tracking="http://***@127.0.0.1:9"))
     (chain,) = sync_storage(None, storage=project.storage).chains
@@ -232,8 +232,8 @@ def test_credentials_are_taken_from_the_experiment_file(project: Project, experi
     assert (chain.status, chain.tracking, chain.detail) == ("away", "http://***@127.0.0.1:9", "Connection refused")
 
 
-def test_a_refusal_is_told(project: Project) -> None:
-    cut_off(project, finished=1, trained=1)
+def test_a_refusal_is_reported(project: Project) -> None:
+    interrupt(project, finished=1, trained=1)
     client = MlflowClient(project.uri)
     client.delete_experiment(client.create_experiment(NAME))
     (chain,) = sync_storage(None, storage=project.storage).chains
@@ -241,7 +241,7 @@ def test_a_refusal_is_told(project: Project) -> None:
     assert "was deleted; restore it" in chain.detail
 
 
-def test_a_damaged_manifest_is_told_and_stops_nobody(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_damaged_manifest_is_reported_and_stops_no_other(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     run_while_away(project, monkeypatch)
     (Path(project.storage) / "chains" / "0123.4567.json").write_text('{"version": 1, "run_uuid": "45')
     synced = sync_storage(None, storage=project.storage)
@@ -258,11 +258,16 @@ def test_a_manifest_reads_as_it_was_written(project: Project) -> None:
     assert ChainManifest.from_json(manifest.to_json()) == replace(
         manifest, spec=replace(spec, model=replace(spec.model, options={"units": [4]}))
     )
-    younger = json.loads(manifest.to_json())
-    younger["spec"]["training"]["invented_later"] = 1
-    assert ChainManifest.from_json(json.dumps(younger)) == manifest
-    with pytest.raises(ValueError, match="manifest version 2, and this program reads version 1"):
-        ChainManifest.from_json(json.dumps({**younger, "version": 2}))
+
+
+def test_a_manifest_of_another_version_or_with_an_unknown_field_is_refused(project: Project) -> None:
+    manifest, _ = ManifestStore(project.storage).begin(NAME, project.uri, PARAMS, SPEC)
+    content = json.loads(manifest.to_json())
+    with pytest.raises(ValueError, match="found a manifest of version 2, and this program reads version 1"):
+        ChainManifest.from_json(json.dumps({**content, "version": 2}))
+    content["spec"]["training"]["invented"] = 1
+    with pytest.raises(ValueError, match=r"not a chain's manifest .*invented"):
+        ChainManifest.from_json(json.dumps(content))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +287,7 @@ def test_a_wrong_request_is_refused(request_: dict[str, Any], message: str) -> N
 
 @pytest.mark.slow
 def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    cut_off(project, finished=3, trained=3)
+    interrupt(project, finished=3, trained=3)
     done = nmt("sync", "--storage", "nowhere")
     assert done.returncode == 2
     assert "there is no storage" in done.stderr
@@ -301,7 +306,7 @@ def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_run_that_nobody_tracks_ends_well(nmt: Command, experiment_file: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_tracking_store_finishes(nmt: Command, experiment_file: Path, tmp_path: Path) -> None:
     settings = ("--set", "training.max_epochs=1", "--set", "tracking=http://127.0.0.1:9")
     done = nmt("run", str(experiment_file), "--json", *settings)
     assert done.returncode == 0, done.stderr

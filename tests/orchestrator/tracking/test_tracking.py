@@ -1,4 +1,4 @@
-"""Tracking: every record once, whatever the tracking store does, and never at the cost of the run."""
+"""Tracking: every record is logged once, whatever the tracking store does, and no failure stops the run."""
 
 from __future__ import annotations
 
@@ -66,13 +66,13 @@ def test_requests_that_fail_leave_every_record_once(
     assert project.content() == undisturbed
 
 
-def test_a_run_that_is_created_after_its_request_failed_is_no_second_one(
+def test_a_run_created_long_after_its_request_failed_is_deleted(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late: list[tuple[Any, ...]] = []
 
     class Late(unreliable(lambda _: "")):  # type: ignore[misc]
-        """The first request to create a run is carried out when nobody expects it any more."""
+        """Carries out the first request to create a run long after it failed."""
 
         def create_run(self, *args: Any, **kwargs: Any) -> Any:
             if not late:
@@ -93,7 +93,7 @@ def test_a_run_that_is_created_after_its_request_failed_is_no_second_one(
     assert project.content() == undisturbed
 
 
-def test_what_is_not_finite_is_not_logged(project: Project) -> None:
+def test_numbers_that_are_not_finite_are_not_logged(project: Project) -> None:
     first = records()[0]
     row = replace(first.rows[4], losses={"pay": math.inf})
     candidate = replace(first.candidates[2], losses={"pay": math.nan}, metrics={"pay": -math.inf})
@@ -109,7 +109,7 @@ def test_what_is_not_finite_is_not_logged(project: Project) -> None:
     assert all(value is None or math.isfinite(value) for value in values)
 
 
-def test_a_lost_worker_costs_no_record_and_doubles_none(
+def test_a_lost_worker_neither_loses_nor_doubles_a_record(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = use(monkeypatch, unreliable(lambda _: ""))
@@ -118,12 +118,12 @@ def test_a_lost_worker_costs_no_record_and_doubles_none(
     project.train(tracking, [first])
     for event in events(second, upto=10):
         tracking.write(event)
-    # A new group of workers finds stage 1, goes on with stage 2 from a checkpoint and tells all of it again.
+    # A new group of workers finds stage 1, resumes stage 2 from a checkpoint and sends all its events again.
     tracking.write(StageFinished(first, reused=True))
     project.train(tracking, [second])
     for event in events(third):
         tracking.write(event)
-    project.keep(third)  # the worker was lost between the record and the news of it
+    project.keep(third)  # the worker was lost after it wrote the record, before it sent the event
     tracking.write(StageFinished(third, reused=True))
     tracking.close("FINISHED")
     assert set(client.logged.values()) == {1}
@@ -131,9 +131,7 @@ def test_a_lost_worker_costs_no_record_and_doubles_none(
     assert project.content() == undisturbed
 
 
-def test_what_got_lost_on_the_way_is_taken_from_the_records(
-    project: Project, undisturbed: list[dict[str, Any]]
-) -> None:
+def test_lost_events_are_filled_in_from_the_records(project: Project, undisturbed: list[dict[str, Any]]) -> None:
     tracking = project.track()
     first, second, third = records()
     for number, event in enumerate(events(first)):
@@ -144,13 +142,13 @@ def test_what_got_lost_on_the_way_is_taken_from_the_records(
     project.train(tracking, [second])
     for event in events(third):
         tracking.write(event)
-    project.keep(third)  # and nobody says that the last stage is finished
+    project.keep(third)  # and the end of the last stage is not reported
     tracking.close("FINISHED")
     assert tracking.complete, tracking.failure
     assert project.content() == undisturbed
 
 
-def test_rows_that_wait_are_bounded(
+def test_queued_rows_are_bounded(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live, "MOST_ROWS", 12)
@@ -164,7 +162,7 @@ def test_rows_that_wait_are_bounded(
 
     use(monkeypatch, Away)
     tracking = project.track()
-    assert away.wait(60)  # the tracking store hangs, and nobody who writes waits for it
+    assert away.wait(60)  # the tracking store hangs, and no writer waits for it
     for record in records():
         project.train(tracking, [record])
     arrived = [getattr(item, "event", None) for item in tracking._writer._waiting]
@@ -176,7 +174,7 @@ def test_rows_that_wait_are_bounded(
     assert project.content() == undisturbed
 
 
-def test_a_refusal_is_not_tried_again(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_is_not_retried(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     client = MlflowClient(project.uri)
     client.delete_experiment(client.create_experiment(NAME))
     asked = use(monkeypatch, unreliable(lambda _: "")).asked
@@ -189,7 +187,7 @@ def test_a_refusal_is_not_tried_again(project: Project, monkeypatch: pytest.Monk
     assert not manifest_of(project).logged
 
 
-def test_a_tracking_store_that_is_away_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tracking_store_that_is_away_is_reported(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "AWAY_SECONDS", 0.1)
     use(monkeypatch, unreliable(lambda _: "before"))
     tracking = project.run(uri=f"http://somebody:s3cr3t@127.0.0.1:{free_port()}")
@@ -203,7 +201,7 @@ def test_a_tracking_store_that_is_away_is_told(project: Project, monkeypatch: py
     assert set(manifest.trained) == set(manifest.stage_keys)
 
 
-def test_a_manifest_that_cannot_be_written_costs_no_run(
+def test_a_manifest_that_cannot_be_written_stops_no_run(
     project: Project, undisturbed: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(self: ManifestStore, manifest: ChainManifest) -> None:
@@ -212,11 +210,11 @@ def test_a_manifest_that_cannot_be_written_costs_no_run(
     monkeypatch.setattr(ManifestStore, "write", write)
     tracking = project.run()
     assert tracking.complete
-    assert tracking.unkept == "no space left"
+    assert tracking.manifest_failure == "no space left"
     assert project.content() == undisturbed
 
 
-def test_a_driver_shows_that_it_is_alive(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_writes_heartbeats(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keeper, "BEAT_SECONDS", 0.01)
     tracking = project.track()
     first = manifest_of(project)
@@ -228,7 +226,7 @@ def test_a_driver_shows_that_it_is_alive(project: Project, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_a_server_that_is_stopped_and_started_again_has_every_record_once(
+def test_a_restarted_server_has_every_record_once(
     tmp_path: Path, database: Path, undisturbed: list[dict[str, Any]], servers: list[Server]
 ) -> None:
     project = in_folder(tmp_path, database)

@@ -1,4 +1,4 @@
-"""Tracking's writer: nobody waits for it, and it says when it could not write."""
+"""The background writer: it never blocks, and reports what it could not write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.tracking.writer import Writer
 from tests.orchestrator._tracked import Project
 
 
-def test_a_writer_does_not_wait(project: Project) -> None:
+def test_submit_does_not_block(project: Project) -> None:
     go_on, written = threading.Event(), []
 
     def write(items: Any) -> None:
@@ -26,7 +26,7 @@ def test_a_writer_does_not_wait(project: Project) -> None:
     assert written == list(range(1000))
 
 
-def test_a_writer_that_is_closed_in_vain_says_so() -> None:
+def test_closing_without_success_is_reported() -> None:
     def write(items: Any) -> None:
         raise ConnectionRefusedError("nobody there")
 
@@ -36,8 +36,8 @@ def test_a_writer_that_is_closed_in_vain_says_so() -> None:
     assert isinstance(writing.failure, ConnectionRefusedError)
 
 
-def test_a_writer_that_is_closed_while_it_catches_up_is_waited_for() -> None:
-    """The store is back, and takes longer for what has gathered than anybody would wait for one that is away."""
+def test_closing_waits_while_the_writer_catches_up() -> None:
+    """A store that is back takes longer for the gathered items than the patience for one that is away."""
     tries: list[int] = []
     failed = threading.Event()
 
@@ -47,11 +47,11 @@ def test_a_writer_that_is_closed_while_it_catches_up_is_waited_for() -> None:
             raise ConnectionRefusedError("nobody there yet")
         time.sleep(0.5)
 
-    def passes(error: Exception) -> bool:
+    def is_transient(error: Exception) -> bool:
         failed.set()
         return True
 
-    writing: Writer[int] = Writer(write, passes)
+    writing: Writer[int] = Writer(write, is_transient)
     writing.submit(1)
     assert failed.wait(60)
     assert writing.close(60, 0.05)
