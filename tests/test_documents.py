@@ -166,8 +166,8 @@ parse = argparse.ArgumentParser.parse_args
 
 def only_parse(parser, words=None, namespace=None):
     if "names" in (found := vars(parse(parser, words, namespace))):
-        from experiments.benchmarks.suite import chosen
-        chosen(found["names"])
+        from experiments.benchmarks.suite import select
+        select(found["names"])
     sys.exit(0)
 
 argparse.ArgumentParser.parse_args = only_parse

@@ -1,1 +1,1 @@
-"""Benchmarks: every number in the documents comes from a script here."""
+"""Benchmarks: the scripts behind every number in the documents."""

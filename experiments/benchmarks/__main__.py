@@ -1,13 +1,13 @@
-"""Measures what this project adds to training, every rival in turn within one run.
+"""Measure what this project adds to training, in turn with each rival.
 
 ::
 
     python -m experiments.benchmarks                       # all of them
     python -m experiments.benchmarks step cooper --json found.json
 
-A ratio is ours over the rival's, the median over rounds that measured both; quartiles tell how much rounds differ, and
-a busy machine disturbs the ratio of processor time less. Results are Markdown on standard output (tables in a
-terminal), progress goes to standard error. One thread a process, unless ``--threads`` says otherwise.
+A ratio is our time over the rival's: the median over rounds that measured both, with quartiles. The ratio of processor
+time suffers less from a busy machine. Results go to standard output, as tables in a terminal and as Markdown otherwise;
+progress goes to standard error. Each process uses one thread unless ``--threads`` says otherwise.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ VERSION = 1
 """Version of the JSON document."""
 
 
-def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; ends with status 2 where it is wrong."""
-    from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, chosen
+def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line; a wrong one exits with status 2."""
+    from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
 
     lines = [f"  {name:<20}{one.summary}; {one.minutes:g} min" for name, one in BENCHMARKS.items()]
     scripts = [f"  {name:<20}{summary}" for name, summary in SCRIPTS.items()]
@@ -39,27 +39,27 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(
-            ["benchmarks:", *lines, "", "with a command line of their own (-m experiments.benchmarks.NAME):", *scripts]
+            ["benchmarks:", *lines, "", "scripts of their own (python -m experiments.benchmarks.NAME):", *scripts]
         ),
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="which; all of them when absent")
-    parser.add_argument("--rounds", type=int, help="rounds of each benchmark; its own number when absent")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all results there, after each benchmark")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it works, not what it costs")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
+    parser.add_argument("--rounds", type=int, help="rounds of each benchmark; default: its own number")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE after each benchmark")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see whether it works")
     parser.add_argument("--data", metavar="FILE", help="ToxCast's Parquet file, for 'chain'")
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch in a process")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads of a process")
     arguments = parser.parse_args(words)
     if arguments.rounds is not None and arguments.rounds < 1:
         parser.error(f"--rounds must be at least 1, found {arguments.rounds}")
     try:
-        chosen(arguments.names)
+        select(arguments.names)
     except ValueError as error:
         parser.error(str(error))
     return arguments
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Describe the machine of the measurements."""
     import torch
 
     return {
@@ -74,16 +74,16 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure, print, and write down."""
-    arguments = arguments_of(words)
+    """Measure and report."""
+    arguments = parse_arguments(words)
     import torch
 
     from experiments.benchmarks.harness.options import Options
     from experiments.benchmarks.harness.page import show
-    from experiments.benchmarks.suite import chosen
+    from experiments.benchmarks.suite import select
 
     torch.set_num_threads(arguments.threads)
-    benchmarks = chosen(arguments.names)
+    benchmarks = select(arguments.names)
     if not arguments.quick:
         _say(f"{len(benchmarks)} benchmarks, about {sum(one.minutes for one in benchmarks.values()):g} minutes")
     document: dict[str, Any] = {

@@ -1,8 +1,7 @@
-"""``chain``: what a chain of m stages costs against m, in samples, in seconds of steps and in all seconds.
+"""``chain``: the cost of a chain of m stages by m, in samples, in seconds of steps and in seconds overall.
 
-Every stage evaluates and trains the heads of its level and those before it, on one trunk; a chain's cost is stages
-times epochs, as the paper counts it. A straight line through the costs, by least squares, and what it leaves over, say
-how far it is linear.
+Each stage trains and evaluates the heads of its level and of those before it, on one trunk; the paper counts the cost
+of a chain as stages times epochs. A least-squares line through the costs, with its residual, shows how linear they are.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ import numpy as np
 
 from experiments.benchmarks.harness.options import Options
 from experiments.benchmarks.harness.result import Result, Table
-from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, make_up
+from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.timed_model import read_calls
-from experiments.benchmarks.steps.workers import timed
+from experiments.benchmarks.steps.workers import with_timed_model
 from experiments.data import toxcast
 from trainers.data.prepared import read_schema
 from trainers.reporter import Silent
@@ -37,9 +36,9 @@ class Line:
 
     Attributes:
         slope: Cost per task.
-        intercept: Cost at no task.
+        intercept: Cost at m = 0.
         determination: R², the share of the variance that the line explains.
-        residual: Largest deviation from the line, as a share of the line's value.
+        residual: Largest deviation from the line, relative to the line.
     """
 
     slope: float
@@ -49,7 +48,7 @@ class Line:
 
     @classmethod
     def through(cls, tasks: Sequence[int], costs: Sequence[float]) -> Line:
-        """By least squares of the relative deviations, so that a chain of two tasks counts as much as one of 64."""
+        """Fit by least squares of the relative deviations, so that 2 tasks weigh as much as 64."""
         x, y = np.asarray(tasks, dtype=float), np.asarray(costs, dtype=float)
         slope, intercept = np.polyfit(x, y, 1, w=1 / y)
         fitted = slope * x + intercept
@@ -59,14 +58,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a chain cost.
+    """The cost of a chain.
 
     Attributes:
-        stages: Stages.
-        steps: Optimisation steps.
-        samples: Training examples that they saw.
-        seconds: Everything.
-        step_seconds: Time of the steps: their number times the median time from one training pass to the next.
+        stages: Number of stages.
+        steps: Number of optimisation steps.
+        samples: Training examples of these steps.
+        seconds: Time of the whole chain.
+        step_seconds: Time of the steps: their number times the median time between training passes.
     """
 
     stages: int
@@ -77,8 +76,8 @@ class Cost:
 
 
 def chain_cost(problem: Problem, folder: Path) -> Cost:
-    """Train a chain in this process, from nothing."""
-    problem = timed(problem, folder)
+    """Train a chain from scratch in this process."""
+    problem = with_timed_model(problem, folder)
     feed, model = problem.feed(), problem.build()
     spec = ChainSpec(
         levels=tuple((task,) for task in problem.tasks),
@@ -96,23 +95,23 @@ def chain_cost(problem: Problem, folder: Path) -> Cost:
 
 
 def problem(options: Options, tasks: int) -> Problem:
-    """ToxCast's first assays where its file is given, made-up labels otherwise; stages of a fixed length."""
+    """Return tasks with stages of a fixed length: ToxCast's first assays if its file is given, else synthetic ones."""
     training = replace(PAPER, max_epochs=1, evaluations_per_epoch=1, backtracks=0, retreats=0, record_every=10)
     if options.data is not None:
         folder = str(toxcast.prepare(options.data, options.folder / "toxcast"))
         labels = list(read_schema(folder).labels)[:tasks]
-        chosen = tuple(Task(name=label, loss="binary_cross_entropy", tolerance=0.02) for label in labels)
-        return Problem(folder, chosen, MODEL, 256, training)
-    place = options.folder / "many"
-    if not place.exists():
-        make_up(place, 64, 300 if options.quick else 8000, numeric=8 if options.quick else 256)
-    return Problem(str(place), binary_tasks(tasks), MODEL, 64 if options.quick else 256, training)
+        assays = tuple(Task(name=label, loss="binary_cross_entropy", tolerance=0.02) for label in labels)
+        return Problem(folder, assays, MODEL, 256, training)
+    folder = str(options.folder / "many")
+    if not Path(folder).exists():
+        write_synthetic(Path(folder), 64, 300 if options.quick else 8000, numeric=8 if options.quick else 256)
+    return Problem(folder, binary_tasks(tasks), MODEL, 64 if options.quick else 256, training)
 
 
 def run(options: Options) -> Result:
-    """Train the chains, the whole list once a round; the best round of each counts."""
+    """Run the benchmark: each round trains all chains, and the fastest round of each counts."""
     numbers = (2, 3, 5) if options.quick else TASKS
-    chain_cost(problem(options, numbers[0]), options.folder / "first")  # imports what metrics need
+    chain_cost(problem(options, numbers[0]), options.folder / "first")  # loads the modules of the metrics
     best: dict[int, Cost] = {}
     for number in range(options.rounds or 2):
         for tasks in numbers:
@@ -126,27 +125,27 @@ def run(options: Options) -> Result:
     lines = {
         "samples": Line.through(numbers, [best[m].samples for m in numbers]),
         "seconds of steps": Line.through(numbers, [best[m].step_seconds for m in numbers]),
-        "all seconds": Line.through(numbers, [best[m].seconds for m in numbers]),
+        "seconds overall": Line.through(numbers, [best[m].seconds for m in numbers]),
     }
     return Result(
         "chain",
-        "what a chain costs against its number of tasks",
+        "cost of a chain by its number of tasks",
         (),
         [
             Table(
                 "",
-                ("m", "stages", "steps", "samples", "seconds of steps", "all seconds"),
+                ("m", "stages", "steps", "samples", "seconds of steps", "seconds overall"),
                 tuple((m, c.stages, c.steps, c.samples, c.step_seconds, c.seconds) for m, c in best.items()),
             ),
             Table(
                 "Straight lines",
-                ("cost", "per task", "at 0", "R²", "largest deviation"),
+                ("cost", "per task", "at m = 0", "R²", "largest deviation"),
                 tuple((name, o.slope, o.intercept, o.determination, o.residual) for name, o in lines.items()),
             ),
         ],
-        conditions={**problem(options, numbers[0]).conditions, "data": options.data or "made up", "epochs": 1},
+        conditions={**problem(options, numbers[0]).conditions, "data": options.data or "synthetic", "epochs": 1},
         notes=(
-            "Each stage costs an epoch. A stage's own steps grow with its heads: the trunk is the same, so the growth "
-            "is theirs. The fit minimises relative deviations.",
+            "Each stage takes one epoch. The trunk is the same for all m, so steps grow by their heads alone. The fit "
+            "minimises relative deviations.",
         ),
     )

@@ -1,12 +1,12 @@
-"""Samples of NMT's sweep against the full grid of loss weights, for m tasks: counted where trained, else predicted.
+"""Samples of NMT's sweep against the full grid of loss weights, by number of tasks m.
 
 ::
 
     python -m experiments.benchmarks.cost_table experiments/conflict.yaml --most-trainings 130
 
-Prints a Markdown table. NMT is trained for every m; of the grids with p = 5 and p = 10 weights a task, those that are
-no more than ``--most-trainings`` trainings. What was trained is compared with what was predicted before: the program
-ends with an error where a count differs from its prediction.
+Prints a Markdown table, with counts in bold and predictions in italics. NMT is trained for every m. The grids with p =
+5 and p = 10 weights per task are trained up to ``--most-trainings`` trainings, and predicted beyond. The script fails
+if a count differs from its prediction.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from orchestrator.cluster.tuning.runner import TrialRunner
 from orchestrator.comparison.build import samples_from_scratch
 from orchestrator.experiment.prepared import PreparedExperiment, prepare
@@ -33,7 +34,7 @@ POINTS = (5, 10)
 
 @dataclass(frozen=True)
 class Cell:
-    """A count or a prediction."""
+    """The cost of a sweep or grid, counted or predicted."""
 
     trials: int
     samples: int
@@ -43,18 +44,18 @@ class Cell:
         return f"**{self.samples:,}**" if self.counted else f"*{self.samples:.3g}*"
 
 
-def check(outcome: GroupOutcome, what: str) -> None:
-    """End with an error where a count differs from its prediction."""
+def check(outcome: GroupOutcome, name: str) -> None:
+    """Exit with an error if a count differs from its prediction."""
     planned, cost = outcome.planned, outcome.cost
     pairs = {"trials": (planned.trials, cost.trials), "stages": (planned.stages, cost.stages)}
     pairs |= {"samples": (planned.samples, cost.samples), "reused": (planned.samples_reused, cost.samples_reused)}
     wrong = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
     if wrong or not planned.exact:
-        raise SystemExit(f"{what}: predicted and counted differ: {wrong}")
+        raise SystemExit(f"{name}: predictions and counts differ: {wrong}")
 
 
 def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: TrialRunner, output: Output) -> Cell:
-    """A grid, trained where it is small enough."""
+    """Return the cost of a grid, which is trained if it has at most ``most`` trials."""
     tasks = len(prepared.spec.tasks)
     trials = WeightGrid(tasks, points).trials
     options = prepared.experiment.grid.model_copy(update={"points": points, "baselines": False})
@@ -68,7 +69,7 @@ def grid_cell(prepared: PreparedExperiment, points: int, most: int, runner: Tria
 
 
 def main() -> None:
-    """Train, count and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="experiment file with a sweep and eight tasks; stages of a fixed length")
     parser.add_argument("--set", action="append", default=[], help="override a key of the file")
@@ -85,12 +86,10 @@ def main() -> None:
             nmt = Cell(outcome.cost.trials, samples_from_scratch(outcome.results), counted=True)
             grids = [grid_cell(part, points, arguments.most_trainings, runner, output) for points in POINTS]
             stages = len({record.key for result in outcome.results for record in result.records})
-            rows.append((number, stages, nmt, grids))
-    print("| m | NMT: stages | NMT: samples | " + " | ".join(f"grid, p = {p} | times" for p in POINTS) + " |")
-    print("|---|---|---|" + "---|---|" * len(POINTS))
-    for number, stages, nmt, grids in rows:
-        cells = [f"{grid} | {grid.samples / nmt.samples:,.3g}" for grid in grids]
-        print(f"| {number} | {stages} | {nmt} | {' | '.join(cells)} |")
+            cells = [cell for grid in grids for cell in (grid, f"{grid.samples / nmt.samples:,.3g}")]
+            rows.append((number, stages, nmt, *cells))
+    head = ["m", "NMT: stages", "NMT: samples", *(name for p in POINTS for name in (f"grid, p = {p}", "times"))]
+    print(markdown_table(head, rows))
 
 
 if __name__ == "__main__":

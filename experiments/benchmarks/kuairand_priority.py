@@ -1,11 +1,11 @@
-"""Like before finish on KuaiRand: No More Tuning against the like-only model and fixed weights, paired over seeds.
+"""Like before finish on KuaiRand: No More Tuning, against the like-only model and fixed weights, paired by seed.
 
 ::
 
     python -m experiments.benchmarks.kuairand_priority PATH/kuairand.parquet --seeds 5
 
-Prints a Markdown table: test AUC of both tasks, and the change of like against the like-only model of the same seed,
-with its standard error over seeds. Stages are memoised below ``--storage``: an interrupted run goes on where it was.
+Prints a Markdown table: test AUC of both tasks, and the change of like against other rows of the same seed, with its
+standard error over seeds. Stages are memoised in ``--storage``, so an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from experiments.data.kuairand import prepare
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
@@ -37,28 +38,36 @@ WEIGHTS = (0.99, 0.9, 0.5)
 BATCH = 4096
 
 
-def run(levels: Sequence[Sequence[Task]], training: Training, folder: str, storage: str) -> tuple[StageRecord, ...]:
-    """One chain, in this process."""
+def train_chain(
+    levels: Sequence[Sequence[Task]], training: Training, folder: str, storage: str
+) -> tuple[StageRecord, ...]:
+    """Train one chain in this process."""
     feed = MemoryFeed(folder, [LIKE.label, FINISH.label], BATCH, training.seed)
     spec = ChainSpec(tuple(tuple(level) for level in levels), MODEL, training, BATCH, feed.schema.fingerprint)
     model = build_model(MODEL, feed.schema, spec.tasks, training.seed)
     return run_chain(spec, model, feed, StageStore(storage), Silent())
 
 
-def table(rows: dict[str, list[tuple[float, float]]], reference: Sequence[str]) -> str:
-    """Markdown: mean test AUC over seeds, and how like differs from each reference, paired by seed, with its error.
+def prepare_data(path: str, storage: str) -> str:
+    """Prepare the log in a folder ``data`` of the storage."""
+    cache = Path(storage) / "data"
+    cache.mkdir(parents=True, exist_ok=True)
+    return str(prepare(path, cache))
+
+
+def auc_table(rows: dict[str, list[tuple[float, float]]], references: Sequence[str]) -> str:
+    """Format mean test AUC over seeds, and the paired difference of like to each reference with its standard error.
 
     Args:
         rows: Name → (like, finish) of each seed.
-        reference: Rows to compare like with.
+        references: Names of the rows that like is compared with.
     """
-    heads = " | ".join(f"like against {name}" for name in reference)
-    lines = [f"| | like | finish | {heads} |", "|---|---|---|" + "---|" * len(reference)]
+    lines = []
     for name, found in rows.items():
         like, finish = (statistics.mean(column) for column in zip(*found, strict=True))
-        cells = [_difference([row[0] for row in found], [row[0] for row in rows[other]]) for other in reference]
-        lines.append(f"| {name} | {like:.4f} | {finish:.3f} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        cells = [_difference([row[0] for row in found], [row[0] for row in rows[other]]) for other in references]
+        lines.append((name, f"{like:.4f}", f"{finish:.3f}", *cells))
+    return markdown_table(("", "like", "finish", *(f"like against {name}" for name in references)), lines)
 
 
 def _difference(values: Sequence[float], others: Sequence[float]) -> str:
@@ -70,18 +79,18 @@ def _difference(values: Sequence[float], others: Sequence[float]) -> str:
 
 
 def main() -> None:
-    """Train and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", help="kuairand.parquet")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--storage", default="nmt-runs/kuairand-priority")
-    parser.add_argument("--variants", action="store_true", help="also the settings that were compared for the defaults")
+    parser.add_argument(
+        "--variants", action="store_true", help="also train the settings that the defaults were chosen from"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     storage = str(Path(arguments.storage).absolute())
-    cache = Path(storage) / "data"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = str(prepare(arguments.path, cache))
+    folder = prepare_data(arguments.path, storage)
     default = Training(evaluations_per_epoch=6)
     variants = {"NMT, default settings": default}
     if arguments.variants:
@@ -93,19 +102,19 @@ def main() -> None:
     rows: dict[str, list[tuple[float, float]]] = {alone: []}
     for seed in range(arguments.seeds):
         for name, training in variants.items():
-            records = run([[LIKE], [FINISH]], replace(training, seed=seed), folder, storage)
+            records = train_chain([[LIKE], [FINISH]], replace(training, seed=seed), folder, storage)
             if name == nmt:
-                rows[alone].append(_test(records[0]))
-            rows.setdefault(name, []).append(_test(records[-1]))
+                rows[alone].append(_test_auc(records[0]))
+            rows.setdefault(name, []).append(_test_auc(records[-1]))
         for weight in WEIGHTS:
             training = replace(default, method="weighted_sum", weights=(weight, 1 - weight), seed=seed)
-            (record,) = run([[LIKE, FINISH]], training, folder, storage)
-            rows.setdefault(f"fixed weights {weight:g} : {1 - weight:.2g}", []).append(_test(record))
-        print(f"after seed {seed}:\n{table(rows, (alone, nmt))}", file=sys.stderr, flush=True)
-    print(table(rows, (alone, nmt)))
+            (record,) = train_chain([[LIKE, FINISH]], training, folder, storage)
+            rows.setdefault(f"fixed weights {weight:g} : {1 - weight:.2g}", []).append(_test_auc(record))
+        print(f"after seed {seed}:\n{auc_table(rows, (alone, nmt))}", file=sys.stderr, flush=True)
+    print(auc_table(rows, (alone, nmt)))
 
 
-def _test(record: StageRecord) -> tuple[float, float]:
+def _test_auc(record: StageRecord) -> tuple[float, float]:
     return record.metrics["test"]["like"], record.metrics["test"]["finish"]
 
 

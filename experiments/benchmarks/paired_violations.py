@@ -1,15 +1,16 @@
-"""What pairing takes out of the noise of a violation, and what noise does to λ: KuaiRand, like held at its optimum.
+"""Noise of violations, plain against paired, and its effect on λ: KuaiRand, with like held at its optimum.
 
 ::
 
     python -m experiments.benchmarks.paired_violations PATH/kuairand.parquet
 
-Trains like, then finish under like, as ``kuairand_priority`` does (memoised below ``--storage``). On the way from θ*,
-the optimum of like, it draws random minibatches of the training split and measures the violation of like on each of
-them in two ways: the minibatch's loss minus L*, and the mean difference to the same samples' losses at θ*. Then it lets
-λ ascend by either, with θ frozen where the constraint is slack: the right λ is 0.
+Trains like, then finish under like, as ``kuairand_priority`` does (memoised in ``--storage``). At θ*, the optimum of
+like, and at points along the next stage it draws random minibatches of the training split. On each it measures the
+violation of like in two ways: *plain*, the minibatch's loss minus L*, and *paired*, the mean difference to the same
+examples' losses at θ*. Then it lets λ ascend by either, with θ frozen where the constraint is slack, so that the right
+λ is 0.
 
-Prints two Markdown tables, and draws a picture.
+Prints two Markdown tables, and draws a figure.
 """
 
 from __future__ import annotations
@@ -25,10 +26,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from experiments.benchmarks.kuairand_priority import BATCH, FINISH, LIKE, MODEL, run
-from experiments.data.kuairand import prepare
-from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE, blank_figure, dress, take_title
-from orchestrator.figures.style import spread as spread_apart
+from experiments.benchmarks.harness.markdown import markdown_table
+from experiments.benchmarks.kuairand_priority import BATCH, FINISH, LIKE, MODEL, prepare_data, train_chain
+from orchestrator.figures.style import (
+    GREY,
+    INK,
+    PALETTE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    blank_figure,
+    dress,
+    spread,
+    take_title,
+)
 from trainers import Multipliers
 from trainers.data.memory import MemoryFeed
 from trainers.evaluation.evaluation import evaluate
@@ -42,15 +52,15 @@ SIZES = (8, 64, 512, 4096)
 """Examples of a minibatch."""
 
 STEPS = (1, 10, 100)
-"""Steps of the next stage, from θ* on, after which violations are measured."""
+"""Steps of the next stage, from θ*, after which violations are measured."""
 
 NEXT = "θ* of the next stage"
 
 SLACKS = (0.002, 0.005, 0.01)
-"""By how much the constraint is kept where λ is watched, in units of the loss."""
+"""Slacks of the constraint under which λ is simulated, in units of the loss."""
 
-LEAST_DRAWS = 4000
-"""Minibatches of one size at one point, at least."""
+MIN_DRAWS = 4000
+"""Smallest number of minibatches of one size at one point."""
 
 TASKS = (LIKE, FINISH)
 
@@ -62,7 +72,7 @@ class Spread:
     """Violations of random minibatches at one point.
 
     Attributes:
-        point: Which point.
+        point: Name of the point θ.
         size: Examples of a minibatch.
         violation: L(θ) − L* over the whole split.
         plain: ℓ(θ) − L* on each minibatch, shape ``(draws,)``.
@@ -77,22 +87,22 @@ class Spread:
 
     @property
     def ratio(self) -> float:
-        """How many times smaller the variance is when paired."""
+        """Plain variance over paired variance."""
         return float(self.plain.var() / self.paired.var())
 
-    def off_by(self, drawn: Tensor) -> float:
-        """Distance of the mean of ``drawn`` from the violation, in standard errors."""
-        return (float(drawn.mean()) - self.violation) / float(drawn.std()) * math.sqrt(len(drawn))
+    def z_score(self, draws: Tensor) -> float:
+        """Return the distance of the mean of ``draws`` from the violation, in standard errors."""
+        return (float(draws.mean()) - self.violation) / float(draws.std()) * math.sqrt(len(draws))
 
 
 @dataclass(frozen=True)
 class Drift:
-    """λ under a slack constraint, from noisy violations.
+    """λ under a slack constraint with noisy violations.
 
     Attributes:
-        slack: δ: the violation is −δ on average.
+        slack: δ; the violation is −δ on average.
         rate: η_λ.
-        noise: Standard deviation of a step's violation.
+        noise: σ, standard deviation of a step's violation.
         trace: λ after each step, shape ``(steps, runs)``.
     """
 
@@ -103,30 +113,30 @@ class Drift:
 
     @property
     def mean(self) -> float:
-        """Over all steps and runs; without noise it would be 0."""
+        """Mean λ over all steps and runs; without noise it is 0."""
         return float(self.trace.mean())
 
     @property
     def error(self) -> float:
-        """Standard error of the mean, from the runs."""
+        """Standard error of the mean, from its spread over runs."""
         return float(self.trace.mean(0).std()) / math.sqrt(self.trace.shape[1])
 
     @property
     def theory(self) -> float:
-        """η σ² / 2δ: the mean of a Brownian motion with drift −ηδ and deviation ησ a step that is reflected at 0."""
+        """η σ² / 2δ, the mean of a Brownian motion with drift −ηδ and deviation ησ per step, reflected at 0."""
         return self.rate * self.noise**2 / (2 * self.slack)
 
 
-def spread(point: str, losses: Tensor, reference: Tensor, size: int, draws: int, seed: int = 0) -> Spread:
-    """Violations of independent random minibatches.
+def draw_violations(point: str, losses: Tensor, reference: Tensor, size: int, draws: int, seed: int = 0) -> Spread:
+    """Draw independent random minibatches, and measure the plain and the paired violation on each.
 
     Args:
         point: Name of the point θ.
-        losses: ℓ(θ; x) of every training example, shape ``(examples,)``.
+        losses: ℓ(θ; x) of each training example, shape ``(examples,)``.
         reference: ℓ(θ*; x), whose mean is L*.
         size: Examples of a minibatch, drawn with replacement.
-        draws: Minibatches.
-        seed: Of the draws.
+        draws: Number of minibatches.
+        seed: Seed of the draws.
     """
     generator = torch.Generator().manual_seed(seed)
     losses, reference = losses.double(), reference.double()
@@ -139,48 +149,55 @@ def spread(point: str, losses: Tensor, reference: Tensor, size: int, draws: int,
     return Spread(point, size, float(losses.mean() - optimum), torch.cat(plain), torch.cat(paired))
 
 
-def drift(noise: Tensor, slack: float, rate: float, runs: int) -> Drift:
+def simulate_drift(noise: Tensor, slack: float, rate: float, runs: int) -> Drift:
     """Let λ ascend from 0 by violations that are −``slack`` on average.
 
     Args:
-        noise: Measured violations, shape ``(draws,)``; their mean is taken out.
+        noise: Measured violations, shape ``(draws,)``; their mean is subtracted.
         slack: δ.
         rate: η_λ.
-        runs: Independent runs; ``draws`` is divided among them.
+        runs: Number of independent runs, among which the draws are divided.
     """
     violations = (noise - noise.mean() - slack).reshape(-1, runs)
     sums = (rate * violations).cumsum(0)
-    trace = sums - sums.cummin(0).values.clamp(max=0.0)  # max(0, λ + η v), written out
+    trace = sums - sums.cummin(0).values.clamp(max=0.0)  # the closed form of λ ← max(0, λ + η v)
     return Drift(slack, rate, float(violations.std()), trace)
 
 
 def variance_table(spreads: Sequence[Spread]) -> str:
-    """Markdown: one row per point and size of the minibatch; how far the means are off, and the noise."""
-    lines = [
-        "| θ | L(θ) − L* | B | plain: mean off by | paired: off by | plain: sd | paired: sd | ratio of variances |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    """Format the errors of the means and the noise, one row per point and minibatch size."""
+    head = (
+        "θ",
+        "L(θ) − L*",
+        "B",
+        "plain: mean off by",
+        "paired: off by",
+        "plain: sd",
+        "paired: sd",
+        "ratio of variances",
+    )
+    lines = []
     for one in spreads:
-        off = " | ".join(f"{one.off_by(drawn):+.1f} SE" for drawn in (one.plain, one.paired))
-        deviations = f"{float(one.plain.std()):.5f} | {float(one.paired.std()):.5f}"
-        lines.append(f"| {one.point} | {one.violation:+.5f} | {one.size} | {off} | {deviations} | {one.ratio:.0f} |")
-    return "\n".join(lines)
+        errors = (f"{one.z_score(draws):+.1f} SE" for draws in (one.plain, one.paired))
+        deviations = (f"{float(draws.std()):.5f}" for draws in (one.plain, one.paired))
+        lines.append((one.point, f"{one.violation:+.5f}", one.size, *errors, *deviations, f"{one.ratio:.0f}"))
+    return markdown_table(head, lines)
 
 
 def drift_table(drifts: Sequence[tuple[Drift, Drift]]) -> str:
-    """Markdown: mean λ by plain and by paired violations, beside the reflected Brownian motion's."""
-    lines = ["| slack δ | plain: mean λ | ησ²/2δ | paired: mean λ | ησ²/2δ | ideal |", "|---|---|---|---|---|---|"]
+    """Format mean λ under plain and paired violations, beside the theory of the reflected Brownian motion."""
+    lines = []
     for pair in drifts:
-        numbers = " | ".join(f"{one.mean:.3g} ± {one.error:.1g} | {one.theory:.3g}" for one in pair)
-        lines.append(f"| {pair[0].slack:g} | {numbers} | 0 |")
-    return "\n".join(lines)
+        numbers = [text for one in pair for text in (f"{one.mean:.3g} ± {one.error:.1g}", f"{one.theory:.3g}")]
+        lines.append((f"{pair[0].slack:g}", *numbers, 0))
+    return markdown_table(("slack δ", "plain: mean λ", "ησ²/2δ", "paired: mean λ", "ησ²/2δ", "ideal"), lines)
 
 
-def picture(spreads: Sequence[Spread], drifts: Sequence[tuple[Drift, Drift]]) -> Figure:
-    """Standard deviations by the size of the minibatch, and λ under a slack constraint."""
+def draw_figure(spreads: Sequence[Spread], drifts: Sequence[tuple[Drift, Drift]]) -> Figure:
+    """Draw standard deviations by minibatch size, and λ under a slack constraint."""
     figure = blank_figure(10.5, 3.9)
     left, right = figure.subplots(1, 2, width_ratios=[5.6, 4.9])
-    _deviations(left, spreads)
+    _draw_deviations(left, spreads)
     noisy, calm = drifts[len(drifts) // 2]
     for one, name, colour in ((noisy, "plain", PLAIN), (calm, "paired", PALETTE[0])):
         label = f"{name}: mean {one.mean:.4f}"
@@ -190,19 +207,19 @@ def picture(spreads: Sequence[Spread], drifts: Sequence[tuple[Drift, Drift]]) ->
     right.set_ylabel("λ", fontsize=TEXT_SIZE, color=GREY, rotation=0)
     right.legend(loc="upper right", fontsize=SMALL_SIZE + 0.5, frameon=False, labelcolor=GREY)
     right.set_ylim(top=1.4 * float(noisy.trace[:, 0].max()))
-    take_title(right, f"the limit is kept by {noisy.slack:g}, and noise alone holds λ up", 4.6, TEXT_SIZE + 1)
+    take_title(right, f"noise alone holds λ up (slack {noisy.slack:g})", 4.6, TEXT_SIZE + 1)
     dress(right)
     return figure
 
 
-def _deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
-    """A line per point; that of the plain violation covers what it is at all of them."""
+def _draw_deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
+    """Draw a line per point for paired violations, and one band for the plain violations of all points."""
     points = {one.point: [other for other in spreads if other.point == one.point] for one in spreads}
     sizes = [one.size for one in next(iter(points.values()))]
     plain = [[float(one.plain.std()) for one in some] for some in points.values()]
     lowest, highest = ([pick(column) for column in zip(*plain, strict=True)] for pick in (min, max))
     axes.fill_between(sizes, lowest, highest, color=PLAIN, alpha=0.5, linewidth=0)
-    labels = [("plain, at all of these points", PLAIN, (lowest[-1] * highest[-1]) ** 0.5)]
+    labels = [("plain, at all points", PLAIN, (lowest[-1] * highest[-1]) ** 0.5)]
     for (point, some), colour in zip(points.items(), PAIRED, strict=False):
         heights = [float(one.paired.std()) for one in some]
         axes.plot(sizes, heights, "o-", color=colour, markersize=4, linewidth=1.3)
@@ -213,24 +230,24 @@ def _deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0f}")
     axes.minorticks_off()
     axes.set_xlim(sizes[0] * 0.8, sizes[-1] * 400)  # room for the labels
-    places = spread_apart([math.log10(height) for _, _, height in labels], 0.13)
-    for (text, colour, _), place in zip(labels, places, strict=True):
-        axes.annotate(text, (sizes[-1] * 1.3, 10**place), va="center", fontsize=SMALL_SIZE, color=colour)
+    heights = spread([math.log10(height) for _, _, height in labels], 0.13)
+    for (text, colour, _), height in zip(labels, heights, strict=True):
+        axes.annotate(text, (sizes[-1] * 1.3, 10**height), va="center", fontsize=SMALL_SIZE, color=colour)
     axes.set_xlabel("examples of a minibatch", fontsize=TEXT_SIZE, color=GREY, loc="left")
     axes.set_ylabel("standard deviation of the violation (nats)", fontsize=TEXT_SIZE, color=GREY)
-    take_title(axes, "the nearer to θ*, the more noise pairing takes out", 5.0, TEXT_SIZE + 1)
+    take_title(axes, "the nearer to θ*, the more noise pairing removes", 5.0, TEXT_SIZE + 1)
     dress(axes)
 
 
 def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, training: Training) -> None:
-    """The first steps of the next stage, from the model's present parameters: minimise finish, hold like."""
+    """Take the first steps of the next stage from the model's present parameters: minimise finish, hold like."""
     losses = TaskLosses(TASKS)
     multipliers = Multipliers([optimum], training.eta_lambda, violation=training.violation)
     optimizer = torch.optim.Adam(model.parameters(), lr=training.eta_theta)
     model.train()
     for step in range(steps):
-        epoch, place = divmod(step, feed.steps_per_epoch())
-        batch = next(feed.epoch(1, epoch, start=place))
+        epoch, start = divmod(step, feed.steps_per_epoch())
+        batch = next(feed.epoch(1, epoch, start=start))
         samples = losses(model(batch), batch, TASKS)
         means = samples.sums.sum(0) / samples.counts.sum(0).clamp(min=1)
         optimizer.zero_grad()
@@ -239,8 +256,8 @@ def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, trai
         multipliers.ascend(means)
 
 
-def sample_losses(model: nn.Module, feed: MemoryFeed) -> Tensor:
-    """The loss of like of every training example, shape ``(examples,)``; every example has the label."""
+def example_losses(model: nn.Module, feed: MemoryFeed) -> Tensor:
+    """Return the loss of like of each training example, shape ``(examples,)``; each has the label."""
     found = evaluate(Learner(model, feed, TaskLosses(TASKS)), "train", mode="train", with_metrics=False)
     samples = found.local_of(LIKE.name)
     assert bool((samples.counts == 1).all())
@@ -248,17 +265,23 @@ def sample_losses(model: nn.Module, feed: MemoryFeed) -> Tensor:
 
 
 def measure(path: str, storage: str, training: Training, samples: int) -> list[Spread]:
-    """Train, walk away from θ*, and draw minibatches at each point, of so many samples together.
+    """Train, step away from θ*, and draw minibatches at each point.
+
+    Args:
+        path: The log.
+        storage: Where stages are kept.
+        training: Training options.
+        samples: Examples of all minibatches of one size at one point.
 
     Raises:
         ValueError: The next stage gained nothing.
     """
-    cache = Path(storage) / "data"
-    cache.mkdir(parents=True, exist_ok=True)
-    folder = str(prepare(path, cache))
-    first, second = run([[LIKE], [FINISH]], training, folder, storage)
+    folder = prepare_data(path, storage)
+    first, second = train_chain([[LIKE], [FINISH]], training, folder, storage)
     if not second.gained:
-        raise ValueError("the next stage gained nothing: paired violations are 0 where it ends; try another --seed")
+        raise ValueError(
+            "the next stage gained nothing, so that paired violations are 0 at its end; try another --seed"
+        )
     feed = MemoryFeed(folder, [task.label for task in TASKS], BATCH, training.seed)
     model = build_model(MODEL, feed.schema, TASKS, training.seed)
     store = StageStore(storage)
@@ -267,32 +290,35 @@ def measure(path: str, storage: str, training: Training, samples: int) -> list[S
     for steps in STEPS:
         model.load_state_dict(store.state(first.key))
         descend(model, feed, first.optima[0].train, steps, training)
-        points[f"{steps} step{'s' * (steps > 1)} from θ*"] = sample_losses(model, feed)
+        points[f"{steps} step{'s' * (steps > 1)} from θ*"] = example_losses(model, feed)
     model.load_state_dict(store.state(second.key))
-    points[NEXT] = sample_losses(model, feed)
+    points[NEXT] = example_losses(model, feed)
     return [
-        spread(point, losses, reference, size, max(LEAST_DRAWS, samples // size), training.seed + size)
+        draw_violations(point, losses, reference, size, max(MIN_DRAWS, samples // size), training.seed + size)
         for point, losses in points.items()
         for size in SIZES
     ]
 
 
-def watch(spreads: Sequence[Spread], rate: float, runs: int) -> list[tuple[Drift, Drift]]:
-    """λ from the smallest minibatches where the next stage ended, plain and paired, at every slack."""
+def simulate_drifts(spreads: Sequence[Spread], rate: float, runs: int) -> list[tuple[Drift, Drift]]:
+    """Simulate λ under the smallest minibatches at the end of the next stage, plain and paired, for each slack."""
     (one,) = (one for one in spreads if one.point == NEXT and one.size == SIZES[0])
-    return [(drift(one.plain, slack, rate, runs), drift(one.paired, slack, rate, runs)) for slack in SLACKS]
+    return [
+        (simulate_drift(one.plain, slack, rate, runs), simulate_drift(one.paired, slack, rate, runs))
+        for slack in SLACKS
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, draw and print."""
+    """Print the tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path", help="kuairand.parquet")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--storage", default="nmt-runs/paired-violations")
-    parser.add_argument("--steps", type=int, default=20_000, help="of λ under a slack constraint")
-    parser.add_argument("--runs", type=int, default=16, help="of it")
-    parser.add_argument("--rate", type=float, default=0.1, help="η_λ of it")
-    parser.add_argument("--picture", default="experiments/pictures/paired_violations.png")
+    parser.add_argument("--steps", type=int, default=20_000, help="steps of λ under a slack constraint")
+    parser.add_argument("--runs", type=int, default=16, help="independent runs of these steps")
+    parser.add_argument("--rate", type=float, default=0.1, help="η_λ of these steps")
+    parser.add_argument("--picture", help="file of the figure", default="experiments/pictures/paired_violations.png")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     training = Training(
@@ -304,9 +330,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=given.seed,
     )
     spreads = measure(given.path, str(Path(given.storage).absolute()), training, given.steps * given.runs * SIZES[0])
-    drifts = watch(spreads, given.rate, given.runs)
+    drifts = simulate_drifts(spreads, given.rate, given.runs)
     print(f"{variance_table(spreads)}\n\n{drift_table(drifts)}")
-    picture(spreads, drifts).savefig(given.picture)
+    draw_figure(spreads, drifts).savefig(given.picture)
 
 
 if __name__ == "__main__":

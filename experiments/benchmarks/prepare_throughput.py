@@ -1,14 +1,14 @@
-"""What it costs to prepare TikTok's format, against reading the same file with ``pyarrow.csv`` and nothing else.
+"""The cost of preparing TikTok's format, against reading the same file with ``pyarrow.csv``.
 
 ::
 
     python -m experiments.benchmarks.prepare_throughput --rows 5000000
 
-Makes up rows with the official fields, and prints a Markdown table, all lines measured in one run, one after the other
-and the plain reading twice, before and after: rows a second relative to plain reading with threads, processor time
-relative to plain reading in one thread (which a busy machine disturbs less), and the largest memory of all processes
-together; both sampled ten times a second. Memory is counted twice: *proportional* (PSS, a page shared by k
-processes counts 1/k in each) and *resident* (RSS, a shared page counts in each). Linux only.
+Writes synthetic rows with the official fields, measures the commands one after the other, and prints a Markdown table.
+Reading with threads is measured before and after the others. Rows per second are relative to reading with threads,
+processor time (which a busy machine disturbs less) to reading in one thread. Processor time and memory are sampled ten
+times a second and summed over all processes of a command. Memory is *proportional* (PSS: a page shared by k processes
+counts 1/k in each) and *resident* (RSS: it counts in each). Linux only.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from experiments.data.tiktok import FIELDS, FILE
 
 CHUNK = 250_000
 PERIOD = 0.1
+"""Seconds between two samples."""
 
 READ = """
 import sys, pyarrow as pa, pyarrow.csv as csv
@@ -46,8 +48,8 @@ print(sum(batch.num_rows for batch in reader))
 """
 
 
-def make_up(path: Path, rows: int) -> None:
-    """Rows with TikTok's fields: few users, many videos of which most are rare, a rare like."""
+def write_rows(path: Path, rows: int) -> None:
+    """Write rows with TikTok's fields: few users, many mostly rare videos, rare likes."""
     rng = np.random.default_rng(0)
     with path.open("wb") as file:
         for start in range(0, rows, CHUNK):
@@ -71,8 +73,8 @@ def make_up(path: Path, rows: int) -> None:
             csv.write_csv(table, file, csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"))
 
 
-def family(root: int) -> list[int]:
-    """A process and all that it started."""
+def process_tree(root: int) -> list[int]:
+    """Return the ids of a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
@@ -89,7 +91,7 @@ def family(root: int) -> list[int]:
 
 
 def memory(pid: int) -> tuple[int, int]:
-    """Proportional and resident bytes of a process."""
+    """Return the proportional and the resident memory of a process, in bytes."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
@@ -99,7 +101,7 @@ def memory(pid: int) -> tuple[int, int]:
 
 
 def processor(pid: int) -> float:
-    """Processor seconds of a process so far."""
+    """Return the processor time of a process so far, in seconds."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -109,7 +111,15 @@ def processor(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command and all that it started took: seconds, processor seconds, bytes; and what it printed."""
+    """The cost of a command and all its processes.
+
+    Attributes:
+        seconds: Wall time.
+        processor: Processor time, in seconds.
+        proportional: Peak proportional memory, in bytes.
+        resident: Peak resident memory, in bytes.
+        output: Standard output of the command.
+    """
 
     seconds: float
     processor: float
@@ -119,7 +129,7 @@ class Cost:
 
 
 def measure(command: list[str]) -> Cost:
-    """Run a command."""
+    """Run a command and measure its cost."""
     peaks = [0, 0]
     spent: dict[int, float] = {}
     started = time.monotonic()
@@ -128,11 +138,11 @@ def measure(command: list[str]) -> Cost:
 
     def watch() -> None:
         while not ended.wait(PERIOD):
-            members = family(process.pid)
+            members = process_tree(process.pid)
             spent.update({pid: max(processor(pid), spent.get(pid, 0.0)) for pid in members})
             sizes = [memory(pid) for pid in members]
-            for place in range(2):
-                peaks[place] = max(peaks[place], sum(size[place] for size in sizes))
+            for kind in range(2):
+                peaks[kind] = max(peaks[kind], sum(size[kind] for size in sizes))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -146,42 +156,45 @@ def measure(command: list[str]) -> Cost:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=5_000_000)
-    parser.add_argument("--folder", help="where to write; by default the system's folder for temporary files")
-    rows = parser.parse_args().rows
-    with tempfile.TemporaryDirectory(dir=parser.parse_args().folder) as place:
-        file = Path(place) / FILE
-        make_up(file, rows)
+    parser.add_argument("--folder", help="folder to write to; default: the system's folder for temporary files")
+    arguments = parser.parse_args()
+    rows = arguments.rows
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        file = Path(folder) / FILE
+        write_rows(file, rows)
         nmt = [sys.executable, "-m", "orchestrator.cli", "data", "prepare", "tiktok", str(file)]
         read = [sys.executable, "-c", READ, str(file)]
         fields = ",".join(FIELDS)
         commands = {
             "pyarrow.csv, threads, before": [*read, "threads", fields],
             "pyarrow.csv, one thread": [*read, "one", fields],
-            "nmt data prepare, one process": [*nmt, f"{place}/one", "--no-ray", "--json"],
-            "nmt data prepare, Ray Data": [*nmt, f"{place}/ray", "--ray", "--json"],
+            "nmt data prepare, one process": [*nmt, f"{folder}/one", "--no-ray", "--json"],
+            "nmt data prepare, Ray Data": [*nmt, f"{folder}/ray", "--ray", "--json"],
             "pyarrow.csv, threads, after": [*read, "threads", fields],
         }
         found: dict[str, Cost] = {}
         for name, command in commands.items():
             found[name] = measure(command)
             print(f"{name}: {found[name].seconds:.1f} s", file=sys.stderr, flush=True)
-        prints = {json.loads(found[name].output)["fingerprint"] for name in commands if name.startswith("nmt")}
+        fingerprints = {json.loads(found[name].output)["fingerprint"] for name in commands if name.startswith("nmt")}
         size = file.stat().st_size
     plain = sum(found[f"pyarrow.csv, threads, {when}"].seconds for when in ("before", "after")) / 2
     work = found["pyarrow.csv, one thread"].processor
     print(f"{rows:,} rows, {size / 1e6:,.0f} MB\n")
-    print("| | s | rows/s | relative | processor s | relative | memory, GB (proportional) | (resident) |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, cost in found.items():
-        print(
-            f"| {name} | {cost.seconds:.1f} | {rows / cost.seconds:,.0f} | {plain / cost.seconds:.3f} | "
-            f"{cost.processor:.1f} | {work / cost.processor:.3f} | {cost.proportional / 1e9:.2f} | "
-            f"{cost.resident / 1e9:.2f} |"
+    head = ("", "s", "rows/s", "relative", "processor s", "relative", "memory, GB (proportional)", "(resident)")
+    lines = [
+        (
+            *(name, f"{cost.seconds:.1f}", f"{rows / cost.seconds:,.0f}", f"{plain / cost.seconds:.3f}"),
+            *(f"{cost.processor:.1f}", f"{work / cost.processor:.3f}"),
+            *(f"{cost.proportional / 1e9:.2f}", f"{cost.resident / 1e9:.2f}"),
         )
-    print(f"\nthe same result with and without Ray: {'yes' if len(prints) == 1 else 'no'}")
+        for name, cost in found.items()
+    ]
+    print(markdown_table(head, lines))
+    print(f"\nthe same result with and without Ray: {'yes' if len(fingerprints) == 1 else 'no'}")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""``run``: where the time of a whole ``nmt run`` goes, from the start of the command to its end.
+"""``run``: breakdown of the time of a whole ``nmt run``, from the start of the command to its end.
 
-All times are those that the run itself writes down: the chain's manifest and its stages' records.
+All times come from the run's own files: the manifest of the chain and the records of its stages.
 """
 
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from pathlib import Path
 
+from experiments.benchmarks.harness.command import run_module, set_options
 from experiments.benchmarks.harness.options import Options
 from experiments.benchmarks.harness.result import Result, Table
 from orchestrator.tracking.manifests.chain_manifest import ChainManifest
@@ -24,7 +23,7 @@ STEPS = "stages: steps"
 
 
 def run_once(folder: Path, epochs: int) -> dict[str, float]:
-    """One run in an empty storage, on data that are prepared: part → seconds, in the order of time.
+    """Run once in an empty storage, on prepared data; return part → seconds, in order.
 
     Args:
         folder: An empty folder.
@@ -37,34 +36,30 @@ def run_once(folder: Path, epochs: int) -> dict[str, float]:
         "training.max_epochs": epochs,
     }
     folder.mkdir(parents=True)
-    words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-    command = [sys.executable, "-m", "orchestrator.cli", "run", str(FILE), "--json", *words]
     began = time.time()
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    run_module("orchestrator.cli", "run", str(FILE), "--json", *set_options(settings))
     ended = time.time()
-    if done.returncode:
-        raise SystemExit(f"nmt run failed:\n{done.stderr}")
     manifests, store = ManifestStore(f"{folder}/runs"), StageStore(f"{folder}/runs")
     (manifest,) = [manifests.read(name) for name in manifests.names()]
     records = [record for key in manifest.stage_keys if (record := store.read(key)) is not None]
     kept = [Path(f"{folder}/runs/stages/{record.key}/record.json").stat().st_mtime for record in records]
-    return itemised(manifest, records, kept, began, ended)
+    return split_time(manifest, records, kept, began, ended)
 
 
-def itemised(
+def split_time(
     manifest: ChainManifest, records: list[StageRecord], kept: list[float], began: float, ended: float
 ) -> dict[str, float]:
-    """Part → seconds of a finished run; the parts add up to all of it.
+    """Split the time of a finished run into parts; return part → seconds, in order.
 
-    A stage's record is the last that is kept of it. The time between two of them is the later stage and its keeping;
-    what the driver hears of a stage comes too late to tell.
+    A stage writes its record last, so the time between two records is that of the later stage, saving included. The
+    driver's own times are no use here: it learns of a stage with a delay.
 
     Args:
         manifest: The chain's manifest.
-        records: Its stages, all trained by this run, in order.
-        kept: When their records were written, in seconds since 1970.
-        began: When the command was started, in seconds since 1970.
-        ended: When it had ended.
+        records: The records of its stages, all trained by this run, in order.
+        kept: Times at which the records were written, in seconds since 1970.
+        began: Start of the command, in seconds since 1970.
+        ended: End of the command, in seconds since 1970.
     """
     closed = manifest.started + manifest.wall_seconds
     kinds = list(dict.fromkeys(kind for record in records for kind in record.seconds))
@@ -72,19 +67,17 @@ def itemised(
     pairs = zip(pairwise(kept), records[1:], strict=True)
     handed_over = sum(after - before - record.wall_seconds for (before, after), record in pairs)
     return {
-        "the command's start: imports, checks, data found, MLflow opened": manifest.started - began,
-        "Ray's start, the workers', and their data's; the first stage kept": kept[0]
-        - records[0].wall_seconds
-        - manifest.started,
+        "start of the command: imports, checks, lookup of the data, MLflow": manifest.started - began,
+        "start of Ray, workers and data; first stage saved": kept[0] - records[0].wall_seconds - manifest.started,
         **stages,
-        "stages: the others handed over and kept": handed_over,
-        "from the last record on: Ray ended, records in MLflow": closed - kept[-1],
-        "the command's end": ended - closed,
+        "stages: hand-over and saving of the others": handed_over,
+        "after the last stage: stop of Ray, records to MLflow": closed - kept[-1],
+        "end of the command": ended - closed,
     }
 
 
 def run(options: Options) -> Result:
-    """Measure; a first run, which prepares the data, is left out."""
+    """Run the benchmark; a first run, which prepares the data, does not count."""
     epochs = 1 if options.quick else 3
     run_once(options.folder / "first", 1)
     found = [run_once(options.folder / str(number), epochs) for number in range(options.rounds or 2)]
@@ -92,12 +85,12 @@ def run(options: Options) -> Result:
     whole = sum(seconds.values())
     lines = [(part, value, f"{value / whole:.1%}") for part, value in seconds.items()]
     beyond = whole - seconds[STEPS]
-    lines += [("all", whole, "100.0%"), ("all beyond the steps", beyond, f"{beyond / whole:.1%}")]
+    lines += [("total", whole, "100.0%"), ("total without steps", beyond, f"{beyond / whole:.1%}")]
     return Result(
         "run",
-        "where the time of a whole nmt run goes",
+        "breakdown of the time of a whole nmt run",
         (),
         [Table("", ("part", "seconds", "share"), tuple(lines))],
         conditions={"file": FILE.name, "epochs of a stage": epochs, "runs": len(found)},
-        notes=("Medians over the runs. Steps include waiting for data and the multipliers' held-out batches.",),
+        notes=("Medians over the runs. Steps include waiting for data and the held-out batches of the multipliers.",),
     )

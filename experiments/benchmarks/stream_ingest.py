@@ -1,15 +1,14 @@
-"""Streaming an epoch of prepared data against a plain scan of the same files by pyarrow: samples a second, and memory.
+"""An epoch of the stream feed, against a plain pyarrow scan of the same files: samples per second, and memory.
 
 ::
 
     python -m experiments.benchmarks.stream_ingest FOLDER --gigabytes 20 --distinct 2
 
-Writes synthetic rows of 26 categorical and 13 numeric columns and two labels as a prepared data set below FOLDER, reads
-one epoch of it with one worker, and deletes it. Of the training files, ``--distinct`` GB are written; the rest are hard
-links to them, which the machine's memory serves in place of its disk: with as many distinct as ``--gigabytes`` no byte
-is there twice. Every measurement is a process of its own; the scan comes before the stream and again after it. Scans
-decode the same columns and drop them, row group by row group, on all cores or on one. On a machine that others use too,
-compare processor time.
+Writes a prepared data set of synthetic rows (26 categorical and 13 numeric columns, two labels) below FOLDER, reads one
+epoch with one worker, and deletes it. ``--distinct`` GB of the training files are written and the rest are hard links
+to them, which come from the page cache; give the same number as ``--gigabytes`` to read every byte from disk. Each
+measurement has its own process, and the scan is measured before and after the stream. Scans decode the same columns and
+drop them, one row group at a time, on all cores or on one. On a shared machine, compare processor time.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from trainers.data.examples import row_bytes
 from trainers.data.prepared import SHARD_ROWS, read_schema, write
 from trainers.data.schema import Numeric, Schema
@@ -47,14 +47,14 @@ HELD_OUT_ROWS = 50_000
 
 
 @dataclass(frozen=True)
-class Measured:
-    """One reading of the training split.
+class Reading:
+    """The cost of reading the training split once.
 
     Attributes:
         rows: Rows read.
-        seconds: Time for the epoch; the start of the process is not in it.
+        seconds: Time of the epoch, without the start of the process.
         processor: Processor time of all threads, in seconds.
-        peak: Most resident memory of the process, in bytes.
+        peak: Peak resident memory of the process, in bytes.
     """
 
     rows: int
@@ -64,12 +64,25 @@ class Measured:
 
     @property
     def rate(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / self.seconds
 
 
-def shard(rng: np.random.Generator, rows: int) -> pa.Table:
-    """Random rows; small ids are frequent, as in logs."""
+class Stopwatch:
+    """Starts when it is created, and measures a reading."""
+
+    def __init__(self) -> None:
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def reading(self, rows: int) -> Reading:
+        """Return the cost since the start; peak memory is that of the whole process."""
+        seconds, processor = time.perf_counter() - self._wall, time.process_time() - self._processor
+        unit = 1 if sys.platform == "darwin" else 1024
+        return Reading(rows, seconds, processor, unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def random_rows(rng: np.random.Generator, rows: int) -> pa.Table:
+    """Draw random rows; small ids are frequent, as in logs."""
     content: dict[str, object] = {
         name: (size * rng.random(rows) ** 3).astype(np.int32) for name, size in SCHEMA.categorical.items()
     }
@@ -79,17 +92,17 @@ def shard(rng: np.random.Generator, rows: int) -> pa.Table:
     return pa.table(content)
 
 
-def generate(folder: Path, gigabytes: float, distinct: float, shard_rows: int = SHARD_ROWS) -> None:
-    """Write the prepared data set."""
+def write_data(folder: Path, gigabytes: float, distinct: float, shard_rows: int = SHARD_ROWS) -> None:
+    """Write the prepared data set, and print its size to standard error."""
     rng = np.random.default_rng(0)
 
     def train() -> Iterator[pa.Table]:
         written = 0
         while written < distinct * 1e9:
-            yield shard(rng, shard_rows)
+            yield random_rows(rng, shard_rows)
             written = sum(file.stat().st_size for file in folder.parent.glob(f".{folder.name}.*/train/*.parquet"))
 
-    held_out = [shard(rng, min(HELD_OUT_ROWS, shard_rows))]
+    held_out = [random_rows(rng, min(HELD_OUT_ROWS, shard_rows))]
     schema = write(folder, SCHEMA, {"train": train(), "valid": held_out, "test": held_out})
     files = sorted((folder / "train").iterdir())
     size = sum(file.stat().st_size for file in files)
@@ -109,25 +122,28 @@ def generate(folder: Path, gigabytes: float, distinct: float, shard_rows: int = 
     )
 
 
-def scan(folder: str, threads: bool) -> Measured:
-    """Decode every column of every row group, and drop it."""
+def row_groups(folder: str, threads: bool) -> Iterator[pa.Table]:
+    """Decode all columns of each row group of the training split."""
     columns = [*read_schema(folder).features, *LABELS]
-    rows = 0
-    started, processor = time.perf_counter(), time.process_time()
     for path in sorted((Path(folder) / "train").glob("*.parquet")):
         with pq.ParquetFile(path) as file:
             for group in range(file.num_row_groups):
-                rows += file.read_row_group(group, columns, use_threads=threads).num_rows
-    return Measured(rows, time.perf_counter() - started, time.process_time() - processor, peak())
+                yield file.read_row_group(group, columns, use_threads=threads)
 
 
-def stream(folder: str, step: bool) -> Measured:
-    """One epoch of a feed, one worker; with ``step`` a logistic regression on the numeric columns learns from it."""
+def scan(folder: str, threads: bool) -> Reading:
+    """Decode the training split, and drop each row group."""
+    watch = Stopwatch()
+    return watch.reading(sum(table.num_rows for table in row_groups(folder, threads)))
+
+
+def stream(folder: str, step: bool) -> Reading:
+    """Read one epoch of the stream feed; with ``step``, train a logistic regression on its numeric columns."""
     feed = StreamFeed(folder, LABELS, BATCH, 0)
     model = torch.nn.Linear(len(SCHEMA.numeric), 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     rows = 0
-    started, processor = time.perf_counter(), time.process_time()
+    watch = Stopwatch()
     for batch in feed.epoch(0, 0):
         rows += batch.rows
         if step:
@@ -137,39 +153,37 @@ def stream(folder: str, step: bool) -> Measured:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return Measured(rows, time.perf_counter() - started, time.process_time() - processor, peak())
-
-
-def peak() -> int:
-    """Most resident memory of this process so far, in bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return watch.reading(rows)
 
 
 def main() -> None:
-    """Write, read, print, delete."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="where there is room for the distinct part of the data")
+    parser.add_argument("folder", help="folder with room for the distinct part of the data")
     parser.add_argument("--gigabytes", type=float, default=20.0, help="size of all training files")
-    parser.add_argument("--distinct", type=float, default=2.0, help="size of those that are no hard links")
-    parser.add_argument("--step", action="store_true", help="also a small model's optimisation step on every batch")
+    parser.add_argument("--distinct", type=float, default=2.0, help="size of the files that are not hard links")
+    parser.add_argument(
+        "--step", action="store_true", help="also take an optimisation step of a small model on every batch"
+    )
     arguments = parser.parse_args()
     folder = Path(arguments.folder).absolute() / f"stream-ingest-{os.getpid()}"
     context = multiprocessing.get_context("spawn")
     try:
         with context.Pool(1, maxtasksperchild=1) as pool:
-            pool.apply(generate, (folder, arguments.gigabytes, arguments.distinct))
-            place = str(folder)
-            scans = [pool.apply(scan, (place, True))]
-            epoch = pool.apply(stream, (place, arguments.step))
-            scans += [pool.apply(scan, (place, True)), pool.apply(scan, (place, False))]
+            pool.apply(write_data, (folder, arguments.gigabytes, arguments.distinct))
+            data = str(folder)
+            scans = [pool.apply(scan, (data, True))]
+            epoch = pool.apply(stream, (data, arguments.step))
+            scans += [pool.apply(scan, (data, True)), pool.apply(scan, (data, False))]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     names = ["scan, threads, before", "scan, threads, after", "scan, one thread"]
-    print("| | samples/s | s | processor s | peak memory, GB |\n|---|---|---|---|---|")
-    for name, found in [*zip(names, scans, strict=True), ("stream", epoch)]:
-        print(f"| {name} | {found.rate:,.0f} | {found.seconds:.1f} | {found.processor:.1f} | {found.peak / 1e9:.2f} |")
-    reference = sum(found.rate for found in scans[:2]) / 2
+    rows = [
+        (name, f"{one.rate:,.0f}", f"{one.seconds:.1f}", f"{one.processor:.1f}", f"{one.peak / 1e9:.2f}")
+        for name, one in [*zip(names, scans, strict=True), ("stream", epoch)]
+    ]
+    print(markdown_table(("", "samples/s", "s", "processor s", "peak memory, GB"), rows))
+    reference = sum(one.rate for one in scans[:2]) / 2
     print(f"\nstream / scan with threads: {epoch.rate / reference:.2f}")
     print(f"stream / scan of one thread: {epoch.rate / scans[2].rate:.2f}")
     print(f"processor time, scan of one thread / stream: {scans[2].processor / epoch.processor:.2f}")

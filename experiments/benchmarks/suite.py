@@ -16,9 +16,9 @@ class Benchmark:
     """One benchmark.
 
     Attributes:
-        module: Where its ``run`` is.
+        module: Module of its function ``run``.
         summary: What it compares.
-        minutes: About how long it takes on two cores, at its own number of rounds.
+        minutes: Approximate duration on two cores, with its own number of rounds.
         ray: Whether it starts Ray.
     """
 
@@ -28,7 +28,7 @@ class Benchmark:
     ray: bool = False
 
     def run(self, options: Options) -> Result:
-        """Measure."""
+        """Run the benchmark."""
         function: Callable[[Options], Result] = importlib.import_module(self.module).run
         return function(options)
 
@@ -37,32 +37,34 @@ _HERE = "experiments.benchmarks"
 
 BENCHMARKS = {
     "step": Benchmark(f"{_HERE}.steps.step", "a constrained step, against a weighted sum in a bare loop", 2),
-    "workers": Benchmark(f"{_HERE}.steps.workers", "the same on two Ray workers, against torchrun with DDP", 5, True),
+    "workers": Benchmark(
+        f"{_HERE}.steps.workers", "a constrained step on two Ray workers, against torchrun with DDP", 5, True
+    ),
     "tasks": Benchmark(f"{_HERE}.steps.tasks", "the constrained stage, against fixed weights, at m = 8, 32, 64", 2),
-    "many": Benchmark(f"{_HERE}.steps.many", "growth of a step from 2 to 64 tasks, against the bare model's", 2),
+    "many": Benchmark(f"{_HERE}.steps.many", "growth of a step's time from 2 to 64 tasks, against the bare model's", 2),
     "methods": Benchmark(
         f"{_HERE}.steps.methods", "a constrained step, against PCGrad, MGDA, CAGrad, Nash-MTL, FAMO", 3
     ),
     "cooper": Benchmark(f"{_HERE}.steps.cooper", "a constrained step, against Cooper 1.0.1's", 2),
-    "run": Benchmark(f"{_HERE}.run_times", "where the time of a whole nmt run goes", 2, True),
+    "run": Benchmark(f"{_HERE}.run_times", "breakdown of the time of a whole nmt run", 2, True),
     "ingest": Benchmark(f"{_HERE}.ingest", "memory and stream feed, against a pyarrow scan to tensors", 2),
-    "chain": Benchmark(f"{_HERE}.chain_cost", "cost of a chain against its number of tasks, 2 to 64", 3),
+    "chain": Benchmark(f"{_HERE}.chain_cost", "cost of a chain by its number of tasks, 2 to 64", 3),
 }
 """All benchmarks, in the order in which they run."""
 
 SCRIPTS = {
-    "sweep_overhead": "what Ray Tune adds to a sweep",
-    "cost_table": "samples of NMT's sweep against the grid's",
-    "prepare_throughput": "preparing TikTok's format, against reading it",
+    "sweep_overhead": "overhead of Ray Tune in a sweep",
+    "cost_table": "samples of NMT's sweep, against the grid's",
+    "prepare_throughput": "preparation of TikTok's format, against reading it",
     "stream_ingest": "an epoch of files larger than memory, against a scan",
-    "paired_violations": "noise of violations, plain and paired",
-    "kuairand_priority": "what priorities gain on a real feed log",
+    "paired_violations": "noise of violations, plain against paired",
+    "kuairand_priority": "gain of priorities on a real feed log",
 }
 """Benchmarks with a command line of their own."""
 
 
-def chosen(names: list[str]) -> dict[str, Benchmark]:
-    """The benchmarks of these names, all of them for none.
+def select(names: list[str]) -> dict[str, Benchmark]:
+    """Return the benchmarks of these names, or all if there is no name.
 
     Raises:
         ValueError: There is no such benchmark.

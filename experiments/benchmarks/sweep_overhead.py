@@ -1,13 +1,13 @@
-"""What Ray Tune adds: a sweep against the same stages run one after the other in one bare process.
+"""The overhead of Ray Tune: a sweep, against the same stages one after the other in one process.
 
 ::
 
     python -m experiments.benchmarks.sweep_overhead experiments/conflict.yaml --rounds 3
 
-Prints a Markdown table of medians over rounds, every line of a round measured in turn: the bare process (a loop over
-the trials' chains, memoised as the sweep's are), the sweep with one trial at a time, and the sweep with as many as the
-machine holds. Each begins with an empty storage and prepared data. ``between trials`` is the time from a trial's last
-record to the next trial's first step, in the process that trains.
+Prints a Markdown table of medians over rounds. A round measures three ways in turn: one process (a loop over the
+trials' chains, with the sweep's memoisation), the sweep with one trial at a time, and the sweep with as many trials as
+the machine holds. Each starts with an empty storage and prepared data. ``between trials`` is the time from the last
+record of a trial to the first step of the next, in the process that trains.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,14 +24,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks.harness.command import run_module, set_options
+from experiments.benchmarks.harness.markdown import markdown_table
 from orchestrator.tracking.manifests.store import ManifestStore
 
-TRAINED_ALONE = "bare process"
-ONE, ALL = "sweep, one trial at a time", "sweep, as many as fit"
+ONE_PROCESS = "one process"
+ONE_TRIAL, ALL_TRIALS = "sweep, one trial at a time", "sweep, as many as fit"
 
 
-def bare(file: str, overrides: Sequence[str]) -> None:
-    """Train the sweep's stages in this process; prints seconds of training and of everything."""
+def train_in_one_process(file: str, overrides: Sequence[str]) -> None:
+    """Train the sweep's stages in this process; print their number as JSON."""
     import torch
 
     from orchestrator.experiment.prepared import prepare
@@ -47,76 +48,66 @@ def bare(file: str, overrides: Sequence[str]) -> None:
     prepared = prepare(file, overrides, lambda _: None)
     spec = prepared.spec
     labels = [task.label for task in spec.tasks]
-    started = time.monotonic()
     feed = open_feed(spec.ingest, prepared.folder, labels, spec.batch_size, spec.training.seed)
     store = StageStore(prepared.experiment.storage)
     stages = set()
     for trial in plan_sweep(prepared).trials:
         model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed)
         stages |= {record.key for record in run_chain(trial.spec, model, feed, store, Silent())}
-    print(json.dumps({"stages": len(stages), "seconds": time.monotonic() - started}))
+    print(json.dumps({"stages": len(stages)}))
 
 
 def measure(name: str, file: str, overrides: Sequence[str], cache: str) -> dict[str, Any]:
-    """One line of a round, in a process of its own and an empty storage."""
+    """Measure one way, in a process of its own with an empty storage."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = [
-            *overrides,
-            f"storage={folder}/runs",
-            f"tracking=sqlite:///{folder}/mlflow.db",
-            f"data.cache={cache}",
-            *(["tune.max_concurrent_trials=1"] if name == ONE else []),
-        ]
-        words = [word for setting in settings for word in ("--set", setting)]
-        module = "experiments.benchmarks.sweep_overhead" if name == TRAINED_ALONE else "orchestrator.cli"
-        verb = ["--bare", file] if name == TRAINED_ALONE else ["sweep", file, "--json"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        settings = {"storage": f"{folder}/runs", "tracking": f"sqlite:///{folder}/mlflow.db", "data.cache": cache}
+        if name == ONE_TRIAL:
+            settings["tune.max_concurrent_trials"] = "1"
+        words = [*(word for setting in overrides for word in ("--set", setting)), *set_options(settings)]
+        alone = ["experiments.benchmarks.sweep_overhead", "--one-process", file]
+        command = alone if name == ONE_PROCESS else ["orchestrator.cli", "sweep", file, "--json"]
         started = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-m", module, *verb, *words], capture_output=True, text=True, env=environment, check=False
-        )
+        found = json.loads(run_module(*command, *words, environment={**os.environ, "OMP_NUM_THREADS": "1"}))
         wall = time.monotonic() - started
-        if done.returncode:
-            raise SystemExit(f"{name} failed:\n{done.stderr}")
-        found = json.loads(done.stdout)
-        if name == TRAINED_ALONE:
-            return {"wall": wall, "stages": found["stages"], "gaps": []}
-        return {"wall": wall, "stages": found["cost"]["stages"], "gaps": gaps(f"{folder}/runs") if name == ONE else []}
+        stages = found["stages"] if name == ONE_PROCESS else found["cost"]["stages"]
+        gaps = gaps_between_trials(f"{folder}/runs") if name == ONE_TRIAL else []
+        return {"wall": wall, "stages": stages, "gaps": gaps}
 
 
-def gaps(storage: str) -> list[float]:
-    """Seconds between a trial's last record and the next trial's first step, of trials that ran one by one."""
+def gaps_between_trials(storage: str) -> list[float]:
+    """Return the seconds from each trial's last record to the next one's first step, for trials that ran one by one."""
     store = ManifestStore(storage)
     trials = sorted((store.read(name) for name in store.names()), key=lambda trial: trial.seen)
     return [min(after.trained.values()) - before.seen for before, after in pairwise(trials) if after.trained]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="experiment file with a sweep")
     parser.add_argument("--set", action="append", default=[], help="override a key of the file")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--bare", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--one-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.bare:
-        bare(arguments.file, arguments.set)
+    if arguments.one_process:
+        train_in_one_process(arguments.file, arguments.set)
         return
     file = str(Path(arguments.file).absolute())
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (TRAINED_ALONE, ONE, ALL)}
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in (ONE_PROCESS, ONE_TRIAL, ALL_TRIALS)}
     with tempfile.TemporaryDirectory() as cache:
-        measure(TRAINED_ALONE, file, [*arguments.set, "training.max_epochs=1"], cache)  # prepares the data
+        measure(ONE_PROCESS, file, [*arguments.set, "training.max_epochs=1"], cache)  # prepares the data
         for number in range(arguments.rounds):
             for name, rounds in found.items():
                 rounds.append(measure(name, file, arguments.set, cache))
                 print(f"round {number + 1}, {name}: {rounds[-1]['wall']:.1f} s", file=sys.stderr, flush=True)
-    print("| | stages trained | wall time, relative | between trials |\n|---|---|---|---|")
+    lines = []
     for name, rounds in found.items():
-        pairs = zip(rounds, found[TRAINED_ALONE], strict=True)
+        pairs = zip(rounds, found[ONE_PROCESS], strict=True)
         ratio = statistics.median(one["wall"] / other["wall"] for one, other in pairs)
         between = [gap for one in rounds for gap in one["gaps"]]
-        shown = f"{statistics.median(between):.2f} s" if between else "–"
-        print(f"| {name} | {rounds[0]['stages']} | {ratio:.2f} | {shown} |")
+        gap = f"{statistics.median(between):.2f} s" if between else "–"
+        lines.append((name, rounds[0]["stages"], f"{ratio:.2f}", gap))
+    print(markdown_table(("", "stages trained", "wall time, relative", "between trials"), lines))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Adult: persons of the 1994 census of the United States, with four questions about each.
+"""Adult: persons of the 1994 census of the United States, with four binary questions about each.
 
-Two inputs: a Parquet table with a ``split`` column, or the official files ``adult.data`` and ``adult.test``. Of these
-``adult.test`` is the test split, and a tenth of ``adult.data``, drawn as scikit-learn draws it, the validation split.
+Two kinds of input: a Parquet table with a ``split`` column, or the official files ``adult.data`` and ``adult.test``.
+``adult.test`` is the test split. A random tenth of ``adult.data``, drawn as scikit-learn draws it, is the validation
+split.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pyarrow.compute as pc
 from experiments.data import table
 from experiments.data.official import preparation
 from experiments.data.official.held_out import TEST, TRAIN, HeldOut
-from experiments.data.official.recipe import SPLIT, Format, Recipe
+from experiments.data.official.recipe import SPLIT, Recipe
+from experiments.data.official.text.format import Format
 
 CATEGORICAL = ("workclass", "occupation", "race", "gender", "native_country")
 NUMERIC = ("age", "fnlwgt", "capital_loss", "hours_per_week")
@@ -23,7 +25,7 @@ NUMERIC = ("age", "fnlwgt", "capital_loss", "hours_per_week")
 LABELS = ("y_income50k", "y_never_married", "y_college", "y_capital_gain")
 
 OUTCOMES = frozenset({"income", "marital_status", "relationship", "education", "educational_num", "capital_gain"})
-"""What the labels are made from, and ``relationship``, which tells husbands and wives: no features."""
+"""No features: the columns that labels are made of, and ``relationship``, which gives away ``marital_status``."""
 
 FILES = ("adult.data", "adult.test")
 """The official files."""
@@ -32,33 +34,33 @@ FIELDS = (
     *("age", "workclass", "fnlwgt", "education", "educational_num", "marital_status", "occupation", "relationship"),
     *("race", "gender", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),
 )
-"""The fields of the official files, in order, under the names that they have here."""
+"""The fields of the official files in order, under the names of the Parquet table."""
 
 COLLEGE = ("Bachelors", "Masters", "Prof-school", "Doctorate")
 
 
 def is_official(path: str) -> bool:
-    """Whether a path is a folder with the official files, or one of these."""
-    place = Path(path).expanduser()
-    return place.name in FILES or (place.is_dir() and any((place / name).is_file() for name in FILES))
+    """Return whether a path is a folder with an official file, or an official file."""
+    location = Path(path).expanduser()
+    return location.name in FILES or (location.is_dir() and any((location / name).is_file() for name in FILES))
 
 
 def recipe(path: str | None, *, min_count: int = 5, seed: int = 42, max_damaged: float = 0.001) -> Recipe:
-    """What becomes of the official files.
+    """Declare how the official files are prepared.
 
     Args:
         path: The folder with both files, or one of the files.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
-        seed: Seed of the draw of the validation split.
-        max_damaged: Largest share of damaged lines.
+        min_count: Tokens that fewer training rows have share the id OOV.
+        seed: Seed of the random validation split.
+        max_damaged: Largest share of damaged lines that is accepted.
 
     Raises:
-        ValueError: ``path`` does not name the official files, or an option cannot be used.
+        ValueError: ``path`` does not name the official files, or an option is out of range.
     """
     if path is None or not is_official(path):
-        raise ValueError(f"{path} is no folder with {' and '.join(FILES)}; {_WHERE}")
-    place = Path(path).expanduser()
-    folder = place if place.is_dir() else place.parent
+        raise ValueError(f"{path} is not a folder with {' and '.join(FILES)}; {_DOWNLOAD}")
+    location = Path(path).expanduser()
+    folder = location if location.is_dir() else location.parent
     return Recipe(
         name="adult",
         source="Adult, official files",
@@ -79,7 +81,7 @@ def recipe(path: str | None, *, min_count: int = 5, seed: int = 42, max_damaged:
 
 
 def _derive(rows: pa.Table, path: str) -> pa.Table:
-    """Labels and split of official rows; an income that is neither is NaN, and so is damaged."""
+    """Add labels and split to official rows; an income of another value becomes NaN, which counts as damaged."""
     income = pc.utf8_rtrim(pc.cast(rows["income"], pa.string()), ".")
     rich = pc.equal(income, ">50K").to_numpy()
     known = pc.is_in(income, value_set=pa.array(["<=50K", ">50K"])).to_numpy()
@@ -97,27 +99,27 @@ def _derive(rows: pa.Table, path: str) -> pa.Table:
     return rows
 
 
-_WHERE = "get them from https://archive.ics.uci.edu/dataset/2/adult"
+_DOWNLOAD = "get them from https://archive.ics.uci.edu/dataset/2/adult"
 
 
 def prepare(path: str | None, cache: Path, *, min_count: int = 5) -> Path:
-    """Prepare the census persons.
+    """Prepare the persons of the census.
 
     Args:
         path: The folder with the official files; or a Parquet file, or a folder of them.
-        cache: Where the prepared folder goes.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
+        cache: Folder of prepared folders.
+        min_count: Tokens that fewer training rows have share the id OOV.
 
     Returns:
         The prepared folder.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: ``path`` is ``None``, or what is there cannot be used.
+        FileNotFoundError: A file is missing.
+        ValueError: ``path`` is ``None``, or a file cannot be used.
     """
     if path is None:
         raise ValueError(
-            "data.path is null, and Adult comes with no package. Get it from https://archive.ics.uci.edu/dataset/2/adult"
+            "data.path is null, and no package contains Adult. Get it from https://archive.ics.uci.edu/dataset/2/adult"
             f" and set data.path to the folder with {' and '.join(FILES)}; or to a Parquet file with the columns "
             f"{[*CATEGORICAL, *NUMERIC]}, the labels {list(LABELS)} (0 or 1) and split (train, valid, test)"
         )

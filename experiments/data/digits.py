@@ -1,8 +1,8 @@
-"""MultiDigits: two handwritten digits laid over each other; the tasks are to read the left and the right one.
+"""MultiDigits: two overlapping handwritten digits; the tasks are to read the left one and the right one.
 
-The small cousin of MultiMNIST, from scikit-learn's ``load_digits`` (1,797 images of 8×8 pixels), with no file to
-fetch. The left digit fills the columns 0 to 7 of the picture and the right one the columns 4 to 11; where they
-overlap, the brighter pixel shows. An image serves in one split only.
+A small MultiMNIST made of scikit-learn's ``load_digits`` (1,797 images of 8×8 pixels), so there is nothing to download.
+The left digit fills columns 0 to 7 of the picture, the right digit columns 4 to 11. Where they overlap, the brighter
+pixel wins. Each image is used in one split only.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from experiments.data import table
-from experiments.data.prepared.cache import cached
+from experiments.data.common.cache import prepare_once
+from experiments.data.table.raw_table import MemoryTable
 from experiments.data.table.roles import Roles
-from experiments.data.table.rows import Memory
 
 RECIPE = 1
-"""Version of how pictures are composed; part of the cache key."""
+"""Version of this preparation, part of the cache key: raise it when the pictures change."""
 
 SIDE = 8
 SHIFT = 4
-"""Columns by which the right digit is moved; ``SIDE - SHIFT`` columns overlap."""
+"""Columns by which the right digit is shifted; ``SIDE - SHIFT`` columns overlap."""
 
 LABELS = {"left": 10, "right": 10}
 
@@ -35,11 +35,11 @@ def prepare(
 
     Args:
         path: Must be ``None``; the images come with scikit-learn.
-        cache: Where the prepared folder goes.
+        cache: Folder of prepared folders.
         train: Pictures in the training split.
         valid: Pictures in the validation split.
         test: Pictures in the test split.
-        seed: Seed of the split of images and of the draw of pairs.
+        seed: Seed of the split of images and of the random pairs.
 
     Returns:
         The prepared folder: a numeric column ``pixel_ROW_COLUMN`` per pixel (0 to 1), the labels ``left`` and
@@ -50,28 +50,28 @@ def prepare(
         ValueError: ``path`` is given, or a split would be empty.
     """
     if path is not None:
-        raise ValueError(f"data.path is {path!r}; digits come with scikit-learn, set data.path to null")
+        raise ValueError(f"data.path is {path!r}; the digits come with scikit-learn, set data.path to null")
     sizes = {"train": train, "valid": valid, "test": test}
     if wrong := {name: size for name, size in sizes.items() if size < 10}:
         raise ValueError(f"sizes {wrong} are too small; give each of {list(sizes)} 10 pictures or more")
-    target = cached(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed})
-    if not (target / "schema.json").exists():
-        rows = Memory(pictures(sizes, seed))
+
+    def build(folder: Path) -> None:
+        rows = MemoryTable(pictures(sizes, seed))
         pixels = [name for name in rows.names if name.startswith("pixel_")]
-        roles = Roles(numeric=pixels, labels=LABELS)
-        table.build(rows, roles, target, source=f"MultiDigits, seed {seed}")
-    return target
+        table.build(rows, Roles(numeric=pixels, labels=LABELS), folder, source=f"MultiDigits, seed {seed}")
+
+    return prepare_once(cache, "digits", {"recipe": (RECIPE, table.RECIPE), "sizes": sizes, "seed": seed}, build)
 
 
 def pictures(sizes: dict[str, int], seed: int) -> pa.Table:
-    """Pictures of all splits, one row each.
+    """Compose the pictures of all splits, one row each.
 
     Args:
         sizes: Split → number of pictures.
-        seed: Seed of the split of images and of the draw of pairs.
+        seed: Seed of the split of images and of the random pairs.
 
     Returns:
-        ``split``, ``left_image`` and ``right_image`` (numbers of the images), ``left``, ``right`` and the pixels.
+        ``split``, ``left_image`` and ``right_image`` (image numbers), ``left``, ``right`` and the pixels.
     """
     images, digits = _images()
     rng = np.random.default_rng(seed)

@@ -1,8 +1,9 @@
-"""TikTok: 276 million videos shown, from track 1 of the ICME 2019 short-video challenge.
+"""TikTok: 276 million video impressions, from track 1 of the ICME 2019 short-video challenge.
 
-The official file is ``final_track1_train.txt``: tab-separated, without a header, the fields of :data:`FIELDS`. Features
-are the eight of :data:`CATEGORICAL`, tokens even where they look like numbers; the user's city and the time are none.
-Rows are divided at random, 81 : 9 : 10, as scikit-learn divides them. Tokens of fewer than 10 training rows are OOV.
+The official file is ``final_track1_train.txt``: tab-separated, without a header, with the fields of :data:`FIELDS`. The
+features are the eight columns of :data:`CATEGORICAL`, all tokens, even those that look like numbers. The user's city
+and the time are not used. Rows are split at random, 81 : 9 : 10, as scikit-learn splits them. Tokens of fewer than 10
+training rows are OOV.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from experiments.data.official import preparation
 from experiments.data.official.random_log import random_log
-from experiments.data.official.recipe import Format, Recipe
+from experiments.data.official.recipe import Recipe
+from experiments.data.official.text.format import Format
 
 FILE = "final_track1_train.txt"
 FIELDS = (
@@ -24,16 +26,16 @@ LABELS = ("like", "finish")
 
 
 def recipe(path: str | None, *, min_count: int = 10, seed: int = 42, max_damaged: float = 0.001) -> Recipe:
-    """What becomes of the file.
+    """Declare how the file is prepared.
 
     Args:
-        path: The file, or the folder that it lies in.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
-        seed: Seed of the division; the published one is 42.
-        max_damaged: Largest share of damaged lines.
+        path: The file, or its folder.
+        min_count: Tokens that fewer training rows have share the id OOV.
+        seed: Seed of the random split; the published one is 42.
+        max_damaged: Largest share of damaged lines that is accepted.
 
     Raises:
-        ValueError: ``path`` is ``None``, or an option cannot be used.
+        ValueError: ``path`` is ``None``, or an option is out of range.
     """
     return random_log(
         "tiktok",
@@ -43,7 +45,7 @@ def recipe(path: str | None, *, min_count: int = 10, seed: int = 42, max_damaged
         Format("\t", FIELDS),
         CATEGORICAL,
         LABELS,
-        "TikTok comes with no package. Register for track 1 of the ICME 2019 short-video challenge "
+        "no package contains TikTok. Register for track 1 of the ICME 2019 short-video challenge "
         "(https://www.biendata.xyz/competition/icmechallenge2019/)",
         min_count=min_count,
         seed=seed,
@@ -52,20 +54,20 @@ def recipe(path: str | None, *, min_count: int = 10, seed: int = 42, max_damaged
 
 
 def prepare(path: str | None, cache: Path, *, min_count: int = 10, seed: int = 42, max_damaged: float = 0.001) -> Path:
-    """Prepare the file in this process; ``nmt data prepare`` uses all of them.
+    """Prepare the file in this process; ``nmt data prepare`` uses all cores.
 
     Args:
-        path: The file, or the folder that it lies in.
-        cache: Where the prepared folder goes.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
-        seed: Seed of the division.
-        max_damaged: Largest share of damaged lines.
+        path: The file, or its folder.
+        cache: Folder of prepared folders.
+        min_count: Tokens that fewer training rows have share the id OOV.
+        seed: Seed of the random split.
+        max_damaged: Largest share of damaged lines that is accepted.
 
     Returns:
         The prepared folder.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        ValueError: ``path`` is ``None``, an option or the file cannot be used.
+        FileNotFoundError: The file is missing.
+        ValueError: ``path`` is ``None``, an option is out of range, or the file cannot be used.
     """
     return preparation.prepare(recipe(path, min_count=min_count, seed=seed, max_damaged=max_damaged), cache)

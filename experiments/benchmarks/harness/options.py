@@ -1,4 +1,4 @@
-"""How a benchmark is to be run."""
+"""Options of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is to be run.
+    """Options of a benchmark.
 
     Attributes:
-        folder: An empty folder for what it writes.
-        rounds: Rounds, each of which measures both sides; the benchmark's own number when ``None``.
-        quick: Whether sizes are tiny: it then shows that a benchmark works, and its figures mean nothing.
+        folder: An empty folder for its files.
+        rounds: Number of rounds, each of which measures all sides; ``None`` for the benchmark's own number.
+        quick: Whether sizes are tiny: that shows that a benchmark works, and its figures mean nothing.
         data: ToxCast's Parquet file, for the benchmarks that can use it.
     """
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from experiments.benchmarks.harness.result import Result, Row, Table
 
 HEAD = ("what", "against", "ratio", "quartiles", "of processor time", "ours", "theirs", "rounds", "aim", "met")
@@ -22,14 +23,12 @@ def show(result: Result) -> None:
 
 
 def markdown(result: Result) -> str:
-    """A result as Markdown."""
+    """Format a result as Markdown."""
     parts = [f"## {result.name}: {result.title}", ""]
     for table in _tables(result):
         parts += [f"{table.title}\n"] if table.title else []
-        parts += ["| " + " | ".join(table.head) + " |", "|" + "---|" * len(table.head)]
-        parts += ["| " + " | ".join(_cell(value) for value in line) + " |" for line in table.lines]
-        parts.append("")
-    conditions = ", ".join(f"{name} {value}" for name, value in result.conditions.items())
+        parts += [markdown_table(table.head, [[_cell(value) for value in line] for line in table.lines]), ""]
+    conditions = _conditions(result)
     parts += [f"*{conditions}*", ""] if conditions else []
     parts += [f"* {note}" for note in result.notes]
     return "\n".join([*parts, ""] if result.notes else parts)
@@ -38,16 +37,19 @@ def markdown(result: Result) -> str:
 def _show_in_terminal(result: Result) -> None:
     console = Console()
     for table in _tables(result):
-        shown = RichTable(title=table.title or f"{result.name}: {result.title}", title_justify="left")
-        for place, name in enumerate(table.head):
-            shown.add_column(name, justify="left" if place < 2 else "right")
+        rich_table = RichTable(title=table.title or f"{result.name}: {result.title}", title_justify="left")
+        for column, name in enumerate(table.head):
+            rich_table.add_column(name, justify="left" if column < 2 else "right")
         for line in table.lines:
-            shown.add_row(*(_cell(value) for value in line))
-        console.print(shown)
-    conditions = ", ".join(f"{name} {value}" for name, value in result.conditions.items())
-    for text in (conditions, *result.notes):
+            rich_table.add_row(*(_cell(value) for value in line))
+        console.print(rich_table)
+    for text in (_conditions(result), *result.notes):
         if text:
             console.print(text, markup=False, highlight=False, style="dim")
+
+
+def _conditions(result: Result) -> str:
+    return ", ".join(f"{name} {value}" for name, value in result.conditions.items())
 
 
 def _tables(result: Result) -> Sequence[Table]:

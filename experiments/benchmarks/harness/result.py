@@ -1,4 +1,4 @@
-"""What a benchmark found."""
+"""Results of a benchmark."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ class Row:
     Attributes:
         name: What was measured.
         rival: What it was measured against.
-        ratio: Ours over the rival's, median of the rounds' paired ratios; below 1 we are faster.
+        ratio: Our time over the rival's, median over the rounds; below 1, ours is faster.
         lower: First quartile of the paired ratios.
         upper: Third quartile.
-        processor_ratio: The same median of processor time, which a busy machine disturbs less; ``None`` where it is not
-            known.
-        ours: Median of ours, in ``unit``.
-        theirs: Median of the rival's, in ``unit``.
-        unit: What both are counted in.
+        processor_ratio: The same ratio of processor time, which a busy machine disturbs less; ``None`` if unknown.
+        ours: Median of our time, in ``unit``.
+        theirs: Median of the rival's time, in ``unit``.
+        unit: Unit of both.
         rounds: Number of rounds.
-        aim: Largest ratio that is aimed at; ``None`` for a comparison without an aim.
+        aim: Largest ratio that meets the aim; ``None`` without an aim.
     """
 
     name: str
@@ -70,12 +69,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table that is no comparison of two sides.
+    """A table other than a comparison of two sides.
 
     Attributes:
-        title: What it shows.
-        head: Names of its columns.
-        lines: Its lines, as long as ``head``.
+        title: Title.
+        head: Names of the columns.
+        lines: Rows, each as long as ``head``.
     """
 
     title: str
@@ -85,14 +84,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """What one benchmark found.
+    """The results of one benchmark.
 
     Attributes:
         name: Name of the benchmark.
         title: What it compares.
         rows: The comparisons.
-        tables: What else was found.
-        conditions: Sizes and settings, for whoever repeats it.
+        tables: Other results.
+        conditions: Sizes and settings, needed to repeat it.
         notes: What a reader has to know.
     """
 
@@ -104,7 +103,7 @@ class Result:
     notes: Sequence[str] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready content."""
+        """Return the results as plain JSON values."""
         content = asdict(self)
         for row, raw in zip(self.rows, content["rows"], strict=True):
             raw["met"] = row.met

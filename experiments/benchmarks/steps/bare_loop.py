@@ -1,4 +1,4 @@
-"""The rival: a weighted sum of losses in a loop written by hand, with PyTorch alone."""
+"""The rival: a hand-written loop in PyTorch that trains a weighted sum of losses."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from trainers.data.batch import Batch
 
 
 class BareLoop:
-    """Rows in memory, a permutation per epoch, binary cross-entropy, Adam with weight decay on the embeddings.
+    """A minimal training loop: binary cross-entropy, and Adam with weight decay on the embeddings.
 
-    It does what is needed and nothing else: no missing labels, no multipliers, no records but a running sum of the
-    losses, no check for numbers that are not finite. It builds the model of the problem, the very class that our side
-    trains, and gathers a minibatch from the same tensors.
+    Rows are in memory, in a new permutation each epoch. There are no missing labels, no multipliers, no records except
+    a running sum of the losses, and no checks for finite numbers. Model and data are those of our side.
 
     Args:
         problem: What to train.
-        order: Permutation of the rows for an epoch; a random one when absent.
-        rank: Which of ``workers`` processes this is; each trains on its part of every global batch, and
+        order: Function epoch → permutation of the rows; ``None`` for random ones.
+        rank: Rank of this process. Each process trains on its part of every global batch, and
             ``DistributedDataParallel`` averages the gradients.
         workers: Number of processes.
     """
@@ -32,11 +31,11 @@ class BareLoop:
     def __init__(
         self, problem: Problem, order: Callable[[int], Tensor] | None = None, rank: int = 0, workers: int = 1
     ) -> None:
-        rows = _whole(problem)
+        rows = _training_rows(problem)
         self._categorical, self._numeric, self._labels = rows.categorical, rows.numeric, rows.labels
         self._packed, self._index = rows.packed, rows.index
         self._batch_size, self._rank, self._workers = problem.batch_size, rank, workers
-        self._order = order or _shuffled(len(rows.labels), problem.training.seed)
+        self._order = order or _random_order(len(rows.labels), problem.training.seed)
         self._device = problem.device
         self.model = problem.build()
         self._forward: nn.Module = DistributedDataParallel(self.model) if workers > 1 else self.model
@@ -48,7 +47,7 @@ class BareLoop:
         self.sums = torch.zeros(len(problem.tasks), device=problem.device)
 
     def step(self) -> None:
-        """One optimisation step."""
+        """Take one optimisation step."""
         batch = next(self._batches)
         losses = self.losses(batch)
         self._optimizer.zero_grad()
@@ -57,12 +56,12 @@ class BareLoop:
         self.sums += losses.detach()
 
     def losses(self, batch: Batch) -> Tensor:
-        """Mean losses of a minibatch, shape ``(tasks,)``."""
+        """Return the mean losses of a minibatch, shape ``(tasks,)``."""
         logits = torch.stack(list(self._forward(batch).values()), 1)
         return functional.binary_cross_entropy_with_logits(logits, batch.labels, reduction="none").mean(0)
 
     def batch(self) -> Batch:
-        """The next minibatch."""
+        """Return the next minibatch."""
         return next(self._batches)
 
     def _minibatches(self) -> Iterator[Batch]:
@@ -72,19 +71,19 @@ class BareLoop:
                 yield Batch(
                     categorical=self._categorical[rows],
                     numeric=self._numeric[rows],
-                    packed=self._packed,  # these data have none
+                    packed=self._packed,  # empty
                     labels=self._labels[rows],
-                    index=self._index,  # nobody reads it
+                    index=self._index,  # not used
                 )
 
 
-def _shuffled(rows: int, seed: int) -> Callable[[int], Tensor]:
+def _random_order(rows: int, seed: int) -> Callable[[int], Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return lambda epoch: torch.randperm(rows, generator=generator)
 
 
-def _whole(problem: Problem) -> Batch:
-    """All training rows as one batch, in the order of their numbers."""
+def _training_rows(problem: Problem) -> Batch:
+    """Read all training rows as one batch, in order."""
     parts = list(problem.feed().scan("train"))
     return Batch(
         categorical=torch.cat([part.categorical for part in parts]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.pairing import measure_sides
 from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import Problem
@@ -13,22 +13,18 @@ from experiments.benchmarks.steps.tasks import many_tasks
 
 
 def run(options: Options) -> Result:
-    """Measure."""
+    """Run the benchmark."""
     problems: dict[str, Problem] = {"MMoE, TikTok's columns, m = 2": problem(options)}
     for tasks in (8, 64):
         problems[f"Shared-Bottom, m = {tasks}"] = many_tasks(options, tasks)
     rows = []
     for name, stated in problems.items():
-        found = measure(
-            {"nmt": StageSteps(stated).step, "cooper": CooperLoop(stated).step},
-            options.rounds or 9,
-            blocks=1 if options.quick else 4,
-        )
+        found = measure_sides({"nmt": StageSteps(stated), "cooper": CooperLoop(stated)}, options)
         rows.append(Row.of(name, "Cooper 1.0.1, simultaneous", found["nmt"], found["cooper"], 1.0))
     return Result(
         "cooper",
         "a constrained step against Cooper's",
         rows,
         conditions={name: stated.conditions for name, stated in problems.items()},
-        notes=("Ours also keeps records of every step and checks that its numbers are finite; Cooper's does neither.",),
+        notes=("Our step also records losses and multipliers and checks that they are finite; Cooper's does neither.",),
     )

@@ -1,4 +1,4 @@
-"""The same constrained problem in Cooper, a library for constrained optimisation in PyTorch."""
+"""The rival: the same constrained problem in Cooper, a library for constrained optimisation in PyTorch."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trainers.data.batch import Batch
 
 
 class CooperLoop:
-    """A simultaneous primal-dual step as Cooper's documentation writes it, in the bare loop's place of a weighted sum.
+    """The bare loop with a simultaneous primal-dual step as in Cooper's documentation.
 
-    Minimise the last task's loss subject to ℓ_i − L*_i − ε_i ≤ 0 for the others: one inequality constraint with a
-    vector of multipliers, Adam on θ, projected gradient ascent on λ. Data and losses are the bare loop's.
+    It minimises the last task's loss subject to ℓ_i − L*_i − ε_i ≤ 0 for the others: one inequality constraint with a
+    vector of multipliers, Adam on θ, projected gradient ascent on λ.
 
     Args:
         problem: What to train.
@@ -41,29 +41,29 @@ class CooperLoop:
         limits = torch.tensor([OPTIMUM + task.tolerance for task in problem.tasks[:-1]], device=problem.device)
 
         class Constrained(cooper.ConstrainedMinimizationProblem):  # type: ignore[misc, name-defined, unused-ignore]
-            """The problem as Cooper wants it."""
+            """The problem in Cooper's form."""
 
             def __init__(self) -> None:
                 super().__init__()
-                self.held = constraint
+                self.constraint = constraint
 
             def compute_cmp_state(self, batch: Batch) -> Any:
-                """Objective and violations of a minibatch."""
+                """Return objective and violations of a minibatch."""
                 losses = loop.losses(batch)
                 return cooper.CMPState(
                     loss=losses[-1],
-                    observed_constraints={self.held: cooper.ConstraintState(violation=losses[:-1] - limits)},
+                    observed_constraints={self.constraint: cooper.ConstraintState(violation=losses[:-1] - limits)},
                 )
 
-        stated = Constrained()
+        constrained = Constrained()
         self._optimizer = cooper.optim.SimultaneousOptimizer(
-            cmp=stated,
+            cmp=constrained,
             primal_optimizers=optim.Adam(
                 parameter_groups(self.model, 2 * training.l2_embedding), lr=training.eta_theta, fused=True
             ),
-            dual_optimizers=optim.SGD(stated.dual_parameters(), lr=training.eta_lambda, maximize=True),
+            dual_optimizers=optim.SGD(constrained.dual_parameters(), lr=training.eta_lambda, maximize=True),
         )
 
     def step(self) -> None:
-        """One step on θ and on λ."""
+        """Take one step on θ and on λ."""
         self._optimizer.roll(compute_cmp_state_kwargs={"batch": self._loop.batch()})

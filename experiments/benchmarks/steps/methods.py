@@ -1,4 +1,4 @@
-"""``methods``: a step of No More Tuning against steps of methods that look at each task's gradient, and of FAMO."""
+"""``methods``: a constrained step, against steps of methods that use each task's gradient, and of FAMO."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.pairing import Side, measure_sides
 from experiments.benchmarks.harness.result import Result, Row, Table
 from experiments.benchmarks.steps.problem import PAPER
 from experiments.benchmarks.steps.stage_steps import StageSteps
@@ -27,22 +27,17 @@ TRUNK = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [512, 25
 
 
 def run(options: Options) -> Result:
-    """Measure."""
+    """Run the benchmark."""
     rows, lines = [], []
     for tasks in (2, 4) if options.quick else TASKS:
-        sides = {"nmt": StageSteps(many_tasks(options, tasks, PAPER, TRUNK))}
+        sides: dict[str, Side] = {"nmt": StageSteps(many_tasks(options, tasks, PAPER, TRUNK))}
         for name, (method, settings) in METHODS.items():
             training = replace(PAPER, method=method, method_options=settings)
             sides[name] = StageSteps(many_tasks(options, tasks, training, TRUNK))
         with warnings.catch_warnings():
-            # Nash-MTL in torchjd restates its problem at every step, and says so.
+            # Nash-MTL in torchjd builds its problem anew at every step, which cvxpy warns of.
             warnings.filterwarnings("ignore", message="You are solving a parameterized problem")
-            found = measure(
-                {name: side.step for name, side in sides.items()},
-                options.rounds or 5,
-                blocks=1 if options.quick else 2,
-                warm_up=2,
-            )
+            found = measure_sides(sides, options, rounds=5, blocks=2, warm_up=2)
         rows += [Row.of(f"nmt, m = {tasks}", name, found["nmt"], found[name], 1.0) for name in METHODS]
         own = found["nmt"].seconds
         relative = [

@@ -1,4 +1,4 @@
-"""The problems whose steps are timed: made-up data of a known shape, a model, and what a stage protects."""
+"""Problems whose steps are timed: synthetic data of a known shape, tasks and a model."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ TIKTOK = {
     "device_id": 60_000,
     "video_duration": 60,
 }
-"""TikTok's columns with the vocabularies of a part of it: ids that come often enough to have an embedding."""
+"""TikTok's columns, with vocabularies of the ids that are frequent enough to have an embedding."""
 
 SMALL_MMOE = ModelSpec(
     "mmoe", {"embedding_dim": 16, "experts": 4, "expert_units": [256, 128], "gate_units": [64], "tower_units": [64]}
 )
-"""MMoE on TikTok's columns, narrow enough that a step of 4,096 rows takes a fraction of a second on one core."""
+"""MMoE for TikTok's columns, narrow enough for a step of 4,096 rows in a fraction of a second on one core."""
 
 WIDE_TRUNK = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [1024, 512], "tower_units": [16]})
-"""A trunk that costs more than the heads of 64 tasks."""
+"""Shared-Bottom whose trunk costs more than the heads of 64 tasks."""
 
 PAPER = Training(
     violation="absolute", measured_on="train", eta_lambda=0.05, patience=None, l2_embedding=1e-6, checkpoint_every=0
 )
-"""The paper's update: multipliers ascend at every step, by the violations of the training minibatch."""
+"""The paper's update: multipliers ascend at every step, by the violations on the training minibatch."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained.
+    """A training problem.
 
     Attributes:
-        folder: Prepared data.
+        folder: Prepared data set.
         tasks: Tasks in order of priority; the last one is the objective, the others are protected.
         model: The model.
         batch_size: Rows of a global batch.
         training: Training options.
-        device: Where to train.
+        device: Device of model and data.
     """
 
     folder: str
@@ -68,33 +68,35 @@ class Problem:
 
     @property
     def conditions(self) -> dict[str, Any]:
-        """Model and batch, for whoever repeats a benchmark."""
+        """Model and batch size, needed to repeat a benchmark."""
         return {"model": self.model.name, **self.model.options, "batch": self.batch_size}
 
     def feed(self) -> MemoryFeed:
-        """The data, all of it in this process."""
+        """Open a feed that holds all data in this process."""
         labels = [task.label for task in self.tasks]
         return MemoryFeed(self.folder, labels, self.batch_size, self.training.seed, device=self.device)
 
     def build(self) -> nn.Module:
-        """The model with its initial parameters, the same at every call."""
+        """Build the model with its initial parameters, which are the same at every call."""
         schema = self.feed().schema
         return build_model(self.model, schema, self.tasks, self.training.seed).to(self.device).train()
 
 
 def binary_tasks(number: int) -> tuple[Task, ...]:
-    """Tasks with binary labels, and a tolerance that keeps their multipliers near where they start."""
+    """Return binary tasks with a tolerance that keeps their multipliers near their initial values."""
     return tuple(Task(name=f"task_{place}", loss="binary_cross_entropy", tolerance=0.01) for place in range(number))
 
 
-def make_up(folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] | None = None, numeric: int = 0) -> str:
-    """Write a prepared data set of random rows; every label depends on the features a little.
+def write_synthetic(
+    folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] | None = None, numeric: int = 0
+) -> str:
+    """Write a prepared data set of random rows; each label depends weakly on the features.
 
     Args:
-        folder: Where to; must not exist.
+        folder: Folder to write; must not exist.
         tasks: Number of labels.
-        rows: Rows for training; the other splits have an eighth of that each.
-        categorical: Column → vocabulary; small ids are frequent, as in logs.
+        rows: Training rows; the other splits have an eighth of that each.
+        categorical: Column → size of its vocabulary; small ids are frequent, as in logs.
         numeric: Number of numeric columns.
 
     Returns:
@@ -107,7 +109,7 @@ def make_up(folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] 
         categorical=categorical,
         numeric={f"x_{place}": Numeric() for place in range(numeric)},
         labels=dict.fromkeys(labels, 2),
-        source="made up",
+        source="synthetic",
     )
     directions = rng.normal(size=(numeric + len(categorical), tasks))
 
@@ -125,7 +127,7 @@ def make_up(folder: Path, tasks: int, rows: int, categorical: Mapping[str, int] 
 
 
 def parameter_groups(model: nn.Module, embedding_decay: float) -> list[dict[str, Any]]:
-    """Parameters of a model for an optimiser; embeddings alone have weight decay."""
+    """Return the parameter groups of a model, with weight decay on the embeddings alone."""
     embeddings = [p for module in model.modules() if isinstance(module, nn.Embedding) for p in module.parameters()]
     known = {id(parameter) for parameter in embeddings}
     others = [parameter for parameter in model.parameters() if id(parameter) not in known]
@@ -133,5 +135,5 @@ def parameter_groups(model: nn.Module, embedding_decay: float) -> list[dict[str,
 
 
 def fixed_weights(tasks: int) -> Tensor:
-    """Equal weights that sum to 1: what λ = 1 for every protected task makes of the combination."""
+    """Return equal weights that sum to 1, as in the combination of losses at λ = 1."""
     return torch.full((tasks,), 1.0 / tasks)

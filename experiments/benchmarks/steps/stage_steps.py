@@ -26,18 +26,18 @@ from trainers.stage.violations import Ascent, build_violations
 from trainers.workers.agreement import check_agreement
 
 OPTIMUM = 0.6
-"""L* of every protected task: near what the losses are, as in a stage that is under way."""
+"""L* of every protected task: near the losses, as in the middle of a stage."""
 
 
 class StageSteps:
-    """What :mod:`trainers.stage.stage` does from one evaluation to the next, stopped after each step.
+    """The loop of :mod:`trainers.stage.stage` between two evaluations, one step at a time.
 
-    Batches, their successors, step, history, the checks that a step goes through on this device, and rows copied out
-    twice a second. Evaluations and checkpoints are left out: their price is that of a run, not of a step.
+    It includes prefetched batches, the history, this device's checks of a step, and the report twice a second. It
+    leaves out evaluations and checkpoints, which are a cost of the run and not of a step.
 
     Args:
-        problem: What to train. With the method ``nmt``, or one inside it, all tasks but the last are protected; with
-            another method all of them are the objective.
+        problem: What to train. With the method ``nmt``, alone or with another inside, all tasks but the last are
+            protected; with another method all tasks are the objective.
     """
 
     def __init__(self, problem: Problem) -> None:
@@ -87,7 +87,7 @@ class StageSteps:
         self._reported = time.monotonic()
 
     def step(self) -> None:
-        """One step of the stage."""
+        """Take one step of the stage."""
         batch, following = next(self._pairs)
         losses, violations = self._stepper.step(batch, following)
         self._steps += 1

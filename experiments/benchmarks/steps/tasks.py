@@ -1,13 +1,13 @@
-"""``tasks``: the constrained stage against fixed weights, through the same stepper, for many tasks."""
+"""``tasks``: the constrained stage, against fixed weights through the same stepper, for many tasks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import measure
+from experiments.benchmarks.harness.pairing import measure_sides
 from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, make_up
+from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from trainers.spec.chain_spec import ModelSpec
 from trainers.spec.training import Training
@@ -17,22 +17,22 @@ TASKS = (8, 32, 64)
 
 
 def many_tasks(options: Options, tasks: int, training: Training = PAPER, model: ModelSpec | None = None) -> Problem:
-    """Numeric rows with labels of up to 64 tasks, Shared-Bottom."""
+    """Return up to 64 tasks on numeric columns with Shared-Bottom."""
     folder = options.folder / "many"
     if not folder.exists():
-        make_up(folder, 64, 300 if options.quick else 60_000, numeric=8 if options.quick else 256)
+        write_synthetic(folder, 64, 300 if options.quick else 60_000, numeric=8 if options.quick else 256)
     if options.quick:
         model = ModelSpec("shared_bottom", {"bottom_units": [8], "tower_units": [4]})
     return Problem(str(folder), binary_tasks(tasks), model or WIDE_TRUNK, 64 if options.quick else 2048, training)
 
 
 def run(options: Options) -> Result:
-    """Measure."""
+    """Run the benchmark."""
     rows = []
     for tasks in TASKS:
         ours = StageSteps(many_tasks(options, tasks))
         theirs = StageSteps(many_tasks(options, tasks, replace(PAPER, method="weighted_sum")))
-        found = measure({"nmt": ours.step, "fixed": theirs.step}, options.rounds or 9, blocks=1 if options.quick else 4)
+        found = measure_sides({"nmt": ours, "fixed": theirs}, options)
         rows.append(Row.of(f"nmt, m = {tasks}", "the same, fixed weights", found["nmt"], found["fixed"], AIM))
     return Result(
         "tasks",

@@ -1,4 +1,4 @@
-"""A model that writes down when it is called: the time of steps inside workers, whoever runs them."""
+"""A model that logs its calls, which gives the time of steps inside any worker."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _CALL = struct.Struct("<d?")
 
 
 class TimedModel(nn.Module):
-    """A registered model that appends time and kind of every call to a file of its process below ``calls``.
+    """A registered model that appends the time and kind of each call to a file of its process in ``calls``.
 
-    Writing takes a few microseconds. A call in training mode and with gradients is a training pass.
+    Writing takes a few microseconds. A call in training mode with gradients is a training pass.
 
     Args:
         schema: Columns of the data set.
         tasks: The chain's tasks.
         base: Name of the model.
-        options: Its options.
         calls: Folder to write to.
+        options: Options of the model.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class TimedModel(nn.Module):
         self._file: int | None = None
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model returns."""
+        """Call the model."""
         if self._file is None:
             path = f"{self._calls}/{time.time_ns()}.{rank()}.{os.nice(0)}"
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -62,8 +62,8 @@ class Calls:
     Attributes:
         rank: Its rank.
         niceness: Its niceness.
-        times: When each call began, in seconds since 1970.
-        training: Whether it was a training pass.
+        times: Start of each call, in seconds since 1970.
+        training: Whether each call was a training pass.
     """
 
     rank: int
@@ -72,30 +72,30 @@ class Calls:
     training: tuple[bool, ...]
 
     def median_step(self) -> float:
-        """Median seconds from one training pass to the next, where no other call lies between."""
+        """Return the median time in seconds between consecutive training passes without another call in between."""
         calls = pairwise(zip(self.times, self.training, strict=True))
         return statistics.median(after - before for (before, one), (after, other) in calls if one and other)
 
     def last_steps(self, steps: int) -> list[float]:
-        """Seconds from one training pass to the next, of the last ``steps`` of them.
+        """Return the times in seconds between the last ``steps + 1`` training passes.
 
         Raises:
-            ValueError: There were not so many.
+            ValueError: There were fewer passes.
         """
         times = [moment for moment, training in zip(self.times, self.training, strict=True) if training]
         if len(times) < steps + 1:
-            raise ValueError(f"{len(times)} training passes were noted, and {steps} steps need one more than that")
+            raise ValueError(f"{len(times)} training passes were logged; {steps} steps need {steps + 1}")
         times = times[-steps - 1 :]
         return [after - before for before, after in pairwise(times)]
 
 
 def read_calls(folder: Path) -> list[Calls]:
-    """Calls of all processes, by rank."""
+    """Read the calls of all processes, sorted by rank."""
     found = []
     for path in sorted(folder.iterdir()):
-        _, its_rank, niceness = path.name.split(".")
+        _, process_rank, niceness = path.name.split(".")
         pairs = list(_CALL.iter_unpack(path.read_bytes()))
         found.append(
-            Calls(int(its_rank), int(niceness), tuple(time for time, _ in pairs), tuple(kind for _, kind in pairs))
+            Calls(int(process_rank), int(niceness), tuple(time for time, _ in pairs), tuple(kind for _, kind in pairs))
         )
     return sorted(found, key=lambda calls: calls.rank)

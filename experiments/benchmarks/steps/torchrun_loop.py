@@ -1,6 +1,6 @@
-"""One of the processes that ``torchrun`` starts: the bare loop on its part of every global batch.
+"""A process of ``torchrun``: the bare loop on its part of every global batch.
 
-Run by the benchmark ``workers``; the argument is a pickled :class:`Job`.
+The benchmark ``workers`` runs it; the argument is a file with a pickled :class:`Run`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from experiments.benchmarks.steps.problem import Problem
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a process has to do.
+class Run:
+    """What each process does.
 
     Attributes:
-        problem: What to train; its model notes when it is called.
-        steps: How many steps to take.
-        niceness: Niceness to take them at.
+        problem: What to train; its model logs its calls.
+        steps: Number of steps.
+        niceness: Niceness of the process.
     """
 
     problem: Problem
@@ -33,12 +33,12 @@ class Job:
 
 
 def main(file: str) -> None:
-    """Train."""
-    job: Job = pickle.loads(Path(file).read_bytes())
-    os.nice(max(0, job.niceness - os.nice(0)))
+    """Train the problem in a file."""
+    run: Run = pickle.loads(Path(file).read_bytes())
+    os.nice(max(0, run.niceness - os.nice(0)))
     dist.init_process_group("gloo")
-    loop = BareLoop(job.problem, rank=dist.get_rank(), workers=dist.get_world_size())
-    for _ in range(job.steps):
+    loop = BareLoop(run.problem, rank=dist.get_rank(), workers=dist.get_world_size())
+    for _ in range(run.steps):
         loop.step()
     dist.destroy_process_group()
 

@@ -1,24 +1,23 @@
-"""``workers``: a constrained step on two Ray Train workers, against ``torchrun`` and ``DistributedDataParallel``.
+"""``workers``: a constrained step on two Ray Train workers, against ``torchrun`` with ``DistributedDataParallel``.
 
-Both sides note the time of every training pass inside the workers, by the same model; their start is not in it.
+On both sides the same model logs the time of each training pass inside the workers, so start-up time does not count.
 """
 
 from __future__ import annotations
 
 import pickle
-import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks.harness.command import run_module
 from experiments.benchmarks.harness.options import Options
 from experiments.benchmarks.harness.pairing import Timing
 from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.problem import Problem
 from experiments.benchmarks.steps.step import problem
 from experiments.benchmarks.steps.timed_model import Calls, read_calls
-from experiments.benchmarks.steps.torchrun_loop import Job
+from experiments.benchmarks.steps.torchrun_loop import Run
 from orchestrator.cluster.mailbox import Mailbox
 from orchestrator.cluster.ray_cluster import cluster
 from orchestrator.experiment.prepared import prepare_experiment
@@ -28,11 +27,11 @@ from trainers.spec.chain_spec import ModelSpec
 AIM = 1.05
 WORKERS = 2
 SKIPPED = 3
-"""First steps of a process that are left out: allocators and buckets settle in them."""
+"""First steps of a process, in which allocators and buckets settle; they do not count."""
 
 
 def run(options: Options) -> Result:
-    """Measure, a run of ours and one of the rival's in turn."""
+    """Run the benchmark: one run of each side in turn."""
     stated = problem(options)
     stated = replace(stated, training=replace(stated.training, max_epochs=1, certificate_examples=0))
     stated = replace(stated, training=replace(stated.training, evaluations_per_epoch=1, backtracks=0, retreats=0))
@@ -41,10 +40,10 @@ def run(options: Options) -> Result:
     niceness = 0
     with cluster(None, verbose=False):
         for number in range(options.rounds or 3):
-            calls = by_ray(stated, options.folder / f"ray-{number}")
+            calls = run_ray_train(stated, options.folder / f"ray-{number}")
             niceness = calls[0].niceness
             ours.append(mean_step(calls, steps))
-            calls = by_torchrun(stated, steps, niceness, options.folder / f"torchrun-{number}")
+            calls = run_torchrun(stated, steps, niceness, options.folder / f"torchrun-{number}")
             theirs.append(mean_step(calls, steps))
     return Result(
         "workers",
@@ -52,20 +51,20 @@ def run(options: Options) -> Result:
         [Row.of("nmt, Ray Train", "torchrun, bare loop", Timing(tuple(ours)), Timing(tuple(theirs)), AIM)],
         conditions={**stated.conditions, "workers": WORKERS, "steps": steps - SKIPPED, "niceness": niceness},
         notes=(
-            f"Ray gives its workers niceness {niceness} here; the rival's processes take the same. Gloo, one thread a "
-            "process. Each round is one run of either side; a step is the mean over the run and over its workers.",
+            f"Ray gives its workers niceness {niceness}, and the rival's processes take the same. Gloo, one thread a "
+            "process. A round is one run of each side; a step is the mean over the run and its workers.",
         ),
     )
 
 
 def mean_step(calls: list[Calls], steps: int) -> float:
-    """Mean seconds per step of all processes, without the first steps."""
+    """Return the mean time in seconds per step over all processes, without the first steps."""
     found = [second for one in calls for second in one.last_steps(max(1, steps - 1 - SKIPPED))]
     return sum(found) / len(found)
 
 
-def timed(stated: Problem, folder: Path) -> Problem:
-    """The same problem with a model that notes its calls."""
+def with_timed_model(stated: Problem, folder: Path) -> Problem:
+    """Return the same problem with a model that logs its calls in a subfolder ``calls``."""
     calls = folder / "calls"
     calls.mkdir(parents=True)
     options = {"base": stated.model.name, "options": dict(stated.model.options), "calls": str(calls)}
@@ -73,11 +72,11 @@ def timed(stated: Problem, folder: Path) -> Problem:
     return replace(stated, model=ModelSpec(name, options))
 
 
-def by_ray(stated: Problem, folder: Path) -> list[Calls]:
-    """One chain of two stages on Ray Train, as ``nmt run`` runs it, without MLflow; the last stage is constrained."""
+def run_ray_train(stated: Problem, folder: Path) -> list[Calls]:
+    """Train a chain of two stages on Ray Train as ``nmt run`` does, without MLflow; the last stage is constrained."""
     from orchestrator.cluster import ray_train
 
-    stated = timed(stated, folder)
+    stated = with_timed_model(stated, folder)
     content: dict[str, Any] = {
         "name": "benchmark",
         "data": {"path": stated.folder, "batch_size": stated.batch_size, "ingest": "memory"},
@@ -93,14 +92,11 @@ def by_ray(stated: Problem, folder: Path) -> list[Calls]:
     return read_calls(folder / "calls")
 
 
-def by_torchrun(stated: Problem, steps: int, niceness: int, folder: Path) -> list[Calls]:
-    """The bare loop in as many processes."""
-    stated = timed(stated, folder)
-    job = folder / "job.pickle"
-    job.write_bytes(pickle.dumps(Job(stated, steps, niceness)))
-    module = "experiments.benchmarks.steps.torchrun_loop"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={WORKERS}"]
-    done = subprocess.run([*command, "-m", module, str(job)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"torchrun failed:\n{done.stderr}")
+def run_torchrun(stated: Problem, steps: int, niceness: int, folder: Path) -> list[Calls]:
+    """Train the bare loop in the same number of processes."""
+    stated = with_timed_model(stated, folder)
+    file = folder / "run.pickle"
+    file.write_bytes(pickle.dumps(Run(stated, steps, niceness)))
+    loop = ["-m", "experiments.benchmarks.steps.torchrun_loop", str(file)]
+    run_module("torch.distributed.run", "--standalone", f"--nproc-per-node={WORKERS}", *loop)
     return read_calls(folder / "calls")

@@ -1,1 +1,1 @@
-"""From the supermarket's raw tables to ranking lists: purchases, the documents of lists, and facts about them."""
+"""Ranking lists from the supermarket's raw tables: purchases, documents of lists, and their features and labels."""

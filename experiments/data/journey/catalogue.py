@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.journey.integers import Integers, places
-from experiments.data.journey.raw_tables import codes, integers
+from experiments.data.journey.arrays import Integers, insertion_points
+from experiments.data.journey.raw_tables import integers, text_codes
 
 NOT_ON_A_SHELF = "COUPON/MISC ITEMS"
-"""A category that is none: petrol (with quantities in thousands), gift cards, sundries. Left out throughout."""
+"""The category of petrol (with quantities in thousands), gift cards and sundries, which is left out everywhere."""
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Products numbered by (category, product), so that a category is a range of numbers.
+    """Products numbered by (category, product id), so that a category is a range of numbers.
 
     Attributes:
         row: Number → row in the raw table of products.
@@ -24,7 +24,7 @@ class Catalogue:
         category: Number → category code.
         kind: Number → code of the product type.
         maker: Number → manufacturer.
-        starts: Category code → first number; the next category's start is its end.
+        starts: Category code → number of its first product; the next category's start is its end.
     """
 
     row: Integers
@@ -35,20 +35,20 @@ class Catalogue:
     starts: Integers
 
 
-def catalogue_of(products: pa.Table) -> Catalogue:
-    """The products of the raw table whose category and type are known."""
+def build_catalogue(products: pa.Table) -> Catalogue:
+    """Number the products of the raw table whose category and type are known."""
     category_name, kind_name = products.column("product_category"), products.column("product_type")
     known = np.asarray(category_name.is_valid()) & np.asarray(kind_name.is_valid())
     known &= np.asarray(category_name.fill_null("")) != NOT_ON_A_SHELF
     identity = integers(products, "product_id")
-    category = codes(category_name)
+    category = text_codes(category_name)
     row = np.lexsort((identity, category))
     row = row[known[row]]
     return Catalogue(
         row=row,
         identity=identity[row],
         category=category[row],
-        kind=codes(kind_name)[row],
+        kind=text_codes(kind_name)[row],
         maker=integers(products, "manufacturer_id")[row],
-        starts=places(category[row], np.arange(category.max() + 2)),
+        starts=insertion_points(category[row], np.arange(category.max() + 2)),
     )

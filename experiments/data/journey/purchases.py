@@ -1,4 +1,4 @@
-"""What was bought."""
+"""The purchases in the raw table of transactions."""
 
 from __future__ import annotations
 
@@ -7,17 +7,27 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from experiments.data.journey.arrays import Floats, Integers, insertion_points
 from experiments.data.journey.catalogue import Catalogue
-from experiments.data.journey.integers import Floats, Integers, places
 from experiments.data.journey.raw_tables import floats, integers
 
 WEEKS_PER_KEY = 64
-"""More than there are weeks: ``key * WEEKS_PER_KEY + week`` orders by key, then week."""
+"""More than the number of weeks, so that ``key * WEEKS_PER_KEY + week`` sorts by key, then week."""
 
 
 @dataclass(frozen=True)
 class Purchases:
-    """Rows of transactions in which something was bought, as parallel arrays."""
+    """Purchases of catalogue products, as parallel arrays.
+
+    Attributes:
+        household: Household id.
+        store: Store id.
+        basket: Basket id.
+        product: Number of the product in the catalogue.
+        week: Week, from 1.
+        spent: Amount paid, in dollars.
+        cents: Shelf price of one piece in cents: amount paid plus the store's discounts.
+    """
 
     household: Integers
     store: Integers
@@ -26,14 +36,13 @@ class Purchases:
     week: Integers
     spent: Floats
     cents: Integers
-    """Shelf price of one piece in cents: what was paid, and the store's discounts on top."""
 
 
-def purchases_of(transactions: pa.Table, catalogue: Catalogue) -> Purchases:
-    """The rows of the raw table in which a product of the catalogue was bought."""
+def read_purchases(transactions: pa.Table, catalogue: Catalogue) -> Purchases:
+    """Select the transactions in which a product of the catalogue was bought."""
     by_identity = np.argsort(catalogue.identity)
     bought = integers(transactions, "product_id")
-    at = np.minimum(places(catalogue.identity, bought, by_identity), len(by_identity) - 1)
+    at = np.minimum(insertion_points(catalogue.identity, bought, by_identity), len(by_identity) - 1)
     quantity = integers(transactions, "quantity")
     keep = np.flatnonzero((catalogue.identity[by_identity[at]] == bought) & (quantity > 0))
     spent = floats(transactions, "sales_value")[keep]

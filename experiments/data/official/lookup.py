@@ -1,7 +1,7 @@
-"""Features of an id, looked up in files larger than memory.
+"""Lookup of features by id, in files larger than memory.
 
-The rows of a :class:`~experiments.data.official.recipe.Join` wait on disk in blocks, mapped into memory when they are
-read; held are their ids alone, 40 bytes each while they are sorted, and mapped ones afterwards.
+The rows of a :class:`~experiments.data.official.recipe.Join` are stored in blocks that are mapped into memory. Only
+their ids are held in memory, at 40 bytes each, while they are sorted; afterwards the sorted ids are mapped as well.
 """
 
 from __future__ import annotations
@@ -14,55 +14,54 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.official.lines import numbers_of
+from experiments.data.common.arrow_file import map_arrow, write_arrow
 from experiments.data.official.recipe import Join
+from experiments.data.official.text.lines import parse_numbers
 
 KEY = "key"
 
 
 def write_block(table: pa.Table, join: Join, path: Path) -> None:
-    """Put down the rows of a block: ids as integers, features as text."""
-    keys, _ = numbers_of(table[join.key])
+    """Write the rows of a block: ids as integers, features as text."""
+    keys, _ = parse_numbers(table[join.key])
     columns = {KEY: pa.array(keys.astype(np.int64))}
     columns |= {name: table[name].cast(pa.string()).combine_chunks() for name in (*join.tokens, *join.numbers)}
-    batch = pa.record_batch(columns)
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
-        writer.write_batch(batch)
+    write_arrow(path, pa.record_batch(columns))
 
 
-def index(paths: Sequence[Path], folder: Path) -> None:
-    """Sort the ids of all blocks; of rows with the same id the first comes first."""
+def build_index(paths: Sequence[Path], folder: Path) -> None:
+    """Write the index of all blocks: their sorted ids and the rows of these; equal ids keep their order."""
     folder.mkdir()
-    found = [_batch(path).column(0).to_numpy() for path in paths]
-    keys = np.concatenate(found)
+    blocks = [map_arrow(path)[KEY] for path in paths]
+    keys = pa.chunked_array([chunk for block in blocks for chunk in block.chunks], pa.int64()).to_numpy()
     order = np.argsort(keys, kind="stable")
     np.save(folder / "keys.npy", keys[order])
     np.save(folder / "rows.npy", order)
-    np.save(folder / "starts.npy", np.cumsum([0, *(len(part) for part in found)]))
+    np.save(folder / "starts.npy", np.cumsum([0, *(len(block) for block in blocks)]))
 
 
 def look_up(ids: pa.Array, join: Join, folder: Path, paths: Sequence[Path]) -> dict[str, pa.Array]:
-    """Features of a column of ids.
+    """Look up the features of a column of ids.
 
     Args:
-        ids: The ids, as a dictionary of text.
-        join: Which features.
-        folder: The index.
-        paths: The blocks.
+        ids: The ids, as a dictionary column of text.
+        join: The join.
+        folder: Folder of the index.
+        paths: Files of the blocks.
 
     Returns:
-        Feature, under its name in the recipe → a dictionary of text; missing where there is no row of the id.
+        Name in the recipe → features, as a dictionary column of text; null for an id without a row.
     """
     keys, rows = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("keys", "rows"))
-    spelled, _ = numbers_of(
+    numbers, _ = parse_numbers(
         pa.DictionaryArray.from_arrays(np.arange(len(ids.dictionary), dtype=np.int32), ids.dictionary)
     )
-    wanted = np.where(np.isfinite(spelled), spelled, -1).astype(np.int64)
-    place = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
-    there = np.isfinite(spelled) & (keys[place] == wanted if len(keys) else False)
-    found = np.asarray(rows[place[there]])
-    back = np.full(len(wanted) + 1, len(found), np.int64)  # the last: a missing id
-    back[np.flatnonzero(there)] = np.arange(len(found))
+    wanted = np.where(np.isfinite(numbers), numbers, -1).astype(np.int64)
+    position = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    known = np.isfinite(numbers) & (keys[position] == wanted if len(keys) else False)
+    found = np.asarray(rows[position[known]])
+    back = np.full(len(wanted) + 1, len(found), np.int64)  # the last entry is for null
+    back[np.flatnonzero(known)] = np.arange(len(found))
     codes = pc.fill_null(ids.indices, len(wanted)).to_numpy(zero_copy_only=False)
     table = _take(found, np.load(folder / "starts.npy"), paths, (*join.tokens, *join.numbers))
     features = {}
@@ -78,19 +77,14 @@ def look_up(ids: pa.Array, join: Join, folder: Path, paths: Sequence[Path]) -> d
 def _take(
     rows: npt.NDArray[np.int64], starts: npt.NDArray[np.int64], paths: Sequence[Path], names: Sequence[str]
 ) -> pa.Table:
-    """Rows by their numbers over all blocks, in the order asked."""
+    """Take rows by their numbers over all blocks, in the given order."""
     order = np.argsort(rows, kind="stable")
     edges = np.searchsorted(rows[order], starts)
     parts = []
     for block, path in enumerate(paths):
-        mine = rows[order[edges[block] : edges[block + 1]]] - starts[block]
-        if len(mine) or block == 0:
-            parts.append(pa.Table.from_batches([_batch(path).select(list(names)).take(pa.array(mine))]))
+        block_rows = rows[order[edges[block] : edges[block + 1]]] - starts[block]
+        if len(block_rows) or block == 0:
+            parts.append(map_arrow(path).select(list(names)).take(pa.array(block_rows)))
     back = np.empty(len(rows), np.int64)
     back[order] = np.arange(len(rows))
     return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
-
-
-def _batch(path: Path) -> pa.RecordBatch:
-    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
-        return reader.get_batch(0)

@@ -1,4 +1,4 @@
-"""From a recipe to a prepared folder, step by step."""
+"""The preparation of official files: a recipe carried out step by step."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from experiments.data.common.cache import file_stamp, prepare_once
+from experiments.data.official import vocabulary
 from experiments.data.official.block_map import Map, in_turn
-from experiments.data.official.blocks import check_files
-from experiments.data.official.joins import put_down_join
+from experiments.data.official.joins import store_join
 from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import Report
-from experiments.data.official.rows import divide, read_rows
+from experiments.data.official.rows import read_rows, split_rows
 from experiments.data.official.shards import encode_block
-from experiments.data.official.statistics import check_labels, count_block, merged_statistics
+from experiments.data.official.statistics import check_labels, count_block, merge_statistics
+from experiments.data.official.text.blocks import check_files
 from experiments.data.official.vocabularies import write_vocabularies
-from experiments.data.prepared import vocabulary
-from experiments.data.prepared.cache import cached
 from trainers.data.prepared import seal
 from trainers.data.schema import SPLITS, Schema
 
 STEPS = 1
-"""Version of what this module makes of a recipe; part of every cache key."""
+"""Version of this preparation, part of every cache key: raise it when the result of a recipe changes."""
 
 
 def prepare(recipe: Recipe, cache: Path) -> Path:
-    """Prepare in this process; the same files (path, size, time of change) with the same recipe are prepared once.
+    """Carry out a recipe in this process; the same files (path, size, time of change) are prepared once.
 
     Args:
-        recipe: What to make of which files.
-        cache: Where the prepared folder goes.
+        recipe: The recipe.
+        cache: Folder of prepared folders.
 
     Returns:
         The prepared folder.
@@ -42,26 +42,23 @@ def prepare(recipe: Recipe, cache: Path) -> Path:
         ValueError: A file, or too many of its lines, cannot be used.
     """
     check_files(recipe.inputs)
-    stamp = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in recipe.inputs]
     declared = {key: value for key, value in asdict(replace(recipe, derive=None)).items() if key != "files"}
     declared["derive"] = getattr(recipe.derive, "keywords", None)
-    key = {"recipe": STEPS, "declared": json.loads(json.dumps(declared, default=_plain)), "files": stamp}
-    folder = cached(cache, recipe.name, key)
-    if not (folder / "schema.json").exists():
-        build(recipe, folder)
-    return folder
+    stamps = [file_stamp(path) for path in recipe.inputs]
+    key = {"recipe": STEPS, "declared": json.loads(json.dumps(declared, default=_to_json)), "files": stamps}
+    return prepare_once(cache, recipe.name, key, lambda folder: build(recipe, folder))
 
 
 def build(recipe: Recipe, folder: Path, mapped: Map = in_turn) -> Report:
-    """Prepare, whole or not at all.
+    """Carry out a recipe, whole or not at all.
 
     Args:
-        recipe: What to make of which files.
-        folder: Where to; must not exist, or hold an earlier result (which then stays).
-        mapped: How blocks are worked on.
+        recipe: The recipe.
+        folder: Folder to write. It must not exist, or hold an earlier result, which then stays.
+        mapped: Maps a function over blocks.
 
     Returns:
-        What the files held.
+        What the files contain.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -73,19 +70,19 @@ def build(recipe: Recipe, folder: Path, mapped: Map = in_turn) -> Report:
     work, target = temporary / "work", temporary / "result"
     report = Report(recipe.name, [str(path) for path in recipe.inputs])
     try:
-        for place in (work, *(target / split for split in SPLITS)):
-            place.mkdir(parents=True)
-        joined = tuple(put_down_join(recipe, number, work, report, mapped) for number in range(len(recipe.joins)))
+        for path in (work, *(target / split for split in SPLITS)):
+            path.mkdir(parents=True)
+        joined = tuple(store_join(recipe, number, work, report, mapped) for number in range(len(recipe.joins)))
         jobs = read_rows(recipe, work, joined, report, mapped)
-        rows = divide(recipe, jobs, work)
+        rows = split_rows(recipe, jobs, work)
         parts = -(-rows // vocabulary.ROWS_PER_PART)
         jobs = [replace(job, parts=parts) for job in jobs]
         counted = list(mapped("count", count_block, jobs))
         check_labels(recipe, counted)
         sizes = write_vocabularies(recipe, jobs, work, target, report, mapped)
         statistics = {
-            name: merged_statistics(name, [found.numeric[place] for found in counted])
-            for place, name in enumerate(recipe.numeric)
+            name: merge_statistics(name, [found.numeric[index] for found in counted])
+            for index, name in enumerate(recipe.numeric)
         }
         schema = Schema(sizes, statistics, labels=dict(recipe.labels), source=recipe.source)
         jobs = [replace(job, schema=schema, target=target) for job in jobs]
@@ -98,5 +95,5 @@ def build(recipe: Recipe, folder: Path, mapped: Map = in_turn) -> Report:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _plain(value: object) -> Any:
+def _to_json(value: object) -> Any:
     return sorted(value) if isinstance(value, frozenset) else str(value)

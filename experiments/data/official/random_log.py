@@ -1,4 +1,4 @@
-"""A public log in one file: tokens throughout, divided at random as the paper's data are."""
+"""The recipe of the paper's public logs: one file, all features tokens, a random split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.data.official.held_out import HeldOut
-from experiments.data.official.recipe import Format, Recipe
+from experiments.data.official.recipe import Recipe
+from experiments.data.official.text.format import Format
 
 
 def random_log(
@@ -23,31 +24,31 @@ def random_log(
     seed: int,
     max_damaged: float,
 ) -> Recipe:
-    """The recipe of the paper's public data: 81 : 9 : 10 at random, tokens of few training rows OOV.
+    """Declare a random split 81 : 9 : 10 of a log of tokens; rare tokens are OOV.
 
     Args:
         name: Short name.
-        source: What the data are.
-        path: The file, or the folder that it lies in.
-        file: The file's official name.
-        form: How its lines are written.
-        categorical: Features; all of them are tokens.
+        source: Description of the data.
+        path: The file, or its folder.
+        file: Official name of the file.
+        form: Its format.
+        categorical: The features.
         labels: Binary labels.
-        missing: Where the file comes from, for who gives none.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
-        seed: Seed of the division.
-        max_damaged: Largest share of damaged lines.
+        missing: How to get the file, for the error when ``path`` is ``None``.
+        min_count: Tokens that fewer training rows have share the id OOV.
+        seed: Seed of the random split.
+        max_damaged: Largest share of damaged lines that is accepted.
 
     Raises:
-        ValueError: ``path`` is ``None``, or an option cannot be used.
+        ValueError: ``path`` is ``None``, or an option is out of range.
     """
     if path is None:
         raise ValueError(f"no file is given, and {missing}, get {file}, and give its path")
-    place = Path(path).expanduser()
+    location = Path(path).expanduser()
     return Recipe(
         name=name,
         source=source,
-        files=(place / file if place.is_dir() else place,),
+        files=(location / file if location.is_dir() else location,),
         form=form,
         tokens=tuple(categorical),
         numbers=tuple(labels),

@@ -1,22 +1,22 @@
-"""What the official files held, and what of it is damaged."""
+"""What the official files contain, and their damaged lines."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from experiments.data.official.job import Job
-from experiments.data.official.lines import FEW, Lines
+from experiments.data.official.block_job import BlockJob
 from experiments.data.official.recipe import Recipe
+from experiments.data.official.text.lines import MAX_DAMAGES, Damage, Lines
 
 
 @dataclass(frozen=True)
 class DamagedLine:
-    """A line that gives no row.
+    """A damaged line of a file.
 
     Attributes:
         path: Its file.
-        line: Its number in the file, counted from 1.
+        line: Its line number in the file, from 1.
         reason: What is wrong with it.
     """
 
@@ -27,16 +27,16 @@ class DamagedLine:
 
 @dataclass
 class Report:
-    """What the files held.
+    """What the files contain.
 
     Attributes:
-        name: The recipe.
+        name: Name of the recipe.
         files: The files.
-        lines: Number of lines, those of tables of features too, without headers.
+        lines: Number of lines, also of the tables of features, without headers.
         damaged: Number of damaged lines.
-        first: The first of them.
+        first: The first damaged lines.
         left_out: Rows that the recipe leaves out.
-        tokens: Column → number of different tokens in the training rows, kept or not.
+        tokens: Column → number of distinct tokens in the training rows, in the vocabulary or not.
     """
 
     name: str
@@ -49,55 +49,56 @@ class Report:
 
 
 @dataclass(frozen=True)
-class BlockRead:
-    """What came of a block of lines.
+class BlockReport:
+    """What a block of lines contains.
 
     Attributes:
         lines: Number of lines.
         damaged: Number of damaged lines.
-        damages: Number in the block, and what is wrong, of the first of them.
+        damages: The first damaged lines.
         rows: Number of rows.
         left_out: Rows that the recipe leaves out.
     """
 
     lines: int
     damaged: int
-    damages: list[tuple[int, str]]
+    damages: list[Damage]
     rows: int
     left_out: int = 0
 
     @classmethod
-    def of(cls, lines: Lines, rows: int, left_out: int = 0) -> BlockRead:
-        """What came of these lines."""
-        damages = [(damage.line, damage.reason) for damage in lines.damages]
-        return cls(lines.total, lines.damaged, damages, rows, left_out)
+    def of(cls, lines: Lines, rows: int, left_out: int = 0) -> BlockReport:
+        """Report on parsed lines."""
+        return cls(lines.total, lines.damaged, lines.damages, rows, left_out)
 
 
-def take_in(recipe: Recipe, jobs: Sequence[Job], results: Iterator[BlockRead], report: Report) -> list[BlockRead]:
-    """Take in what came of blocks, and refuse too much damage as soon as nothing that follows can redeem it.
+def add_blocks(
+    recipe: Recipe, jobs: Sequence[BlockJob], results: Iterator[BlockReport], report: Report
+) -> list[BlockReport]:
+    """Add the reports of blocks to a report; stop as soon as the damage exceeds the limit whatever follows.
 
     Args:
-        recipe: How much damage is allowed.
+        recipe: Has the limit.
         jobs: The blocks.
-        results: What came of each, in their order.
-        report: What it is added to.
+        results: Their reports, in the same order.
+        report: The report to add to.
 
     Returns:
-        The results.
+        The reports of the blocks.
 
     Raises:
         ValueError: Too many lines are damaged.
     """
-    read: list[BlockRead] = []
+    read: list[BlockReport] = []
     path, line = "", 0
     before, lost = report.lines, report.damaged
-    # A whole line has a byte for each field at least: its end or a delimiter.
+    # Upper bound of the lines to come: an undamaged line has a byte for each field at least, its delimiter or its end.
     most = sum(-(-(job.block.stop - job.block.start) // len(job.names)) for job in jobs)
     for job, one in zip(jobs, results, strict=True):
         if job.block.path != path:
             path, line = job.block.path, int(recipe.form.columns is None)
-        report.first += [DamagedLine(path, line + at, reason) for at, reason in one.damages]
-        del report.first[FEW:]
+        report.first += [DamagedLine(path, line + damage.line, damage.reason) for damage in one.damages]
+        del report.first[MAX_DAMAGES:]
         report.damaged += one.damaged
         report.lines += one.lines
         report.left_out += one.left_out
@@ -107,9 +108,9 @@ def take_in(recipe: Recipe, jobs: Sequence[Job], results: Iterator[BlockRead], r
         if lost > recipe.max_damaged * (before + lost + most):
             break
     if report.damaged > recipe.max_damaged * report.lines:
-        told = "".join(f"\n  {found.path}, line {found.line}: {found.reason}" for found in report.first)
+        first = "".join(f"\n  {found.path}, line {found.line}: {found.reason}" for found in report.first)
         raise ValueError(
             f"{report.damaged:,} of {report.lines:,} lines are damaged, allowed are {recipe.max_damaged:.3%}. "
-            f"The first:{told}\nGet the file again, or raise the option max_damaged"
+            f"The first:{first}\nGet the file again, or raise the option max_damaged"
         )
     return read

@@ -1,4 +1,4 @@
-"""Lines to rows, which wait on disk, and the splits of the rows."""
+"""Lines read to rows, which wait on disk, and the split of each row."""
 
 from __future__ import annotations
 
@@ -11,34 +11,35 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from experiments.data.official.block_job import BlockJob, create_jobs
 from experiments.data.official.block_map import Map
-from experiments.data.official.damage import drop_no_numbers, drop_wrong_labels
-from experiments.data.official.job import Job, jobs_of
+from experiments.data.official.held_out import TRAIN
 from experiments.data.official.joins import joined_features
-from experiments.data.official.lines import parse
 from experiments.data.official.recipe import SPLIT, Recipe
-from experiments.data.official.report import BlockRead, Report, take_in
+from experiments.data.official.report import BlockReport, Report, add_blocks
+from experiments.data.official.row_checks import drop_rows_with_wrong_labels, drop_rows_without_numbers
+from experiments.data.official.text.lines import parse
 
 
-def read_rows(recipe: Recipe, work: Path, joined: tuple[int, ...], report: Report, mapped: Map) -> list[Job]:
-    """Read all rows, which then wait on disk.
+def read_rows(recipe: Recipe, work: Path, joined: tuple[int, ...], report: Report, mapped: Map) -> list[BlockJob]:
+    """Read all rows to temporary files.
 
     Args:
-        recipe: What to do.
-        work: Folder of what waits.
+        recipe: The recipe.
+        work: Folder of temporary files.
         joined: Number of blocks of each join.
-        report: Takes in what the files hold.
-        mapped: How blocks are worked on.
+        report: The report that the files are added to.
+        mapped: Maps a function over blocks.
 
     Returns:
-        A job for each block that has rows.
+        The jobs of the blocks that have rows.
 
     Raises:
         ValueError: A file, or too many of its lines, cannot be used, or no row is left.
     """
     wanted = (*recipe.tokens, *recipe.numbers)
-    jobs = jobs_of(recipe, work, recipe.files, wanted, joined)
-    read = take_in(recipe, jobs, mapped("read", _read_block, jobs), report)
+    jobs = create_jobs(recipe, work, recipe.files, wanted, joined)
+    read = add_blocks(recipe, jobs, mapped("read", _read_block, jobs), report)
     firsts = list(accumulate((one.rows for one in read), initial=0))
     full = [replace(job, first=first) for job, first, one in zip(jobs, firsts, read, strict=False) if one.rows]
     if not full:
@@ -47,11 +48,11 @@ def read_rows(recipe: Recipe, work: Path, joined: tuple[int, ...], report: Repor
     return full
 
 
-def _read_block(job: Job) -> BlockRead:
-    """Lines to columns, which wait on disk."""
+def _read_block(job: BlockJob) -> BlockReport:
+    """Read the lines of a block to a temporary file of rows."""
     recipe = job.recipe
     lines = parse(job.block.read(), recipe.form, job.names, (*recipe.tokens, *recipe.numbers))
-    numbers = drop_no_numbers(lines, recipe.numbers, optional=recipe.numeric)
+    numbers = drop_rows_without_numbers(lines, recipe.numbers, optional=recipe.numeric)
     columns: dict[str, Any] = {name: lines.table[name].combine_chunks() for name in recipe.tokens}
     columns |= {name: pa.array(found) for name, found in numbers.items()}
     for number, join in enumerate(recipe.joins):
@@ -59,29 +60,29 @@ def _read_block(job: Job) -> BlockRead:
     lines.table = pa.table(columns)
     if recipe.derive is not None:
         lines.table = recipe.derive(lines.table, job.block.path)
-    drop_wrong_labels(lines, recipe.labels)
+    drop_rows_with_wrong_labels(lines, recipe.labels)
     table = lines.table.select([*recipe.categorical, *recipe.numeric, *recipe.labels, *([SPLIT] * recipe.splits)])
     left_out = 0
     if recipe.splits:
-        mine = table[SPLIT].to_numpy() >= 0
-        left_out = int(len(mine) - mine.sum())
-        table = table.filter(pa.array(mine))
+        used = table[SPLIT].to_numpy() >= 0
+        left_out = int(len(used) - used.sum())
+        table = table.filter(pa.array(used))
     if table.num_rows:
-        job.put(table)
-    return BlockRead.of(lines, table.num_rows, left_out)
+        job.write_rows(table)
+    return BlockReport.of(lines, table.num_rows, left_out)
 
 
-def divide(recipe: Recipe, jobs: Sequence[Job], work: Path) -> int:
-    """Write the split of every row, one byte each; returns the number of rows."""
+def split_rows(recipe: Recipe, jobs: Sequence[BlockJob], work: Path) -> int:
+    """Write the split of each row, one byte each, and return the number of rows."""
     split = np.load(work / "split.npy", mmap_mode="r+")
     if recipe.splits:
         for job in jobs:
-            found = job.get()[SPLIT].to_numpy()
+            found = job.read_rows()[SPLIT].to_numpy()
             split[job.first : job.first + len(found)] = found
     if recipe.held_out is not None and not recipe.splits:
         split[:] = recipe.held_out.split(len(split))
     elif recipe.held_out is not None:
-        places = np.flatnonzero(split == 0)
-        split[places] = recipe.held_out.split(len(places))
+        train = np.flatnonzero(split == TRAIN)
+        split[train] = recipe.held_out.split(len(train))
     split.flush()
     return len(split)

@@ -1,39 +1,38 @@
-"""Rows to shards: ids and numbers."""
+"""The shards of a block: its rows encoded as ids and numbers."""
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.official.job import Job
-from experiments.data.official.statistics import numbers_of_feature
+from experiments.data.official import vocabulary
+from experiments.data.official.block_job import BlockJob
+from experiments.data.official.statistics import feature_values
 from experiments.data.official.vocabularies import vocabulary_path
-from experiments.data.prepared import vocabulary
 from trainers.data.prepared import Shard, write_shard
 from trainers.data.schema import SPLITS
 
 
-def encode_block(job: Job) -> list[Shard]:
-    """Write a shard of each split."""
+def encode_block(job: BlockJob) -> list[Shard]:
+    """Write a shard of each split, and remove the block's temporary file of rows."""
     recipe = job.recipe
-    table = job.get()
+    table = job.read_rows()
     split = job.split(table.num_rows)
     columns: dict[str, Any] = {}
-    for place, name in enumerate(recipe.categorical):
-        columns[name] = vocabulary.ids(table[name].combine_chunks(), vocabulary_path(job.work, place))
+    for index, name in enumerate(recipe.categorical):
+        columns[name] = vocabulary.look_up_ids(table[name].combine_chunks(), vocabulary_path(job.work, index))
     for name in recipe.numeric:
-        values = numbers_of_feature(table, name, recipe)
+        values = feature_values(table, name, recipe)
         columns[name] = np.where(np.isnan(values), job.schema.numeric[name].mean, values).astype(np.float32)
     for name in recipe.labels:
         columns[name] = table[name].to_numpy().astype(np.float32)
     encoded = pa.table(columns)
     shards = [
         write_shard(job.target, name, job.number, part, job.schema)
-        for place, name in enumerate(SPLITS)
-        if (part := encoded.filter(pa.array(split == place))).num_rows
+        for index, name in enumerate(SPLITS)
+        if (part := encoded.filter(pa.array(split == index))).num_rows
     ]
-    os.unlink(job.rows)
+    job.rows_path.unlink()
     return shards

@@ -1,4 +1,4 @@
-"""Statistics of the training rows, and what must be true of the labels."""
+"""Statistics of the training rows, and the check of splits and labels."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.official.job import Job
+from experiments.data.common.standardisation import numeric_statistics
+from experiments.data.official import vocabulary
+from experiments.data.official.block_job import BlockJob
 from experiments.data.official.recipe import Recipe
-from experiments.data.prepared import vocabulary
 from trainers.data.schema import SPLITS, Numeric
 
 
 @dataclass(frozen=True)
-class Counted:
+class BlockStatistics:
     """Statistics of a block.
 
     Attributes:
         rows: Rows of each split.
-        numeric: Number, mean and sum of squared deviations of each numeric feature's training values.
-        labels: Smallest and largest value of each label in each split; ``None`` where there is no row.
+        numeric: Count, mean and sum of squared deviations of each numeric feature over the training rows.
+        labels: Smallest and largest value of each label in each split; ``None`` for a split without rows.
     """
 
     rows: tuple[int, ...]
@@ -30,30 +31,31 @@ class Counted:
     labels: tuple[tuple[tuple[float, float] | None, ...], ...]
 
 
-def count_block(job: Job) -> Counted:
-    """Count tokens, numbers and labels."""
+def count_block(job: BlockJob) -> BlockStatistics:
+    """Count the tokens, numbers and labels of a block; token counts go to its file of counts."""
     recipe = job.recipe
-    table = job.get()
+    table = job.read_rows()
     split = job.split(table.num_rows)
     train = split == 0
-    vocabulary.count([table[name].combine_chunks() for name in recipe.categorical], train, job.parts, job.counts)
+    tokens = [table[name].combine_chunks() for name in recipe.categorical]
+    vocabulary.count_tokens(tokens, train, job.parts, job.counts_path)
     numeric = []
     for name in recipe.numeric:
-        values = numbers_of_feature(table, name, recipe)[train]
+        values = feature_values(table, name, recipe)[train]
         values = values[~np.isnan(values)]
         mean = float(values.mean()) if len(values) else 0.0
         numeric.append((len(values), mean, float(np.square(values - mean).sum())))
     labels = []
     for name in recipe.labels:
         values = table[name].to_numpy()
-        parts = [values[split == place] for place in range(len(SPLITS))]
+        parts = [values[split == index] for index in range(len(SPLITS))]
         labels.append(tuple((float(part.min()), float(part.max())) if len(part) else None for part in parts))
     rows = tuple(np.bincount(split, minlength=len(SPLITS)).tolist())
-    return Counted(rows, tuple(numeric), tuple(labels))
+    return BlockStatistics(rows, tuple(numeric), tuple(labels))
 
 
-def check_labels(recipe: Recipe, counted: Sequence[Counted]) -> None:
-    """Refuse data that nobody can train on.
+def check_labels(recipe: Recipe, counted: Sequence[BlockStatistics]) -> None:
+    """Check that each split has rows, and each label more than one value.
 
     Raises:
         ValueError: A split is empty, or a label is the same in every training row.
@@ -61,8 +63,8 @@ def check_labels(recipe: Recipe, counted: Sequence[Counted]) -> None:
     rows = dict(zip(SPLITS, np.sum([found.rows for found in counted], axis=0).tolist(), strict=True))
     if empty := [split for split in SPLITS if not rows[split]]:
         raise ValueError(f"split {empty[0]!r} is empty: found {rows} rows, and every split needs some")
-    for place, name in enumerate(recipe.labels):
-        ranges = [found.labels[place][0] for found in counted]
+    for index, name in enumerate(recipe.labels):
+        ranges = [found.labels[index][0] for found in counted]
         low = min(found[0] for found in ranges if found is not None)
         if low == max(found[1] for found in ranges if found is not None):
             raise ValueError(
@@ -71,17 +73,18 @@ def check_labels(recipe: Recipe, counted: Sequence[Counted]) -> None:
             )
 
 
-def merged_statistics(name: str, found: Sequence[tuple[int, float, float]]) -> Numeric:
-    """Mean and standard deviation from those of blocks, after Chan, Golub and LeVeque (1979).
+def merge_statistics(name: str, found: Sequence[tuple[int, float, float]]) -> Numeric:
+    """Merge mean and standard deviation of blocks, after Chan, Golub and LeVeque (1979).
 
-    Two parts of n and m values, with means that differ by d, have squared deviations of S + T + d² n m / (n + m).
+    Two parts of n and m values whose means differ by d, with sums of squared deviations S and T, together have the sum
+    S + T + d² n m / (n + m).
 
     Args:
         name: The column.
-        found: Number, mean and sum of squared deviations of each block.
+        found: Count, mean and sum of squared deviations of each block.
 
     Raises:
-        ValueError: There is no value.
+        ValueError: The column has no value.
     """
     n, mean, squares = 0, 0.0, 0.0
     for m, other, more in found:
@@ -92,15 +95,14 @@ def merged_statistics(name: str, found: Sequence[tuple[int, float, float]]) -> N
             n += m
     if not n:
         raise ValueError(f"numeric column {name!r} has no value in the training rows; check the official file")
-    std = float(np.sqrt(squares / n))
-    return Numeric(mean, 1.0 if std <= 1e-7 * max(1.0, abs(mean)) else std)
+    return numeric_statistics(mean, float(np.sqrt(squares / n)))
 
 
-def numbers_of_feature(table: pa.Table, name: str, recipe: Recipe) -> npt.NDArray[np.float64]:
-    """Values of a numeric feature, after ``log(1 + x)`` where the recipe asks for it.
+def feature_values(table: pa.Table, name: str, recipe: Recipe) -> npt.NDArray[np.float64]:
+    """Return the values of a numeric feature, transformed by ``log(1 + x)`` if the recipe says so.
 
     Raises:
-        ValueError: A value to take the logarithm of is negative.
+        ValueError: ``log(1 + x)`` would be taken of a negative value.
     """
     values = np.asarray(table[name].to_numpy(), dtype=np.float64)
     if name not in recipe.log1p:

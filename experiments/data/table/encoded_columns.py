@@ -1,7 +1,7 @@
 """Columns of a user's table, encoded by their roles.
 
-What becomes of a column is told in :mod:`experiments.data.table`. Each function raises a :class:`ValueError` that names
-the column, the row and the remedy where a value is not what the role allows.
+:mod:`experiments.data.table.source` says what each role does. A value that its role does not allow is a
+:class:`ValueError` that names the column, the row and the remedy.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.table.rows import Rows
+from experiments.data.common.standardisation import numeric_statistics
+from experiments.data.table.raw_table import RawTable
 from trainers.data.schema import SPLITS, Numeric
 
 MAX_INFERRED_CLASSES = 100
-"""Integer labels with more values than this are taken for real-valued unless the number of classes is given."""
+"""Integer labels of more classes than this count as real-valued, unless the number of classes is given."""
 
 
-def encode_categorical(rows: Rows, name: str, train: npt.NDArray[np.bool_], min_count: int) -> tuple[pa.Array, int]:
-    """Ids of a column of tokens, and the size of the vocabulary with PAD and OOV."""
-    values = rows.column(name)
+def encode_categorical(
+    table: RawTable, name: str, train: npt.NDArray[np.bool_], min_count: int
+) -> tuple[pa.Array, int]:
+    """Return the ids of a column of tokens, and the size of the vocabulary with PAD and OOV."""
+    values = table.column(name)
     if pa.types.is_nested(values.type):
         raise ValueError(f"categorical column {name!r} holds {values.type}; give one token a row (text or a number)")
     if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
@@ -35,9 +38,9 @@ def encode_categorical(rows: Rows, name: str, train: npt.NDArray[np.bool_], min_
     return ids.cast(pa.int32()), len(tokens) + 2
 
 
-def encode_numeric(rows: Rows, name: str, train: npt.NDArray[np.bool_], log1p: bool) -> tuple[pa.Array, Numeric]:
-    """A column of numbers as float32 without gaps, and its statistics over the training split."""
-    values = _numbers(rows, name, "numeric", "list it under categorical, or convert it to numbers")
+def encode_numeric(table: RawTable, name: str, train: npt.NDArray[np.bool_], log1p: bool) -> tuple[pa.Array, Numeric]:
+    """Return a column of numbers as float32 without nulls, and its statistics over the training split."""
+    values = _numbers(table, name, "numeric", "list it under categorical, or convert it to numbers")
     numbers = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
     del values
     with np.errstate(over="ignore"):
@@ -45,14 +48,14 @@ def encode_numeric(rows: Rows, name: str, train: npt.NDArray[np.bool_], log1p: b
     if infinite.any():
         row = int(np.argmax(infinite))
         raise ValueError(
-            f"numeric column {name!r} holds {numbers[row]} in {rows.where(row)}; finite float32 values are allowed, "
+            f"numeric column {name!r} holds {numbers[row]} in {table.where(row)}; finite float32 values are allowed, "
             "make it null if it means missing"
         )
     if log1p:
         if (negative := numbers < 0).any():
             row = int(np.argmax(negative))
             raise ValueError(
-                f"numeric column {name!r} holds {numbers[row]} in {rows.where(row)}; log1p takes values from 0 up, "
+                f"numeric column {name!r} holds {numbers[row]} in {table.where(row)}; log1p takes values from 0 up, "
                 "take the column out of log1p, or make the value null if it means missing"
             )
         numbers = np.log1p(numbers)
@@ -60,41 +63,39 @@ def encode_numeric(rows: Rows, name: str, train: npt.NDArray[np.bool_], log1p: b
     if not len(known):
         raise ValueError(f"numeric column {name!r} has no value in the training split; leave the column out")
     mean, std = float(known.mean()), float(known.std())
-    # A constant column has a std of rounding errors, which would blow up what test rows deviate by.
-    constant = std <= 1e-7 * max(1.0, abs(mean))
     numbers[np.isnan(numbers)] = mean
-    return pa.array(numbers.astype(np.float32)), Numeric(mean, 1.0 if constant else std)
+    return pa.array(numbers.astype(np.float32)), numeric_statistics(mean, std)
 
 
-def encode_label(rows: Rows, name: str, classes: int | None, split: npt.NDArray[np.int8]) -> tuple[pa.Array, int]:
-    """A label column as float32 with nulls, and its number of classes."""
-    values = _numbers(rows, name, "label", "code the classes as 0, 1, …")
+def encode_label(table: RawTable, name: str, classes: int | None, split: npt.NDArray[np.int8]) -> tuple[pa.Array, int]:
+    """Return a label column as float32 with nulls, and its number of classes."""
+    values = _numbers(table, name, "label", "code the classes as 0, 1, …")
     known = values.is_valid().to_numpy(zero_copy_only=False)
     numbers = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float64)
     with np.errstate(over="ignore"):
         infinite = ~np.isfinite(numbers.astype(np.float32))
-    _refuse_label(rows, name, numbers, infinite, "finite numbers and null (missing)")
+    _refuse_label(table, name, numbers, infinite, "finite numbers and null (missing)")
     for i, part in enumerate(SPLITS):
         if not known[split == i].any():
             raise ValueError(
-                f"label {name!r} is null in every row of split {part!r}; leave the label out, or split anew"
+                f"label {name!r} is null in every row of split {part!r}; leave the label out, or split the rows again"
             )
     if classes is None:
-        classes = _classes(numbers[known], whole=pa.types.is_integer(rows.column(name).type))
+        classes = _infer_classes(numbers[known], whole=pa.types.is_integer(table.column(name).type))
     if classes:
         wrong = known & ~((numbers >= 0) & (numbers < classes) & (numbers == np.floor(numbers)))
-        _refuse_label(rows, name, numbers, wrong, f"the classes 0 … {classes - 1} and null (missing)")
+        _refuse_label(table, name, numbers, wrong, f"the classes 0 … {classes - 1} and null (missing)")
         found = np.unique(numbers[known & (split == 0)])
         if len(found) < 2:
             raise ValueError(
                 f"label {name!r} is {found[0]:g} in every training row that has it; a task needs at least two classes "
-                "in training, leave the label out or split anew"
+                "in training, leave the label out or split the rows again"
             )
     return pa.array(numbers.astype(np.float32), mask=~known), classes
 
 
-def _classes(values: npt.NDArray[np.float64], *, whole: bool) -> int:
-    """The number of classes that label values speak for; 0 when they look real-valued."""
+def _infer_classes(values: npt.NDArray[np.float64], *, whole: bool) -> int:
+    """Infer the number of classes from label values; 0 when they look real-valued."""
     if np.isin(values, (0.0, 1.0)).all():
         return 2
     largest = int(values.max())
@@ -102,19 +103,19 @@ def _classes(values: npt.NDArray[np.float64], *, whole: bool) -> int:
 
 
 def _refuse_label(
-    rows: Rows, name: str, numbers: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], allowed: str
+    table: RawTable, name: str, numbers: npt.NDArray[np.float64], wrong: npt.NDArray[np.bool_], allowed: str
 ) -> None:
     if wrong.any():
         row = int(np.argmax(wrong))
         raise ValueError(
-            f"label {name!r} is {numbers[row]:g} in {rows.where(row)} ({int(wrong.sum())} such rows in all); "
+            f"label {name!r} is {numbers[row]:g} in {table.where(row)} ({int(wrong.sum())} such rows in all); "
             f"allowed are {allowed}. Correct the values, or give the right number of classes under labels"
         )
 
 
-def encode_packed(rows: Rows, name: str, bits: int) -> pa.Array:
-    """A column of packed bits as fixed-size binary."""
-    values = rows.column(name)
+def encode_packed(table: RawTable, name: str, bits: int) -> pa.Array:
+    """Return a column of packed bits as fixed-size binary."""
+    values = table.column(name)
     kinds = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
     if not any(kind(values.type) for kind in kinds):
         raise ValueError(
@@ -126,14 +127,14 @@ def encode_packed(rows: Rows, name: str, bits: int) -> pa.Array:
         value = values[row].as_py()
         found = "null" if value is None else f"{len(value)} bytes"
         raise ValueError(
-            f"packed column {name!r} is {found} in {rows.where(row)}; {bits} bits are {bits // 8} bytes in every row"
+            f"packed column {name!r} is {found} in {table.where(row)}; {bits} bits are {bits // 8} bytes in every row"
         )
     return values.cast(pa.binary(bits // 8))
 
 
-def _numbers(rows: Rows, name: str, role: str, remedy: str) -> pa.Array:
-    """A column as float64 with its nulls."""
-    values = rows.column(name)
+def _numbers(table: RawTable, name: str, role: str, remedy: str) -> pa.Array:
+    """Return a column as float64 with its nulls."""
+    values = table.column(name)
     kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal, pa.types.is_null)
     if not any(kind(values.type) for kind in kinds):
         raise ValueError(f"{role} column {name!r} holds {values.type}; numbers are needed, {remedy}")

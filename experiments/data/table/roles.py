@@ -1,14 +1,16 @@
-"""What each column of a user's table is for."""
+"""The role of each column of a user's table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from experiments.data.common.options import check_min_count, is_whole_number
+
 
 @dataclass(frozen=True)
 class Roles:
-    """Which column of a table is what.
+    """The role of each column of a table.
 
     Attributes:
         categorical: Columns of tokens: integers, strings, booleans, dates.
@@ -16,9 +18,12 @@ class Roles:
         labels: Column → number of classes (2 = binary, 0 = real-valued, ``None`` = infer from the values).
         packed: Column → number of bits, a multiple of 8.
         query: Column that groups rows into lists, or ``None``.
-        split: Column that says train, valid or test.
-        min_count: A token needs this many training rows to have an id of its own.
-        log1p: The numeric columns to take as ``log(1 + x)``, e.g. counts and durations.
+        split: Column with the values train, valid and test.
+        min_count: Training rows that a token needs to have an id of its own.
+        log1p: Numeric columns to transform by ``log(1 + x)``, e.g. counts and durations.
+
+    Raises:
+        ValueError: A column has two roles, there is no feature or no label, or an option is out of range.
     """
 
     categorical: Sequence[str] = ()
@@ -31,14 +36,13 @@ class Roles:
     log1p: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if not _whole(self.min_count, least=1):
-            raise ValueError(f"min_count is {self.min_count!r}; give 1 (every token has an id) or more")
+        check_min_count(self.min_count)
         if not self.labels:
             raise ValueError("labels is empty; name at least one label column, every task needs one")
         if not (self.categorical or self.numeric or self.packed):
             raise ValueError("there is no feature column; name some under categorical, numeric or packed")
         seen: dict[str, str] = {}
-        for role, names in self._named().items():
+        for role, names in self._by_role().items():
             for name in names:
                 if name in seen:
                     raise ValueError(
@@ -49,16 +53,16 @@ class Roles:
         if unknown := [name for name in self.log1p if name not in self.numeric]:
             raise ValueError(f"log1p names {unknown}, allowed are the numeric columns {list(self.numeric)}")
         for name, bits in self.packed.items():
-            if not _whole(bits, least=8) or bits % 8:
+            if not is_whole_number(bits, 8) or bits % 8:
                 raise ValueError(f"packed column {name!r} is said to hold {bits!r} bits; give a positive multiple of 8")
         for name, classes in self.labels.items():
-            if classes is not None and (not _whole(classes, least=0) or classes == 1):
+            if classes is not None and (not is_whole_number(classes, 0) or classes == 1):
                 raise ValueError(
                     f"label {name!r} is said to have {classes!r} classes; give 2 for binary, n for n classes, "
                     "0 for a real-valued label"
                 )
 
-    def _named(self) -> dict[str, Sequence[str]]:
+    def _by_role(self) -> dict[str, Sequence[str]]:
         return {
             "split": [self.split],
             "query": [self.query] if self.query else [],
@@ -70,10 +74,5 @@ class Roles:
 
     @property
     def columns(self) -> list[str]:
-        """Every column that is read."""
-        return [name for names in self._named().values() for name in names]
-
-
-def _whole(value: object, *, least: int) -> bool:
-    """Whether an option, which may come from YAML as anything, is a whole number of at least ``least``."""
-    return isinstance(value, int) and value >= least
+        """All columns with a role."""
+        return [name for names in self._by_role().values() for name in names]

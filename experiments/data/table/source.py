@@ -1,22 +1,24 @@
 """A user's own table: one Parquet file, or a folder of them, with a ``split`` column.
 
-Every column has one role (:class:`Roles`). What a column becomes depends on the role alone:
+Every column has one role (:class:`~experiments.data.table.roles.Roles`), and the role alone decides what becomes of it:
 
-* *categorical*: ids from a vocabulary of the training split only. 0 is PAD (no row has it), ``1 … n`` are the tokens
-  in sorted order, the last id is OOV. OOV stands for a token that training never showed, or showed fewer than
-  ``min_count`` times, and for a null.
-* *numeric*: ``float32``, after ``log(1 + x)`` where ``log1p`` names the column. A null (or NaN) becomes the training
+* *categorical*: ids from a vocabulary of the training split. 0 is PAD (no row has it), ``1 … n`` are the tokens in
+  sorted order, the last id is OOV. OOV stands for nulls, and for tokens that fewer than ``min_count`` training rows
+  have.
+* *numeric*: ``float32``, after ``log(1 + x)`` where ``log1p`` names the column. A null or NaN becomes the training
   mean, which is zero after standardisation.
-* *label*: ``float32``; a null stays null and means *no label here*.
+* *label*: ``float32``; a null stays null and means that the row has no label.
 * *packed*: fixed-width bytes of bits (``numpy.packbits``).
-* *query*: groups rows into lists. Rows are sorted so that the rows of a list are adjacent; a list lies in one split.
+* *query*: groups rows into lists. Rows are sorted so that a list's rows are adjacent; a list lies in one split.
 
-This is the front door for data that nobody has checked, so everything is checked here, once, and refused with the
-place and the remedy. Columns are read and encoded one at a time, and wait encoded on disk, beside the result, until
-shards are made of them: memory holds one column at a time (about 25 bytes a row for numbers, its text and 4 bytes for
-tokens) and 1 byte a row, or 17 with a query column, whatever the number of columns. The disk takes 4 bytes a cell
-twice. Rows without a query column keep the order of the files; lists are sorted by their query, and a table that is far
-from that order is read here and there, which is slow where it is larger than memory.
+The table is checked here, once, because nobody has checked it before. A value that cannot be used is refused with its
+place and a remedy.
+
+Columns are read and encoded one at a time, and wait on disk, beside the result, until the shards are written. Memory
+holds one column (about 25 bytes a row for numbers; its text and 4 bytes a row for tokens) and 1 byte a row for the
+splits, or 17 with a query column, however many columns there are. The disk holds 4 bytes a cell twice. Rows keep the
+order of the files unless there is a query column. Sorting by query reads at random positions, which is slow for a table
+larger than memory that is far from that order.
 """
 
 from __future__ import annotations
@@ -30,15 +32,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.prepared.cache import cached
+from experiments.data.common.arrow_file import map_arrow, write_arrow
+from experiments.data.common.cache import prepare_once
 from experiments.data.table.encoded_columns import encode_categorical, encode_label, encode_numeric, encode_packed
+from experiments.data.table.raw_table import ParquetTable, RawTable, join_names
 from experiments.data.table.roles import Roles
-from experiments.data.table.row_order import list_order, query_keys, shards, splits_of_rows
-from experiments.data.table.rows import Files, Rows, shown
+from experiments.data.table.row_order import list_order, query_keys, row_splits, shards
 from trainers.data import prepared, schema
 
 RECIPE = 1
-"""Version of what this module makes of a table; part of every cache key."""
+"""Version of this preparation, part of every cache key: raise it when the result changes."""
 
 
 def prepare(
@@ -54,21 +57,21 @@ def prepare(
     min_count: int = 1,
     log1p: Sequence[str] = (),
 ) -> Path:
-    """Prepare a Parquet table of the user's.
+    """Prepare a user's Parquet table.
 
     Args:
-        path: A Parquet file, or a folder of them, on a file system that this machine sees.
-        cache: Where the prepared folder goes. The same files (path, size, time of change) with the same options are
+        path: A Parquet file, or a folder of them, on a file system of this machine.
+        cache: Folder of prepared folders. The same files (path, size, time of change) with the same options are
             prepared once.
         categorical: Columns of tokens.
         numeric: Columns of numbers.
-        labels: Label columns; as a mapping, column → number of classes (2 = binary, 0 = real-valued). In a list,
-            the number is inferred: 2 when the values are 0 and 1, n for integers from 0 to n - 1, else 0.
+        labels: Column → number of classes (2 = binary, 0 = real-valued), or a list of columns. For a list the number
+            is inferred: 2 if the values are 0 and 1, n if they are integers from 0 to n - 1, else 0.
         packed: Column → number of bits, for features stored as packed bytes.
         query: Column that groups rows into lists.
         split: Column with the values train, valid and test.
-        min_count: Tokens seen in fewer training rows than this share the id OOV.
-        log1p: Numeric columns to take as ``log(1 + x)``.
+        min_count: Tokens that fewer training rows have share the id OOV.
+        log1p: Numeric columns to transform by ``log(1 + x)``.
 
     Returns:
         The prepared folder.
@@ -85,65 +88,65 @@ def prepare(
     roles = Roles(
         categorical=tuple(categorical),
         numeric=tuple(numeric),
-        labels=dict(labels) if isinstance(labels, Mapping) else dict.fromkeys(_once(labels)),
+        labels=dict(labels) if isinstance(labels, Mapping) else dict.fromkeys(_refuse_duplicates(labels)),
         packed=dict(packed or {}),
         query=query,
         split=split,
         min_count=min_count,
         log1p=tuple(log1p),
     )
-    files = Files(path)
+    table = ParquetTable(path)
     stem = Path(str(path)).expanduser().resolve().stem
-    folder = cached(cache, stem, {"recipe": RECIPE, "roles": asdict(roles), "files": files.stamp})
-    if not (folder / "schema.json").exists():
-        build(files, roles, folder, source=str(path))
-    return folder
+    key = {"recipe": RECIPE, "roles": asdict(roles), "files": table.stamp}
+    return prepare_once(cache, stem, key, lambda folder: build(table, roles, folder, source=str(path)))
 
 
-def build(rows: Rows, roles: Roles, folder: Path, *, source: str) -> schema.Schema:
-    """Encode rows by their roles and write the prepared folder.
+def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema.Schema:
+    """Encode a table's columns by their roles and write the prepared folder.
 
     Args:
-        rows: The table.
-        roles: What each column is.
-        folder: Where to write.
-        source: What the data are, for people.
+        table: The table.
+        roles: Roles of its columns.
+        folder: Folder to write.
+        source: Description of the data, shown to people.
 
     Returns:
         The schema as written.
 
     Raises:
-        ValueError: A column is missing, or holds what its role does not allow.
+        ValueError: A column is missing, or has a value that its role does not allow.
     """
-    if missing := [name for name in roles.columns if name not in rows.names]:
-        raise ValueError(f"{source} has no column {shown(missing)}; it has {shown(rows.names)}. Correct the names")
-    split = splits_of_rows(rows, roles.split)
+    if missing := [name for name in roles.columns if name not in table.names]:
+        raise ValueError(
+            f"{source} has no column {join_names(missing)}; it has {join_names(table.names)}. Correct the names"
+        )
+    split = row_splits(table, roles.split)
     train = split == 0
     keys: npt.NDArray[np.int64] | None = None
     order: npt.NDArray[np.int64] | None = None
     if roles.query is not None:
-        keys = query_keys(rows, roles.query)
-        order = list_order(rows, roles.query, split, keys)
+        keys = query_keys(table, roles.query)
+        order = list_order(table, roles.query, split, keys)
 
     vocabulary: dict[str, int] = {}
     statistics: dict[str, schema.Numeric] = {}
     classes: dict[str, int] = {}
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as waiting:
-        encoded = _Waiting(Path(waiting))
+    with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        encoded = _EncodedColumns(Path(temporary))
         if roles.query is not None:
             encoded.add(roles.query, pa.array(keys))
         for name in roles.labels:
-            column, classes[name] = encode_label(rows, name, roles.labels[name], split)
+            column, classes[name] = encode_label(table, name, roles.labels[name], split)
             encoded.add(name, column)
         for name in roles.categorical:
-            column, vocabulary[name] = encode_categorical(rows, name, train, roles.min_count)
+            column, vocabulary[name] = encode_categorical(table, name, train, roles.min_count)
             encoded.add(name, column)
         for name in roles.numeric:
-            column, statistics[name] = encode_numeric(rows, name, train, name in roles.log1p)
+            column, statistics[name] = encode_numeric(table, name, train, name in roles.log1p)
             encoded.add(name, column)
         for name, bits in roles.packed.items():
-            encoded.add(name, encode_packed(rows, name, bits))
+            encoded.add(name, encode_packed(table, name, bits))
         return prepared.write(
             folder,
             schema.Schema(vocabulary, statistics, roles.packed, classes, roles.query, source=source),
@@ -151,28 +154,25 @@ def build(rows: Rows, roles: Roles, folder: Path, *, source: str) -> schema.Sche
         )
 
 
-class _Waiting:
-    """Encoded columns, each in a file that is mapped into memory: the system may take its pages back."""
+class _EncodedColumns:
+    """Encoded columns in files that are mapped into memory, so that the system may drop their pages."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._columns: dict[str, pa.ChunkedArray] = {}
 
     def add(self, name: str, column: pa.Array) -> None:
-        """Write a column down."""
+        """Write a column to a file, and map it."""
         path = self._folder / f"{len(self._columns)}.arrow"
-        batch = pa.record_batch([column], names=["column"])
-        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
-            writer.write_batch(batch)
-        with pa.memory_map(str(path)) as mapped, pa.ipc.open_file(mapped) as reader:
-            self._columns[name] = reader.read_all().column(0)
+        write_arrow(path, pa.record_batch([column], names=["column"]))
+        self._columns[name] = map_arrow(path).column(0)
 
     def table(self) -> pa.Table:
-        """All columns."""
+        """Return all columns as one table."""
         return pa.table(self._columns)
 
 
-def _once(names: Sequence[str]) -> Sequence[str]:
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"labels names {twice} more than once; name each column once")
-    return names
+def _refuse_duplicates(labels: Sequence[str]) -> Sequence[str]:
+    if duplicates := [name for name in dict.fromkeys(labels) if labels.count(name) > 1]:
+        raise ValueError(f"labels names {duplicates} more than once; name each column once")
+    return labels

@@ -22,15 +22,15 @@ from experiments.benchmarks.harness.page import HEAD, markdown
 from experiments.benchmarks.harness.pairing import Paired, Timing, measure
 from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
-from experiments.benchmarks.run_times import itemised
+from experiments.benchmarks.run_times import split_time
 from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.cooper_loop import CooperLoop
-from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, make_up
+from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.step import problem
 from experiments.benchmarks.steps.tasks import many_tasks
 from experiments.benchmarks.steps.timed_model import Calls
-from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, chosen
+from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
 from trainers.data.order import epoch_order
 from trainers.spec.chain_spec import ModelSpec
 
@@ -91,7 +91,7 @@ class TestRunner:
 
     def test_a_script_is_told_apart(self) -> None:
         with pytest.raises(ValueError, match=r"is a script: python -m experiments\.benchmarks\.kuairand_priority"):
-            chosen(["kuairand_priority"])
+            select(["kuairand_priority"])
         folder = Path(__file__).parents[3] / "experiments" / "benchmarks"
         assert all((folder / f"{name}.py").is_file() for name in SCRIPTS)
 
@@ -132,7 +132,7 @@ class TestRivals:
 
     def test_cooper_takes_the_same_steps(self, tmp_path: Path) -> None:
         """Cooper does not re-scale its sum: a factor, to which Adam is blind while λ changes slowly."""
-        place = make_up(tmp_path / "rows", 3, 200, numeric=6)
+        place = write_synthetic(tmp_path / "rows", 3, 200, numeric=6)
         rates = replace(STILL, eta_lambda=0.05, l2_embedding=0.0)
         model = ModelSpec("shared_bottom", {"bottom_units": [8], "tower_units": [4]})
         # One batch an epoch: the order within it does not matter.
@@ -198,7 +198,7 @@ class TestArithmetic:
         ]
         manifest: Any = SimpleNamespace(started=102.0, wall_seconds=26.0)
         ends = [110.0 + records[0].wall_seconds, 116.5 + records[1].wall_seconds]
-        parts = itemised(manifest, records, ends, 100.0, 130.0)
+        parts = split_time(manifest, records, ends, 100.0, 130.0)
         assert list(parts.values()) == pytest.approx([2.0, 8.0, 2.0, 7.0, 2.0, 1.5, 5.5, 2.0])
         assert sum(parts.values()) == pytest.approx(30.0)
         assert parts[STEPS_OF_A_RUN] == 7.0
@@ -207,7 +207,7 @@ class TestArithmetic:
         calls = Calls(0, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
         assert calls.last_steps(2) == [6.0, 2.0]
         assert calls.median_step() == 2.0
-        with pytest.raises(ValueError, match="5 training passes were noted, and 5 steps"):
+        with pytest.raises(ValueError, match="5 training passes were logged; 5 steps need 6"):
             calls.last_steps(5)
 
 

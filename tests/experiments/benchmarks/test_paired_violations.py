@@ -17,13 +17,13 @@ from experiments.benchmarks.paired_violations import (
     SLACKS,
     STEPS,
     Spread,
-    drift,
+    draw_figure,
+    draw_violations,
     drift_table,
     main,
-    picture,
-    spread,
+    simulate_drift,
+    simulate_drifts,
     variance_table,
-    watch,
 )
 from tests.experiments.data.test_sources import ROWS, synthetic_kuairand
 from trainers import Multipliers
@@ -34,7 +34,7 @@ def known(size: int, point: str = NEXT) -> Spread:
     generator = torch.Generator().manual_seed(1)
     reference = torch.randn(20_000, generator=generator).double() * 0.5 + 2.0
     losses = reference + 0.01 + 0.05 * torch.randn(20_000, generator=generator).double()
-    return spread(point, losses, reference, size, 4000, seed=size)
+    return draw_violations(point, losses, reference, size, 4000, seed=size)
 
 
 @pytest.mark.parametrize("size", SIZES[:3])
@@ -43,7 +43,7 @@ def test_both_have_the_mean_and_their_own_noise(size: int) -> None:
     assert found.violation == pytest.approx(0.01, abs=0.002)
     for drawn, deviation in ((found.plain, math.hypot(0.5, 0.05)), (found.paired, 0.05)):
         assert drawn.shape == (4000,)
-        assert abs(found.off_by(drawn)) < 4
+        assert abs(found.z_score(drawn)) < 4
         assert float(drawn.std()) == pytest.approx(deviation / math.sqrt(size), rel=0.05)
     assert found.ratio == pytest.approx(101, rel=0.1)
 
@@ -51,14 +51,14 @@ def test_both_have_the_mean_and_their_own_noise(size: int) -> None:
 def test_draws_of_both_are_the_same_minibatches() -> None:
     """Moved alike, every sample's difference is the same, and nothing is left of the noise."""
     reference = torch.randn(500).double()
-    found = spread("near", reference + 0.25, reference, 16, 200)
+    found = draw_violations("near", reference + 0.25, reference, 16, 200)
     assert found.paired.tolist() == pytest.approx([0.25] * 200, abs=1e-12)
     assert float(found.plain.std()) > 0.1
 
 
 def test_lambda_is_what_multipliers_make_of_it() -> None:
     noise = torch.randn(300, generator=torch.Generator().manual_seed(2)).double()
-    found = drift(noise, 0.1, rate=0.5, runs=3)
+    found = simulate_drift(noise, 0.1, rate=0.5, runs=3)
     violations = (noise - noise.mean() - 0.1).reshape(100, 3)
     multipliers = Multipliers([0.0] * 3, rate=0.5, initial=0.0)
     for step, row in enumerate(violations):
@@ -70,12 +70,12 @@ def test_lambda_is_what_multipliers_make_of_it() -> None:
 def test_noise_alone_holds_lambda_up() -> None:
     """Near the formula where steps are many and small beside λ; in proportion to the variance; 0 without noise."""
     noise = torch.randn(400_000, generator=torch.Generator().manual_seed(3)).double()
-    found = drift(noise, 0.1, rate=0.1, runs=20)
+    found = simulate_drift(noise, 0.1, rate=0.1, runs=20)
     assert found.theory == pytest.approx(0.1 / 0.2, rel=0.01)
     assert found.mean == pytest.approx(found.theory, rel=0.15)
     assert 0 < found.error < 0.1 * found.mean
-    assert drift(0.5 * noise, 0.1, rate=0.1, runs=20).mean < 0.3 * found.mean
-    assert drift(0.0 * noise, 0.1, rate=0.1, runs=20).mean == 0.0
+    assert simulate_drift(0.5 * noise, 0.1, rate=0.1, runs=20).mean < 0.3 * found.mean
+    assert simulate_drift(0.0 * noise, 0.1, rate=0.1, runs=20).mean == 0.0
 
 
 def test_tables() -> None:
@@ -84,7 +84,7 @@ def test_tables() -> None:
     assert len(rows) == 4
     assert rows[2].startswith(f"| {NEXT} | +0.0")
     assert " | 8 | " in rows[2]
-    drifts = watch(spreads, rate=0.1, runs=4)
+    drifts = simulate_drifts(spreads, rate=0.1, runs=4)
     assert [one.slack for one, _ in drifts] == list(SLACKS)
     assert all(calm.mean < noisy.mean for noisy, calm in drifts)
     rows = drift_table(drifts).splitlines()
@@ -94,7 +94,7 @@ def test_tables() -> None:
 
 def test_picture(tmp_path: Path) -> None:
     spreads = [known(size, point) for point in ("1 step from θ*", NEXT) for size in SIZES]
-    figure = picture(spreads, watch(spreads, rate=0.1, runs=4))
+    figure = draw_figure(spreads, simulate_drifts(spreads, rate=0.1, runs=4))
     figure.savefig(tmp_path / "picture.png", dpi=40)
     left, right = figure.axes
     texts = [text.get_text() for text in left.texts]

@@ -70,7 +70,7 @@ def test_an_income_that_is_neither_is_damage(tmp_path: Path) -> None:
 def test_a_missing_file(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "adult.test").unlink()
-    with pytest.raises(FileNotFoundError, match=r"adult\.test is no file"):
+    with pytest.raises(FileNotFoundError, match=r"adult\.test is not a file"):
         adult.prepare(str(tmp_path), tmp_path / "cache")
-    with pytest.raises(ValueError, match=r"is no folder with adult\.data and adult\.test"):
+    with pytest.raises(ValueError, match=r"is not a folder with adult\.data and adult\.test"):
         adult.recipe(str(tmp_path / "none"))

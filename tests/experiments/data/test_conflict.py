@@ -105,7 +105,10 @@ def test_the_same_options_are_prepared_once(tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"conflict": 0.15}, r"conflict is 0\.15 for 8 tasks; allowed are 0 \(right angles\) to 0\.142857.*Lower"),
+        (
+            {"conflict": 0.15},
+            r"conflict is 0\.15 for 8 tasks; allowed are 0 \(orthogonal directions\) to 0\.142857.*Lower",
+        ),
         ({"conflict": -0.1}, r"conflict is -0\.1 for 8 tasks; allowed are 0"),
         ({"conflict": float("nan")}, "conflict is nan"),
         ({"conflict": "high"}, "conflict is 'high'"),

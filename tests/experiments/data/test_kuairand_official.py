@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import kuairand
-from experiments.data.official import blocks as blocks_module
 from experiments.data.official import preparation
+from experiments.data.official.text import blocks as blocks_module
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS
 
@@ -196,7 +196,7 @@ def test_refusals(tmp_path: Path) -> None:
         kuairand.recipe(str(tmp_path), version="27k")
     with pytest.raises(ValueError, match="first_day is 20220505"):
         kuairand.recipe(str(tmp_path), version="1k", first_day=20220505)
-    with pytest.raises(ValueError, match="no binary outcomes"):
+    with pytest.raises(ValueError, match="not binary outcomes"):
         kuairand.recipe(str(tmp_path), version="1k", labels=["play_time_ms"])
     (tmp_path / "KuaiRand-1k" / "data" / "user_features_1k.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"no user_features_1k\.csv; unpack the whole archive"):

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from experiments.data.official import blocks as blocks_module
-from experiments.data.official.blocks import blocks, check_files, header
-from experiments.data.official.lines import numbers_of, parse
-from experiments.data.official.recipe import Format
+from experiments.data.official.text import blocks as blocks_module
+from experiments.data.official.text.blocks import check_files, read_header, split_into_blocks
+from experiments.data.official.text.format import Format
+from experiments.data.official.text.lines import parse, parse_numbers
 
 TSV = Format("\t", ("a", "b", "c"))
 
@@ -33,7 +33,7 @@ def test_whole_lines(end: bytes) -> None:
     [
         (b"1\t2", "2 fields instead of 3"),
         (b"1\t2\t3\t4", "4 fields instead of 3"),
-        (b"1\t\xff\t3", r"no UTF-8: b'1\\t\\xff\\t3'"),
+        (b"1\t\xff\t3", r"not UTF-8: b'1\\t\\xff\\t3'"),
         (b"1\t2\r\t3", "a carriage return inside the line"),
     ],
 )
@@ -82,7 +82,7 @@ def test_words_that_elsewhere_mean_missing_are_tokens() -> None:
 
 def test_numbers() -> None:
     tokens = pa.array(["1", "x", None, "-2.5", "inf", "1_0", "1"]).dictionary_encode()
-    values, wrong = numbers_of(tokens)
+    values, wrong = parse_numbers(tokens)
     assert np.isnan(values[2])
     assert values[[0, 3, 6]].tolist() == [1, -2.5, 1]
     assert wrong.tolist() == [False, True, False, False, True, True, False]
@@ -94,7 +94,7 @@ def test_blocks_of_any_size_have_every_line_once(tmp_path: Path, size: int, end:
     lines = [b"ab", b"", b"cdefghijklmnop", b"q", b"rs"]
     file = tmp_path / "file"
     file.write_bytes(b"\n".join(lines) + end)
-    found = [block.read() for block in blocks(file, size=size)]
+    found = [block.read() for block in split_into_blocks(file, size=size)]
     assert b"".join(found) == file.read_bytes()
     assert all(part.endswith(b"\n") for place, part in enumerate(found) if part and any(found[place + 1 :]))
 
@@ -102,23 +102,23 @@ def test_blocks_of_any_size_have_every_line_once(tmp_path: Path, size: int, end:
 def test_header_and_mark(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_bytes(b"\xef\xbb\xbfa,b\r\n1,2\n")
-    names, skipped = header(file)
-    assert names == b"a,b"
-    assert b"".join(block.read() for block in blocks(file, skipped, size=3)) == b"1,2\n"
+    names, skipped = read_header(file, ",")
+    assert names == ("a", "b")
+    assert b"".join(block.read() for block in split_into_blocks(file, skipped, size=3)) == b"1,2\n"
     file.write_bytes(b"\xef\xbb\xbf1,2\n3,4\n")
-    assert b"".join(block.read() for block in blocks(file, size=2)) == b"1,2\n3,4\n"
+    assert b"".join(block.read() for block in split_into_blocks(file, size=2)) == b"1,2\n3,4\n"
 
 
 def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks_module, "LONGEST", 100)
+    monkeypatch.setattr(blocks_module, "MAX_LINE", 100)
     file = tmp_path / "file"
     file.write_bytes(b"x" * 1000)
     with pytest.raises(ValueError, match="has a line of more than 100 bytes"):
-        blocks(file, size=10)[0].read()
+        split_into_blocks(file, size=10)[0].read()
 
 
 def test_files_are_checked(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         check_files([tmp_path / "none"])
     (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match="is empty"):

@@ -18,10 +18,9 @@ import pytest
 from sklearn.model_selection import train_test_split
 
 from experiments.data import qk_video, tiktok
-from experiments.data.official import blocks as blocks_module
-from experiments.data.official import preparation
-from experiments.data.official.statistics import merged_statistics
-from experiments.data.prepared import vocabulary
+from experiments.data.official import preparation, vocabulary
+from experiments.data.official.statistics import merge_statistics
+from experiments.data.official.text import blocks as blocks_module
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS
 
@@ -202,7 +201,7 @@ def test_damaged_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.
     assert (report.lines, report.damaged) == (1003, 3)
     assert [(damage.line, damage.reason[:20]) for damage in report.first] == [
         (5, "3 fields instead of "),
-        (701, "no UTF-8: b'"[:12] + report.first[1].reason[12:20]),
+        (701, "not UTF-8: b'"[:12] + report.first[1].reason[12:20]),
         (901, "finish is 'often', a"),
     ]
     # What is left are a thousand whole lines, divided like any other thousand.
@@ -326,7 +325,7 @@ def test_qk_video_follows_the_recipe_of_tiktok(tmp_path: Path) -> None:
 def test_options_and_paths(source: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"get .* and give its path"):
         source.prepare(None, tmp_path)
-    with pytest.raises(FileNotFoundError, match="is no file"):
+    with pytest.raises(FileNotFoundError, match="is not a file"):
         source.prepare(str(tmp_path), tmp_path)
     with pytest.raises(ValueError, match="min_count is 0"):
         source.prepare("x", tmp_path, min_count=0)
@@ -356,7 +355,7 @@ def test_statistics_of_blocks_add_up() -> None:
         else (0, 0.0, 0.0)
         for part in parts
     ]
-    joined = merged_statistics("x", found)
+    joined = merge_statistics("x", found)
     assert math.isclose(joined.mean, values.mean(), rel_tol=1e-14)
     assert math.isclose(joined.std, values.std(), rel_tol=1e-10)
-    assert merged_statistics("x", [(3, 5.0, 0.0)]).std == 1.0
+    assert merge_statistics("x", [(3, 5.0, 0.0)]).std == 1.0

@@ -119,7 +119,7 @@ def test_kuairand_labels(tmp_path: Path) -> None:
     path = file("kuairand_mini", tmp_path)
     schema = check(path, kuairand.prepare(path, tmp_path / "cache", labels=["long_view"]))
     assert schema.labels == {"long_view": 2}
-    with pytest.raises(ValueError, match=r"labels names \['play_time_ms'\], which are no binary outcomes"):
+    with pytest.raises(ValueError, match=r"labels names \['play_time_ms'\], which are not binary outcomes"):
         kuairand.prepare(path, tmp_path / "cache", labels=["play_time_ms"])
 
 

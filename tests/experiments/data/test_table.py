@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import table
+from experiments.data.table import source
 from tests.experiments._table import OPTIONS, columns, run, write
 from trainers.data import prepared
 from trainers.data.prepared import read_schema
@@ -168,7 +169,7 @@ def test_a_folder_reads_as_one_table(tmp_path: Path) -> None:
 def test_same_file_and_options_are_prepared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, columns())
     first = table.prepare(path, tmp_path / "cache", **OPTIONS)
-    monkeypatch.setattr(table, "build", None)
+    monkeypatch.setattr(source, "build", None)
     assert table.prepare(path, tmp_path / "cache", **OPTIONS) == first
 
 

@@ -1,4 +1,4 @@
-"""From the bytes of some lines to columns, and what is wrong with the lines that give none."""
+"""Lines of text parsed to columns, and the damaged lines among them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from experiments.data.official.recipe import Format
+from experiments.data.official.text.format import Format
 
-FEW = 5
-"""Damaged lines of a block that are told; the others are counted."""
+MAX_DAMAGES = 5
+"""Damaged lines of a block that are reported one by one; the others are only counted."""
 
-SHOWN = 80
-"""Characters of a damaged line that are shown."""
+SHOWN_BYTES = 80
+"""Bytes of a damaged line that are shown."""
 
 
 @dataclass(frozen=True)
 class Damage:
-    """A line that is not what it should be.
+    """A damaged line.
 
     Attributes:
         line: Its number in the block, counted from 1.
-        reason: What is wrong.
+        reason: What is wrong with it.
     """
 
     line: int
@@ -35,14 +35,14 @@ class Damage:
 
 @dataclass
 class Lines:
-    """The lines of a block.
+    """The parsed lines of a block.
 
     Attributes:
-        table: Columns of tokens, a row for each line that is whole.
-        number: Number in the block, from 1, of the line of each row.
-        total: Number of lines.
+        table: Columns of tokens, one row per undamaged line.
+        number: Line number in the block, from 1, of each row.
+        total: Number of lines, damaged ones included.
         damaged: Number of damaged lines.
-        damages: The first of them.
+        damages: The first :data:`MAX_DAMAGES` of them.
     """
 
     table: pa.Table
@@ -52,37 +52,37 @@ class Lines:
     damages: list[Damage] = field(default_factory=list)
 
     def drop(self, wrong: npt.NDArray[np.bool_], reasons: Sequence[str]) -> None:
-        """Take out rows as damaged.
+        """Remove rows and count their lines as damaged.
 
         Args:
-            wrong: Which rows.
-            reasons: Why, for the first :data:`FEW` of them.
+            wrong: Mask of the rows.
+            reasons: What is wrong with the first :data:`MAX_DAMAGES` of them.
         """
         numbers = self.number[wrong]
         self.damaged += len(numbers)
         found = [Damage(int(number), reason) for number, reason in zip(numbers, reasons, strict=False)]
-        self.damages = sorted([*self.damages, *found], key=lambda damage: damage.line)[:FEW]
+        self.damages = sorted([*self.damages, *found], key=lambda damage: damage.line)[:MAX_DAMAGES]
         self.table = self.table.filter(pa.array(~wrong))
         self.number = self.number[~wrong]
 
 
 def parse(data: bytes, form: Format, names: Sequence[str], wanted: Sequence[str]) -> Lines:
-    """Read lines.
+    """Parse lines to columns.
 
     Args:
         data: Whole lines.
-        form: How they are written.
+        form: Their format.
         names: Names of the fields, in order.
-        wanted: Those to read.
+        wanted: Names of the fields to keep.
 
     Returns:
-        The wanted columns, as dictionaries of text.
+        The wanted columns, as dictionary columns of text.
     """
     total = data.count(b"\n") + (not data.endswith(b"\n") if data else 0)
     numbers: npt.NDArray[np.int64] | None = None
     damages: list[Damage] = []
-    if _unusual(data, form):
-        data, numbers, damages = _sorted_out(data, form)
+    if _has_irregular_lines(data, form):
+        data, numbers, damages = _remove_irregular_lines(data, form)
     bad: list[tuple[int, int]] = []
 
     def invalid(row: csv.InvalidRow) -> str:
@@ -111,51 +111,55 @@ def parse(data: bytes, form: Format, names: Sequence[str], wanted: Sequence[str]
         table = pa.schema([(name, pa.string()) for name in wanted]).empty_table()
     if numbers is None:
         numbers = np.arange(1, total + 1)
-    places = [place for place, _ in bad]
-    damages += [Damage(int(numbers[place]), f"{found} fields instead of {len(names)}") for place, found in bad if found]
-    kept = np.delete(numbers, places)
+    bad_rows = [row for row, _ in bad]
+    damages += [Damage(int(numbers[row]), f"{found} fields instead of {len(names)}") for row, found in bad if found]
+    kept = np.delete(numbers, bad_rows)
     if len(kept) != table.num_rows:
-        raise AssertionError(f"{table.num_rows} rows of {len(kept)} lines")
-    # The reader can encode as well, in a quarter more time.
-    encode = trimmed if form.trim else pc.dictionary_encode
+        raise AssertionError(f"the CSV reader made {table.num_rows} rows of {len(kept)} lines")
+    # The reader could encode dictionaries itself, but takes a quarter longer for it.
+    encode = trim_tokens if form.trim else pc.dictionary_encode
     table = pa.table({name: encode(table[name]) for name in table.column_names})
-    first = sorted(damages, key=lambda damage: damage.line)[:FEW]
+    first = sorted(damages, key=lambda damage: damage.line)[:MAX_DAMAGES]
     return Lines(table, kept, total, len(damages), first)
 
 
-def trimmed(column: pa.ChunkedArray) -> pa.Array:
-    """Tokens without the spaces around them; a token of spaces alone is missing."""
+def trim_tokens(column: pa.ChunkedArray) -> pa.Array:
+    """Drop the spaces around tokens; a token of nothing but spaces becomes null."""
     text = pc.utf8_trim_whitespace(column.combine_chunks())
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
     return pc.dictionary_encode(text)
 
 
-def numbers_of(column: pa.ChunkedArray | pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """The numbers that tokens spell, NaN where there is none; and where there is a token that spells no finite one."""
+def parse_numbers(column: pa.ChunkedArray | pa.Array) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Convert a dictionary column of tokens to numbers.
+
+    Returns:
+        The numbers, NaN where there is none; and a mask of the tokens that are no finite number.
+    """
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    values = np.append(_spelled(column.dictionary), np.nan)
+    values = np.append(_to_floats(column.dictionary), np.nan)
     codes = pc.fill_null(column.indices, len(values) - 1).to_numpy(zero_copy_only=False)
     found = values[codes]
     missing = codes == len(values) - 1
     return found, ~np.isfinite(found) & ~missing
 
 
-def _spelled(tokens: pa.Array) -> npt.NDArray[np.float64]:
+def _to_floats(tokens: pa.Array) -> npt.NDArray[np.float64]:
     try:
         return np.asarray(tokens.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
     except pa.ArrowInvalid:
-        return np.array([_number(token) for token in tokens.to_pylist()], dtype=np.float64)
+        return np.array([_to_float(token) for token in tokens.to_pylist()], dtype=np.float64)
 
 
-def _number(token: str) -> float:
+def _to_float(token: str) -> float:
     try:
         return float(token) if "_" not in token else np.nan
     except ValueError:
         return np.nan
 
 
-def _unusual(data: bytes, form: Format) -> bool:
-    """Whether the lines need a look one by one."""
+def _has_irregular_lines(data: bytes, form: Format) -> bool:
+    """Return whether some lines may not suit the CSV reader, so that each has to be checked."""
     comment = (form.comment or "").encode()
     return (
         not _is_text(data)
@@ -167,8 +171,8 @@ def _unusual(data: bytes, form: Format) -> bool:
     )
 
 
-def _sorted_out(data: bytes, form: Format) -> tuple[bytes, npt.NDArray[np.int64], list[Damage]]:
-    """Lines that the reader can take, with their numbers; empty lines and comments are no rows and no damage."""
+def _remove_irregular_lines(data: bytes, form: Format) -> tuple[bytes, npt.NDArray[np.int64], list[Damage]]:
+    """Keep the lines that the CSV reader can parse, with their numbers; empty lines and comments are not damage."""
     comment = (form.comment or "").encode()
     kept: list[bytes] = []
     numbers: list[int] = []
@@ -178,11 +182,11 @@ def _sorted_out(data: bytes, form: Format) -> tuple[bytes, npt.NDArray[np.int64]
         if not line or (comment and line.startswith(comment)):
             continue
         if not _is_text(line):
-            damages.append(Damage(number, f"no UTF-8: {line[:SHOWN]!r}"))
+            damages.append(Damage(number, f"not UTF-8: {line[:SHOWN_BYTES]!r}"))
         elif b"\r" in line:
-            damages.append(Damage(number, f"a carriage return inside the line: {line[:SHOWN]!r}"))
+            damages.append(Damage(number, f"a carriage return inside the line: {line[:SHOWN_BYTES]!r}"))
         elif form.quotes and line.count(b'"') % 2:
-            damages.append(Damage(number, f"a quotation mark without its partner: {line[:SHOWN]!r}"))
+            damages.append(Damage(number, f"a quotation mark without its partner: {line[:SHOWN_BYTES]!r}"))
         else:
             kept.append(line)
             numbers.append(number)

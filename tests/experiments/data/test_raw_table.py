@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from experiments.data import table
-from experiments.data.table import rows
-from experiments.data.table.rows import Files, Memory
+from experiments.data.table import raw_table
+from experiments.data.table.raw_table import MemoryTable, ParquetTable
 from trainers.data import prepared
 
 ROWS = 20_000
@@ -34,12 +34,12 @@ def test_a_column_too_long_for_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType, large: pa.DataType
 ) -> None:
     """Text of more than 2 GB does not fit into one array of plain strings."""
-    monkeypatch.setattr(rows, "MOST_BYTES", 20)
+    monkeypatch.setattr(raw_table, "MOST_BYTES", 20)
     values = list(range(100, 130)) if pa.types.is_integer(kind) else [f"token {number}" for number in range(30)]
     content = pa.table({"c": pa.array(values).cast(kind)})
     for part in range(2):
         pq.write_table(content.slice(15 * part, 15), tmp_path / f"{part}.parquet")
-    for source in (Memory(content), Files(str(tmp_path))):
+    for source in (MemoryTable(content), ParquetTable(str(tmp_path))):
         column = source.column("c")
         assert column.type == large
         assert column.to_pylist() == content["c"].to_pylist()

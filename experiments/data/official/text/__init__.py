@@ -1,0 +1,1 @@
+"""Text files: their format, blocks of whole lines, and lines parsed to columns."""

@@ -1,1 +1,0 @@
-"""What every data source shares: the cache of prepared folders, and vocabularies."""
