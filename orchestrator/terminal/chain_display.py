@@ -16,8 +16,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.limits import against_limit, worst
-from orchestrator.summary.wording import NOTHING, level_name, multiplier_text, named, number, unsigned
+from orchestrator.summary.limits import against_limit, worst_verdict
+from orchestrator.summary.wording import (
+    NOTHING,
+    format_duration,
+    format_multiplier,
+    format_values,
+    join_names,
+    level_name,
+    nan_if_none,
+)
 from trainers.records import Row, StageRecord, Verdict
 from trainers.reporter import (
     CheckpointFailed,
@@ -102,7 +110,7 @@ class ProgressDisplay:
                     stage.state = "stopped"
                     stage.seconds = self._console.get_time() - stage.started
                     if self._live is None:
-                        self._say(stage, f"stopped after step {stage.step}, {clock(stage.seconds)}")
+                        self._say(stage, f"stopped after step {stage.step}, {format_duration(stage.seconds)}")
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -146,7 +154,7 @@ class ProgressDisplay:
         # Again after a retry.
         stage = _Stage(event.stage, event.level, "running", self._console.get_time(), max_steps=event.max_steps)
         self._stages[event.stage] = stage
-        protects = f", protects {named(event.protected)}" if event.protected else ""
+        protects = f", protects {join_names(event.protected)}" if event.protected else ""
         begun = f"goes on from step {event.resumed_step}" if event.resumed_step else "started"
         self._line(stage, f"{begun}, at most {event.max_steps} steps{protects}")
 
@@ -160,18 +168,18 @@ class ProgressDisplay:
         candidate = event.candidate
         stage = self._reached(event.stage, candidate.step)
         stage.valid_loss = _objective(candidate.losses, stage.level)
-        stage.worst = worst(candidate.verdicts)
+        stage.worst = worst_verdict(candidate.verdicts)
         if self._console.get_time() - stage.spoken < LINE_SECONDS:
             return
         parts = [
             f"step {stage.step}/{stage.max_steps}",
-            f"loss {unsigned(stage.train_loss)} train, {unsigned(stage.valid_loss)} valid",
+            f"loss {format_values(stage.train_loss)} train, {format_values(stage.valid_loss)} valid",
         ]
         if stage.worst is not None:
             parts.append(f"{stage.worst.task} {against_limit(stage.worst)}")
         if stage.multipliers:
             parts.append(f"λ {_multipliers(stage.multipliers, with_names=True)}")
-        parts.append(f"{clock(self._console.get_time() - stage.started)}, {self._left(stage)} left")
+        parts.append(f"{format_duration(self._console.get_time() - stage.started)}, {self._left(stage)} left")
         self._line(stage, "; ".join(parts))
 
     def _finished(self, event: StageFinished) -> None:
@@ -181,20 +189,20 @@ class ProgressDisplay:
         stage.level = record.level
         if stage.state != "done":  # after a retry, a stage that this run trained is found again
             stage.state = "reused" if event.reused else "done"
-        stage.seconds = number(record.wall_seconds)
+        stage.seconds = nan_if_none(record.wall_seconds)
         stage.step = record.steps
         stage.valid_loss = _objective(record.losses.get("valid", {}), record.level)
-        stage.train_loss = math.fsum(number(optimum.train) for optimum in record.optima)
-        stage.worst = worst(record.verdicts)
+        stage.train_loss = math.fsum(nan_if_none(optimum.train) for optimum in record.optima)
+        stage.worst = worst_verdict(record.verdicts)
         stage.multipliers = record.multipliers
         parts = [f"reused {record.key}" if event.reused else f"done after step {record.steps} ({record.ended_by})"]
         parts.append(f"accepted step {record.accepted_step}" if record.gained else "gained nothing, start kept")
-        parts.append(f"loss {unsigned(stage.valid_loss)} valid")
+        parts.append(f"loss {format_values(stage.valid_loss)} valid")
         if stage.worst is not None:
             parts.append(f"{stage.worst.task} {against_limit(stage.worst)}")
         if record.multipliers:
             parts.append(f"λ {_multipliers(record.multipliers, with_names=True)}")
-        parts.append(clock(stage.seconds))
+        parts.append(format_duration(stage.seconds))
         self._line(stage, "; ".join(parts))
 
     def _line(self, stage: _Stage, text: str) -> None:
@@ -213,7 +221,7 @@ class ProgressDisplay:
         speed = taken / elapsed if taken > 0 and elapsed > 0 else self._steps_per_second
         if not speed or not stage.max_steps:
             return NOTHING
-        return f"≤ {clock((stage.max_steps - stage.step) / speed)}"
+        return f"≤ {format_duration((stage.max_steps - stage.step) / speed)}"
 
     def _table(self, width: int, height: int) -> Table:
         wide = width >= WIDE
@@ -269,7 +277,7 @@ class ProgressDisplay:
     def _elapsed(self, stage: _Stage) -> str:
         if stage.state == "waiting":
             return ""
-        return clock(self._console.get_time() - stage.started if stage.state == "running" else stage.seconds)
+        return format_duration(self._console.get_time() - stage.started if stage.state == "running" else stage.seconds)
 
     def _outlook(self, stage: _Stage) -> Text:
         if stage.state == "running":
@@ -279,17 +287,8 @@ class ProgressDisplay:
         return Text(stage.state, "dim")
 
 
-def clock(seconds: float) -> str:
-    """``0:42``, ``12:05``, ``1:02:03``; a dash where it is not known."""
-    if not math.isfinite(seconds):
-        return NOTHING
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _objective(losses: Mapping[str, float], level: Sequence[str]) -> float:
-    return math.fsum(number(losses.get(task)) for task in level)
+    return math.fsum(nan_if_none(losses.get(task)) for task in level)
 
 
 def _mean_objective(rows: Sequence[Row], level: Sequence[str]) -> float:
@@ -303,7 +302,7 @@ def _steps(stage: _Stage) -> str:
 
 
 def _number(value: float) -> str:
-    return unsigned(value) if math.isfinite(value) else NOTHING
+    return format_values(value) if math.isfinite(value) else NOTHING
 
 
 def _closest(verdict: Verdict | None) -> Text:
@@ -319,13 +318,13 @@ def _multipliers(values: Mapping[str, float], *, with_names: bool) -> str:
     """All of a few, by priority; the largest of many."""
     if len(values) <= _FEW:
         return "  ".join(
-            f"{task} {multiplier_text(value)}" if with_names else multiplier_text(value)
+            f"{task} {format_multiplier(value)}" if with_names else format_multiplier(value)
             for task, value in values.items()
         )
     task = max(values, key=lambda task: _or_least(values[task]))
-    return f"{task} {multiplier_text(values[task])}" if with_names else multiplier_text(values[task])
+    return f"{task} {format_multiplier(values[task])}" if with_names else format_multiplier(values[task])
 
 
 def _or_least(value: float | None) -> float:
-    known = number(value)
+    known = nan_if_none(value)
     return known if math.isfinite(known) else -math.inf

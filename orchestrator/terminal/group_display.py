@@ -15,8 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.wording import NOTHING, level_name, number, unsigned
-from orchestrator.terminal.chain_display import clock
+from orchestrator.summary.wording import NOTHING, format_duration, format_values, level_name, nan_if_none
 from orchestrator.trials.forecast import Forecast
 from orchestrator.trials.trial import Trial, TrialResult
 from trainers.reporter import CheckpointFailed, Event, Progress, StageAwaited, StageFinished, StageStarted
@@ -107,7 +106,7 @@ class GroupDisplay:
                 case Progress():
                     running.step = event.step
                     if event.rows:
-                        running.loss = math.fsum(number(event.rows[-1].losses.get(task)) for task in running.level)
+                        running.loss = math.fsum(nan_if_none(event.rows[-1].losses.get(task)) for task in running.level)
                 case CheckpointFailed():
                     self._line(trial, f"checkpoint at step {event.step} failed, training goes on: {event.reason}")
                 case StageFinished():
@@ -135,10 +134,10 @@ class GroupDisplay:
             self._counts.reused += 1
             return
         self._counts.trained += 1
-        loss = math.fsum(number(record.losses["valid"].get(task)) for task in record.level)
+        loss = math.fsum(nan_if_none(record.losses["valid"].get(task)) for task in record.level)
         held = "" if not record.protected else ", limits held" if record.held else ", limits broken"
         text = f"stage {record.stage + 1} {level_name(record.level)} done after step {record.steps}"
-        self._line(trial, f"{text}; loss {unsigned(loss)} valid{held}; {clock(record.wall_seconds)}")
+        self._line(trial, f"{text}; loss {format_values(loss)} valid{held}; {format_duration(record.wall_seconds)}")
 
     def _line(self, trial: int, text: str) -> None:
         if self._live is None:
@@ -155,14 +154,14 @@ class GroupDisplay:
         elapsed = self._console.get_time() - self._started
         left = NOTHING
         if counts.trained and expected.stages:
-            left = f"≤ {clock(elapsed / counts.trained * max(0, expected.stages - counts.trained))}"
+            left = f"≤ {format_duration(elapsed / counts.trained * max(0, expected.stages - counts.trained))}"
         stages = f"{counts.trained}/{expected.stages} stages, {counts.reused} reused"
         failed = f", {counts.failed} failed" if counts.failed else ""
         table.add_row(
             Text(self._name, "bold"),
             Text(f"{counts.trials}/{expected.trials} trials"),
             ProgressBar(total=max(1, expected.stages), completed=counts.trained),
-            Text(f"{stages}{failed}  {clock(elapsed)}  {left}"),
+            Text(f"{stages}{failed}  {format_duration(elapsed)}  {left}"),
         )
         return table
 
@@ -176,7 +175,7 @@ class GroupDisplay:
         for _, running in shown:
             stages = len(running.trial.keys)
             step = "waits for another trial" if running.awaits else f"{running.step}/{running.max_steps}"
-            loss = f"  loss {unsigned(running.loss)}" if math.isfinite(running.loss) else ""
+            loss = f"  loss {format_values(running.loss)}" if math.isfinite(running.loss) else ""
             table.add_row(
                 Text(f"  {running.trial.label}"),
                 Text(f"{running.stage + 1}/{stages} {level_name(running.level)}" if running.level else ""),

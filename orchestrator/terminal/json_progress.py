@@ -13,7 +13,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from orchestrator.summary.limits import share_used
-from orchestrator.summary.wording import level_name, number
+from orchestrator.summary.wording import level_name, nan_if_none
 from orchestrator.terminal.chain_display import ProgressDisplay
 from orchestrator.terminal.group_display import GroupDisplay
 from orchestrator.terminal.json_log import JsonLog, Level
@@ -223,7 +223,7 @@ class _Stages:
         last = self._rows[-1]
         shown = protected or _largest(last.multipliers)
         losses = {
-            task: math.fsum(number(row.losses.get(task)) for row in self._rows) / len(self._rows)
+            task: math.fsum(nan_if_none(row.losses.get(task)) for row in self._rows) / len(self._rows)
             for task in last.losses
         }
         return {
@@ -281,7 +281,7 @@ def _level(event: Event) -> Level:
 def _limits(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Any]]:
     """Validation verdicts by task: what the rule compared."""
     valid = [verdict for verdict in verdicts if verdict.split == "valid"]
-    shown = {verdict.task for verdict in sorted(valid, key=share_used, reverse=True)[:MOST_TASKS]}
+    shown = {verdict.task for verdict in sorted(valid, key=_share_used, reverse=True)[:MOST_TASKS]}
     return {
         verdict.task: {"difference": verdict.difference, "allowed": verdict.allowed, "held": verdict.held}
         for verdict in valid
@@ -289,9 +289,13 @@ def _limits(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Any]]:
     }
 
 
+def _share_used(verdict: Verdict) -> float:
+    return share_used(verdict.difference, verdict.allowed)
+
+
 def _largest(multipliers: Mapping[str, float]) -> tuple[str, ...]:
     def size(task: str) -> float:
-        value = number(multipliers[task])
+        value = nan_if_none(multipliers[task])
         return value if math.isfinite(value) else math.inf
 
     shown = set(sorted(multipliers, key=size, reverse=True)[:MOST_TASKS])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
-from orchestrator.summary.wording import number
+from orchestrator.summary.wording import finite_or_none
 from trainers.records import StageRecord
 
 
@@ -26,8 +25,7 @@ def stage_table(record: StageRecord) -> dict[str, list[object]]:
     prices = record.certificate.shadow_prices if record.certificate else record.multipliers
 
     def column(values: Mapping[str, float | None]) -> list[object]:
-        known = [number(values.get(task)) for task in tasks]
-        return [value if math.isfinite(value) else None for value in known]
+        return [finite_or_none(values.get(task)) for task in tasks]
 
     return {
         "task": list(tasks),

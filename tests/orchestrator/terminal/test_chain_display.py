@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from rich.console import Console
 
-from orchestrator.terminal.chain_display import LINE_SECONDS, ProgressDisplay, clock
+from orchestrator.terminal.chain_display import LINE_SECONDS, ProgressDisplay
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
@@ -319,14 +319,6 @@ def test_numbers_that_are_not_finite_are_shown_as_unknown(terminal: bool) -> Non
     assert "nan" not in text
     assert "None" not in text
     assert "not finite" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0:00"), (42, "0:42"), (725, "12:05"), (3723, "1:02:03"), (-1, "0:00"), (math.nan, "–"), (math.inf, "–")],
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
 
 
 def test_a_record_keeps_its_type() -> None:
