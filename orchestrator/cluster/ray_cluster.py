@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 
 from orchestrator.errors import RunError
-from orchestrator.terminal import json_log
+from orchestrator.terminal import standard_error
 
 PLACEMENT_ATTEMPT_SECONDS = 30
 """Seconds of one attempt to place workers: after the loss of a node the first still counts on it."""
@@ -66,7 +66,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
 
     address = address_in_use(address)
     level = logging.INFO if verbose else logging.ERROR
-    options = {"log_to_driver": verbose, "logging_level": level, **json_log.ray_options(verbose)}
+    options = {"log_to_driver": verbose, "logging_level": level, **standard_error.ray_options(verbose)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -89,7 +89,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
             "processors, run the same command again when there is less of it"
         ) from error
     try:
-        json_log.after_ray_started()
+        standard_error.after_ray_started()
         for name in ("ray", "ray.train", "ray.tune", "ray.data"):
             logging.getLogger(name).setLevel(level)
         # Ray prints the loss of a worker to standard output, which is for results.

@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.errors import RequestError
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, told
 from orchestrator.submit.package import EXPERIMENT, Package
-from orchestrator.terminal.json_log import VARIABLE
+from orchestrator.terminal.standard_error import VARIABLE
 
 PREFIX = "nmt-"
 """What the ids of all of this project's jobs begin with."""
