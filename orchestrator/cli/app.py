@@ -17,9 +17,9 @@ from rich.markup import escape
 from orchestrator.data.commands import app as data_commands
 from orchestrator.errors import RequestError, RunError
 from orchestrator.submit.commands import app as submit_commands
-from orchestrator.terminal.current_output import current_output
-from orchestrator.terminal.json_log import VARIABLE
-from orchestrator.terminal.log_format import LogFormat, OfCommand, choose
+from orchestrator.terminal.current_output import current_output, use_log_format
+from orchestrator.terminal.log_format import CommandLogFormat, LogFormat
+from orchestrator.terminal.standard_error import VARIABLE
 
 if TYPE_CHECKING:
     from orchestrator.cluster.tuning.runner import TrialRunner
@@ -68,7 +68,7 @@ def run(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Run one chain on Ray Train: every task in order of priority."""
     from orchestrator.summary.table import chain_table
@@ -104,7 +104,7 @@ def sweep(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
     from orchestrator.trials.sweep_plan import plan_sweep
@@ -130,7 +130,7 @@ def grid(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Train the p^m grid of loss weights on Ray Tune, with equal weights and single-task models as baselines."""
     from orchestrator.trials.grid_plan import plan_grid
@@ -154,7 +154,7 @@ def compare(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
     from orchestrator.comparison.files import PAGE
@@ -197,7 +197,7 @@ def reproduce(
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Train an experiment of the paper, and print its numbers beside ours."""
     from orchestrator.reproduce.command import draw_landscape
@@ -228,7 +228,7 @@ def sync(
         str | None, typer.Option(help="Tracking URI, instead of each run's own; an empty store gets everything.")
     ] = None,
     json: Json = False,
-    log_format: OfCommand = LogFormat.TEXT,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Log what the tracking store missed while runs went on. Trains nothing."""
     from orchestrator.verbs.sync import sync_storage, sync_table
@@ -292,7 +292,7 @@ def main() -> None:
     """Run the command: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
     sys.path.insert(0, os.getcwd())  # users keep their own models, losses and sources beside the experiment
     if os.environ.get(VARIABLE) == LogFormat.JSON:  # also for commands without --log-format, and for invalid ones
-        choose(LogFormat.JSON)
+        use_log_format(LogFormat.JSON)
         app.rich_markup_mode = None  # no frames around error messages
     try:
         app()  # ends in SystemExit, with status 2 for an invalid command line

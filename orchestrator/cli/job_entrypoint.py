@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator.terminal import json_log
+from orchestrator.terminal import standard_error
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop`` ends runs as Ctrl-C does
     sys.path.insert(0, str(Path.cwd()))
     verb, file, *options = arguments
-    if os.environ.get(json_log.VARIABLE) == "json":
-        json_log.install().about(verb=verb)
+    if os.environ.get(standard_error.VARIABLE) == "json":
+        standard_error.capture().about(verb=verb)
     if not check_image(_say):
         return WRONG_REQUEST
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from orchestrator.cluster.connection import check_listening
 from orchestrator.errors import RunError
-from orchestrator.terminal import json_log
+from orchestrator.terminal import standard_error
 
 PLACEMENT_ATTEMPT_SECONDS = 30
 """Seconds of one attempt to place workers: after the loss of a node the first attempt still counts on that node."""
@@ -55,7 +55,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
 
     address = address_in_use(address)
     level = logging.INFO if verbose else logging.ERROR
-    options = {"log_to_driver": verbose, "logging_level": level, **json_log.ray_options(verbose)}
+    options = {"log_to_driver": verbose, "logging_level": level, **standard_error.ray_options(verbose)}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -80,7 +80,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
             "run the same command again when it is not"
         ) from error
     try:
-        json_log.after_ray_started()
+        standard_error.after_ray_started()
         for name in ("ray", "ray.train", "ray.tune", "ray.data"):
             logging.getLogger(name).setLevel(level)
         # Ray prints lost workers to standard output, which is for results.

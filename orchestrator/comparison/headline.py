@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from orchestrator.comparison.dominance import Standing, dominates, standing
 from orchestrator.comparison.numerals import samples_text, times_text
 from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow
-from orchestrator.summary.wording import named
+from orchestrator.summary.wording import join_names
 from orchestrator.trials.trial import Source
 
 
@@ -130,4 +130,4 @@ def _rivals(star: ComparedModel, comparison: Comparison) -> str:
     names = [
         row.name for row in rows if row.chosen is not None and dominates(row.chosen.test, star.test, comparison.tasks)
     ]
-    return f" It is dominated by {named(names)}." if names else ""
+    return f" It is dominated by {join_names(names)}." if names else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from orchestrator.comparison.results import MethodRow
-from orchestrator.summary.wording import NOTHING, number
+from orchestrator.summary.wording import NOTHING, nan_if_none
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST = 10**12
@@ -86,7 +86,7 @@ def seconds_text(row: MethodRow) -> str:
 
 def metric_texts(values: Sequence[float | None]) -> list[str]:
     """Format the metrics of one task, all with the decimals that give the largest four digits; a dash for NaN."""
-    known = [number(value) for value in values]
+    known = [nan_if_none(value) for value in values]
     scale = max((abs(value) for value in known if math.isfinite(value)), default=0.0)
     decimals = 4 if scale == 0 else min(9, max(0, 3 - math.floor(math.log10(scale))))
     return [f"{value:.{decimals}f}" if math.isfinite(value) else NOTHING for value in known]

@@ -24,7 +24,7 @@ from orchestrator.comparison.numerals import (
     trials_text,
 )
 from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
-from orchestrator.summary.wording import NOTHING, number
+from orchestrator.summary.wording import NOTHING, nan_if_none
 from orchestrator.trials.cost import Cost
 
 MOST_COLUMNS = 8
@@ -70,7 +70,7 @@ def lines(comparison: Comparison) -> tuple[Line, ...]:
     written: list[list[str]] = []
     best: list[list[bool]] = []
     for task in comparison.tasks:
-        values = [number(test.get(task.name)) for test in tests]
+        values = [nan_if_none(test.get(task.name)) for test in tests]
         texts = metric_texts(values)
         known = [(value if task.higher_is_better else -value, text) for value, text in zip(values, texts, strict=True)]
         top = max((pair for pair in known if pair[1] != NOTHING), default=(0.0, ""))[1]

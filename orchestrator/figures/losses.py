@@ -32,8 +32,8 @@ from orchestrator.figures.style import (
     strokes,
     take_title,
 )
-from orchestrator.summary.limits import against_limit, share_used, worst
-from orchestrator.summary.wording import number, unsigned
+from orchestrator.summary.limits import against_limit, share_used, worst_verdict
+from orchestrator.summary.wording import format_values, nan_if_none
 from trainers.records import Candidate, StageRecord, Verdict
 
 MOST_PANELS = 12
@@ -135,7 +135,7 @@ def _history(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None
     axes.plot(steps, losses, color=colour, alpha=0.35, linewidth=0.8, zorder=2, label=TRAIN)
     for span in stages:
         x = [span.start + candidate.step for candidate in span.record.candidates]
-        y = [number(candidate.losses.get(task)) for candidate in span.record.candidates]
+        y = [nan_if_none(candidate.losses.get(task)) for candidate in span.record.candidates]
         solved = span in later
         axes.plot(x, y, color=colour if solved else PALE, linewidth=1, zorder=3, label=VALID if solved else UNSOLVED)
     _candidates(axes, task, later, colour)
@@ -152,7 +152,7 @@ def _minibatches(task: str, stages: Sequence[Span]) -> tuple[Floats, Floats]:
         rows = [row for row in span.record.rows if task in row.losses]
         if not rows:
             continue
-        values = np.array([number(row.losses[task]) for row in rows])
+        values = np.array([nan_if_none(row.losses[task]) for row in rows])
         ends = np.array([span.start + row.step for row in rows], dtype=np.float64)
         block = -(-len(rows) // MOST_POINTS)
         starts = np.arange(0, len(rows), block)
@@ -169,7 +169,7 @@ def _candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> N
         for candidate in span.record.candidates:
             accepted = candidate.accepted and candidate.step == span.record.accepted_step
             kind = ACCEPTED if accepted else FEASIBLE if candidate.feasible else INFEASIBLE
-            kinds[kind].append((span.start + candidate.step, number(candidate.losses.get(task))))
+            kinds[kind].append((span.start + candidate.step, nan_if_none(candidate.losses.get(task))))
     most = sum(len(points) for points in kinds.values())
     size = 4.5 if most <= 60 else 3.0
     for kind, points in kinds.items():
@@ -193,7 +193,7 @@ def _optima(axes: Axes, task: str, own: Span, end: int) -> None:
     if optimum is None:
         return
     for value, dashes, label in ((optimum.train, "--", OPTIMUM), (optimum.valid, ":", OPTIMUM_VALID)):
-        height = number(value)
+        height = nan_if_none(value)
         if math.isfinite(height) and end > own.accepted:
             axes.plot(
                 [own.accepted, end], [height, height], color=INK, linestyle=dashes, linewidth=1, zorder=3, label=label
@@ -208,8 +208,8 @@ def _band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
             continue
         axes.fill_between(
             [_at(span, candidate) for candidate, _ in judged],
-            [number(verdict.optimum) for _, verdict in judged],
-            [number(verdict.optimum) + number(verdict.allowed) for _, verdict in judged],
+            [nan_if_none(verdict.optimum) for _, verdict in judged],
+            [nan_if_none(verdict.optimum) + nan_if_none(verdict.allowed) for _, verdict in judged],
             color=colour,
             alpha=0.25,
             linewidth=0,
@@ -220,7 +220,7 @@ def _band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
 
 def _limits(axes: Axes, task: str, stages: Sequence[Span], losses: Floats) -> None:
     """Heights that show every candidate from the task's own stage on, and most of the minibatches."""
-    heights = [number(candidate.losses.get(task)) for span in stages for candidate in span.record.candidates]
+    heights = [nan_if_none(candidate.losses.get(task)) for span in stages for candidate in span.record.candidates]
     finite = losses[np.isfinite(losses)]
     if finite.size:
         heights += np.percentile(finite, [2, 98]).tolist()
@@ -241,10 +241,10 @@ def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
     axes.axhline(0, color=INK, linestyle=":", linewidth=1)
     for span in later:
         judged = _judged(task, span)
-        limits = [number(verdict.allowed) for _, verdict in judged]
+        limits = [nan_if_none(verdict.allowed) for _, verdict in judged]
         axes.fill_between([_at(span, one) for one, _ in judged], 0, limits, color=colour, alpha=0.25, linewidth=0)
         for candidate, verdict in judged:
-            difference = number(verdict.difference)
+            difference = nan_if_none(verdict.difference)
             if not math.isfinite(difference):
                 continue
             accepted = candidate.accepted and candidate.step == span.record.accepted_step
@@ -267,7 +267,7 @@ def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
 def _reach(task: str, stages: Sequence[Span]) -> float:
     """Three times the typical limit."""
     limits = sorted(
-        limit for span in stages for _, verdict in _judged(task, span) if (limit := number(verdict.allowed)) > 0
+        limit for span in stages for _, verdict in _judged(task, span) if (limit := nan_if_none(verdict.allowed)) > 0
     )
     return 3 * limits[len(limits) // 2] if limits else 1.0
 
@@ -318,12 +318,12 @@ def _takeaway(task: str, stages: Sequence[Span]) -> str:
     if idle:
         return f"{task}: {idle}"
     first = own.candidates[0].losses.get(task) if own.candidates else None
-    return f"{task}: {unsigned(first, own.losses.get('valid', {}).get(task))} on valid in stage {own.stage + 1}"
+    return f"{task}: {format_values(first, own.losses.get('valid', {}).get(task))} on valid in stage {own.stage + 1}"
 
 
 def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
     verdicts = [verdict for verdict in stages[-1].record.verdicts if verdict.split == "valid"]
-    closest = worst(verdicts)
+    closest = worst_verdict(verdicts)
     if closest is None:
         return "Losses against their optima: nothing was protected"
     broken = sum(not verdict.held for verdict in verdicts)
@@ -355,7 +355,7 @@ def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
             column = np.full(len(tasks), np.nan)
             for verdict in verdicts:
                 most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it
-                column[place[verdict.task]] = np.clip(share_used(verdict), -9.0, most)
+                column[place[verdict.task]] = np.clip(share_used(verdict.difference, verdict.allowed), -9.0, most)
             edges.append(float(span.start + step))
             shares.append(column)
         if edges[-1] < span.end:

@@ -27,7 +27,7 @@ from orchestrator.figures.style import (
     strokes,
     take_title,
 )
-from orchestrator.summary.wording import level_name, multiplier_text, number
+from orchestrator.summary.wording import format_multiplier, level_name, nan_if_none
 from trainers.records import StageRecord
 
 MOST_NAMED = 6
@@ -97,7 +97,7 @@ def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
 def _ends(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
     """Steps and λ at the end of each stage that holds the task."""
     held = [span for span in stages if task in span.record.multipliers]
-    return [float(span.end) for span in held], [number(span.record.multipliers[task]) for span in held]
+    return [float(span.end) for span in held], [nan_if_none(span.record.multipliers[task]) for span in held]
 
 
 def _line(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
@@ -112,10 +112,10 @@ def _line(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
             continue
         rows = record.rows[::stride]
         steps += [span.start + row.step for row in rows]
-        values += [number(row.multipliers.get(task)) for row in rows]
+        values += [nan_if_none(row.multipliers.get(task)) for row in rows]
         if task in record.multipliers and (not rows or rows[-1].step < record.steps):
             steps.append(span.end)
-            values.append(number(record.multipliers[task]))
+            values.append(nan_if_none(record.multipliers[task]))
         steps.append(math.nan)
         values.append(math.nan)
     return steps, values
@@ -126,7 +126,7 @@ def _last(values: Sequence[float]) -> float:
 
 
 def _takeaway(last: StageRecord) -> str:
-    prices = {task: number(value) for task, value in last.multipliers.items()}
+    prices = {task: nan_if_none(value) for task, value in last.multipliers.items()}
     known = {task: value for task, value in prices.items() if math.isfinite(value)}
     if not known:
         return "Multipliers λ of the protected tasks"
@@ -135,7 +135,7 @@ def _takeaway(last: StageRecord) -> str:
     if known[dearest] == 0:
         return f"Multipliers: all at 0, nothing holds {objective} back"
     most = " most" if len(known) > 1 else ""
-    return f"Multipliers: {dearest} holds {objective} back{most}, λ = {multiplier_text(known[dearest])} at the end"
+    return f"Multipliers: {dearest} holds {objective} back{most}, λ = {format_multiplier(known[dearest])} at the end"
 
 
 def _scale(axes: Axes, peaks: Sequence[float]) -> None:
@@ -160,7 +160,7 @@ def _names(axes: Axes, ends: dict[str, float], look: dict[str, Stroke], others: 
         axes.text(
             1.035,
             place,
-            literal(f"{task}  {multiplier_text(end)}"),
+            literal(f"{task}  {format_multiplier(end)}"),
             va="center",
             fontsize=TEXT_SIZE,
             color=stroke.colour,

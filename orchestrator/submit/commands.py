@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from orchestrator.terminal.current_output import current_output
-from orchestrator.terminal.log_format import LogFormat, OfJob
+from orchestrator.terminal.log_format import JobLogFormat, LogFormat
 
 if TYPE_CHECKING:
     from orchestrator.submit.job_client import JobClient
@@ -49,7 +49,7 @@ def run(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
-    log_format: OfJob = None,
+    log_format: JobLogFormat = None,
 ) -> None:
     """Run one chain on the cluster."""
     _submit("run", file, address, set, [], include, install, detach, json, log_format)
@@ -65,7 +65,7 @@ def sweep(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
-    log_format: OfJob = None,
+    log_format: JobLogFormat = None,
 ) -> None:
     """Try pairs of the two learning rates on the cluster."""
     _submit("sweep", file, address, set, ["--greedy"] if greedy else [], include, install, detach, json, log_format)
@@ -83,7 +83,7 @@ def grid(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
-    log_format: OfJob = None,
+    log_format: JobLogFormat = None,
 ) -> None:
     """Train the p^m grid of loss weights on the cluster."""
     options = _grid_options(points, normalised, limit)
@@ -103,7 +103,7 @@ def compare(
     install: Install = False,
     detach: Detach = False,
     json: Json = False,
-    log_format: OfJob = None,
+    log_format: JobLogFormat = None,
 ) -> None:
     """Compare NMT's sweep with the grid and with named methods on the cluster."""
     options = [*_grid_options(points, normalised, limit), *(["--methods", methods] if methods is not None else [])]

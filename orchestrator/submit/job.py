@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.errors import RequestError
 from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, translate_error
 from orchestrator.submit.package import EXPERIMENT, Package
-from orchestrator.terminal.json_log import VARIABLE
+from orchestrator.terminal.standard_error import VARIABLE
 
 PREFIX = "nmt-"
 """Prefix of the ids of this project's jobs."""

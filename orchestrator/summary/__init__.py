@@ -1,1 +1,1 @@
-"""A finished chain in words and numbers."""
+"""A finished chain as a table, a sentence and JSON."""

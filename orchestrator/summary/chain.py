@@ -1,4 +1,4 @@
-"""A finished chain in a few words: what every task lost or gained, and whether its guarantee held."""
+"""A finished chain in words and numbers: what each task lost or gained, and whether its guarantee held."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from orchestrator.summary.limits import against_limit
-from orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, level_name, named
+from orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, join_names, level_name
 from trainers.certificate import Certificate
 from trainers.records import StageRecord
 
 
 def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
-    """The content of :func:`chain_table`, JSON-ready; what is unknown or not finite is ``None``.
+    """Return the content of the chain's table, JSON-ready; a number that is unknown or not finite is ``None``.
 
     Args:
         records: Records of a chain's stages, in order.
 
     Returns:
-        ``tasks`` by priority, ``stages`` in order (both count stages from 1), ``held`` and ``sentence``. A
-        stage's ``certificate`` is ``None`` where its record is older than certificates. Of a task:
+        ``tasks`` by priority, ``stages`` in order (both count stages from 1), ``held`` and ``sentence``. Each task
+        has:
 
         * ``optimum``: mean loss at the accepted θ* of the stage that solved it, on ``train`` (L* itself), ``valid`` and
           ``test``;
-        * ``test_loss``: at the end of the chain;
-        * ``difference``: test loss at the end minus the one at θ*, paired, with its ``standard_error``; ``None`` for
+        * ``test_loss``: mean test loss at the end of the chain;
+        * ``difference``: test loss at the end minus test loss at θ*, paired, with its ``standard_error``; ``None`` for
           a task that no stage protects;
-        * ``test_metric``: at the end of stage 1 and of the chain, ``change``, and ``points`` (a hundredth of a share);
+        * ``test_metric``: its value at the end of stage 1 and of the chain, their ``change``, and the same in
+          ``points`` (hundredths);
         * ``multiplier``: λ at the end of the last stage;
-        * ``guarantee``: ``status`` is ``held``, ``broken`` or ``not protected``; with ``difference`` and ``allowed``
-          of the validation split.
+        * ``guarantee``: ``status`` (``held``, ``broken`` or ``not protected``), and ``difference`` and ``allowed`` on
+          the validation split.
 
     Raises:
-        ValueError: There is no record.
+        ValueError: ``records`` is empty.
     """
     if not records:
         raise ValueError("a chain has at least one stage, found no record")
@@ -119,25 +120,25 @@ def _sentence(records: Sequence[StageRecord]) -> str:
     verdicts = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
     broken = [verdict for verdict in verdicts if not verdict.held]
     if broken:
-        names = named([f"{verdict.task} ({against_limit(verdict)} allowed)" for verdict in broken])
-        guarantee = f"Not every guarantee held: beyond the limit on the validation split {_is(broken)} {names}."
+        names = join_names([f"{verdict.task} ({against_limit(verdict)} allowed)" for verdict in broken])
+        guarantee = f"Not every guarantee held: beyond the limit on the validation split {_is_or_are(broken)} {names}."
     elif verdicts:
-        names = named([verdict.task for verdict in verdicts])
+        names = join_names([verdict.task for verdict in verdicts])
         limit = "its limit" if len(verdicts) == 1 else "their limits"
-        guarantee = f"Every guarantee held: {names} {_is(verdicts)} within {limit} on the validation split."
+        guarantee = f"Every guarantee held: {names} {_is_or_are(verdicts)} within {limit} on the validation split."
     else:
         guarantee = "Nothing was protected: the chain has one stage."
     idle = [f"{record.stage + 1} ({level_name(record.level)})" for record in records if not record.gained]
     if not idle:
         return f"{guarantee} Every stage gained."
-    return f"{guarantee} {'Stage' if len(idle) == 1 else 'Stages'} {named(idle)} gained nothing."
+    return f"{guarantee} {'Stage' if len(idle) == 1 else 'Stages'} {join_names(idle)} gained nothing."
 
 
 def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
-    """What the certificates report as not attainable, a sentence per stage."""
+    """Yield a sentence per stage whose certificate reports tasks as not attainable."""
     found = [record for record in records if record.certificate is not None and record.certificate.not_attainable]
     if len(found) > MOST_NAMES:
-        stages = named([f"{record.stage + 1} ({level_name(record.level)})" for record in found])
+        stages = join_names([f"{record.stage + 1} ({level_name(record.level)})" for record in found])
         yield (
             f"In stages {stages} tasks cannot be held together with what the stage minimises: λ kept rising while "
             "their violations did not shrink; allow tolerances."
@@ -149,13 +150,13 @@ def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
             until = "Beyond the accepted model, " if record.gained else ""
             whose = "its violation" if len(tasks) == 1 else "their violations"
             yield (
-                f"{until}{named(tasks)} cannot be held together with {level_name(record.level)}: λ kept rising while "
-                f"{whose} did not shrink; allow a tolerance."
+                f"{until}{join_names(tasks)} cannot be held together with {level_name(record.level)}: "
+                f"λ kept rising while {whose} did not shrink; allow a tolerance."
             )
 
 
 def _balance(records: Sequence[StageRecord]) -> Iterator[str]:
-    """Stationarity of the stages in which a constraint pulls; in the others it says nothing."""
+    """Yield the stationarity of the stages with an active constraint; without one it is 1 whatever the stage did."""
     found = {
         level_name(record.level): record.certificate.stationarity
         for record in records
@@ -166,14 +167,14 @@ def _balance(records: Sequence[StageRecord]) -> Iterator[str]:
     if not found:
         return
     if len(found) <= MOST_NAMES:
-        values = named([f"{value:.2f} ({level})" for level, value in found.items()])
+        values = join_names([f"{value:.2f} ({level})" for level, value in found.items()])
     else:
         largest = max(found, key=lambda level: found[level])
         values = f"{min(found.values()):.2f} to {found[largest]:.2f} ({largest})"
     yield f"Stationarity, 0 where objective and constraints balance, 1 at most: {values}."
 
 
-def _is(many: Sequence[object]) -> str:
+def _is_or_are(many: Sequence[object]) -> str:
     return "is" if len(many) == 1 else "are"
 
 

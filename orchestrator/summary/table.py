@@ -1,4 +1,4 @@
-"""The table of a finished chain, for a terminal."""
+"""A finished chain as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -11,20 +11,26 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.summary.chain import chain_summary
-from orchestrator.summary.wording import NOTHING, decimals_for, is_share, multiplier_text, number, signed, unsigned
-from orchestrator.summary.worst_tasks import what_is_shown, worst_tasks
+from orchestrator.summary.wording import (
+    NOTHING,
+    decimals_for,
+    format_multiplier,
+    format_signed,
+    format_values,
+    is_share,
+    nan_if_none,
+)
+from orchestrator.summary.worst_tasks import selection_note, worst_tasks
 from trainers.records import StageRecord
 
 _FIGURES: dict[str, Any] = {"justify": "right", "no_wrap": True}
-
-
 _UNBOUNDED = 10_000
 
 
 def chain_table(records: Sequence[StageRecord]) -> Table:
-    """One row per task, by priority: one line where there is room for it (about 100 columns), otherwise two.
+    """Return a table with a row per task, by priority: one line each from about 100 columns on, two below.
 
-    Of more than :data:`~orchestrator.summary.worst_tasks.MOST_TASKS` tasks those are shown that tell most.
+    Of more than :data:`~orchestrator.summary.worst_tasks.MOST_TASKS` tasks the worst are shown.
 
     Args:
         records: Records of a chain's stages, in order.
@@ -37,7 +43,7 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
     metrics = {task["metric"] for task in tasks if task["metric"]}
     only_shares = all(is_share(name) for name in metrics)
     metric = metrics.pop() if len(metrics) == 1 else None
-    caption = Text("\n" + " ".join(filter(None, (what_is_shown(tasks), summary["sentence"]))))
+    caption = Text("\n" + " ".join(filter(None, (selection_note(tasks), summary["sentence"]))))
     folded = _blank_table(Table(), caption)
     folded.add_column("task", overflow="fold")
     folded.add_column("stage", **_FIGURES)
@@ -56,9 +62,9 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
     table.add_column("guarantee\non valid", no_wrap=True)
     for task in worst_tasks(tasks):
         name, stage = Text(task["task"]), str(task["stage"])
-        loss, change = unsigned(task["optimum"]["test"], task["test_loss"]), _change(task)
+        loss, change = format_values(task["optimum"]["test"], task["test_loss"]), _change(task)
         value, points = _metric(task, with_name=metric is None), _points(task, with_unit=not only_shares)
-        multiplier = NOTHING if task["multiplier"] is None else multiplier_text(task["multiplier"])
+        multiplier = format_multiplier(task["multiplier"])
         table.add_row(name, stage, loss, change, value, points, multiplier, _guarantee(task, " "))
         losses, values = f"{loss}\n{change}", f"{value}\n{_points(task, with_unit=True)}"
         folded.add_row(name, stage, losses, values, multiplier, _guarantee(task, "\n"))
@@ -66,7 +72,7 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
 
 
 class _ChainTable(Table):
-    """A table that gives way to one with fewer and higher rows where it would have to cut numbers off."""
+    """A table that folds its rows into two lines where one line would cut numbers off."""
 
     def __init__(self, folded: Table) -> None:
         super().__init__()
@@ -98,22 +104,23 @@ def _change(row: dict[str, Any]) -> str:
     difference = row["difference"]
     if difference is None:
         return NOTHING
-    decimals = decimals_for(number(difference["value"]), number(difference["standard_error"]))
-    return f"{signed(difference['value'], decimals)} ±{signed(difference['standard_error'], decimals).lstrip('+')}"
+    decimals = decimals_for(nan_if_none(difference["value"]), nan_if_none(difference["standard_error"]))
+    standard_error = format_signed(difference["standard_error"], decimals).lstrip("+")
+    return f"{format_signed(difference['value'], decimals)} ±{standard_error}"
 
 
 def _metric(row: dict[str, Any], with_name: bool) -> str:
     if row["metric"] is None:
         return NOTHING
-    values = unsigned(row["test_metric"]["stage_1"], row["test_metric"]["end"])
+    values = format_values(row["test_metric"]["stage_1"], row["test_metric"]["end"])
     return f"{row['metric']} {values}" if with_name else values
 
 
 def _points(row: dict[str, Any], *, with_unit: bool) -> str:
     points = row["test_metric"]["points"]
     if points is None:
-        return signed(row["test_metric"]["change"])
-    return f"{signed(points, 1)} pt" if with_unit else signed(points, 1)
+        return format_signed(row["test_metric"]["change"])
+    return f"{format_signed(points, 1)} pt" if with_unit else format_signed(points, 1)
 
 
 def _guarantee(row: dict[str, Any], separator: str) -> Text:

@@ -1,37 +1,38 @@
-"""Of a chain with many tasks, those that a terminal has room for."""
+"""Chooses the tasks to show when a terminal has no room for all of them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+from orchestrator.summary.limits import share_used
+
 MOST_TASKS = 12
-"""Tasks that are all shown."""
+"""Up to this many tasks are all shown."""
 
 PROTECTED, UNPROTECTED = 6, 2
-"""Tasks shown of more: protected ones closest to their limits or furthest beyond, and unprotected ones."""
+"""Of more tasks: how many protected ones are shown, worst first, and how many unprotected ones."""
 
 Task = dict[str, Any]
 """A task of :func:`~orchestrator.summary.chain.chain_summary`."""
 
 
 def worst_tasks(tasks: Sequence[Task]) -> Sequence[Task]:
-    """The tasks to show, in their order.
+    """Return the tasks to show, by priority.
 
     Args:
-        tasks: All tasks by priority.
+        tasks: All tasks, by priority.
     """
     if len(tasks) <= MOST_TASKS:
         return tasks
     protected = [task for task in tasks if task["guarantee"]["status"] != "not protected"]
     others = [task for task in tasks if task["guarantee"]["status"] == "not protected"]
-    chosen = [*sorted(protected, key=_used, reverse=True)[:PROTECTED], *others[:UNPROTECTED]]
+    chosen = [*sorted(protected, key=_severity, reverse=True)[:PROTECTED], *others[:UNPROTECTED]]
     return [task for task in tasks if any(task is one for one in chosen)]
 
 
-def what_is_shown(tasks: Sequence[Task]) -> str:
-    """A sentence about what is left out; empty where nothing is."""
+def selection_note(tasks: Sequence[Task]) -> str:
+    """Say which tasks are shown and where the others are; empty if all are shown."""
     if len(tasks) <= MOST_TASKS:
         return ""
     protected = sum(task["guarantee"]["status"] != "not protected" for task in tasks)
@@ -42,12 +43,7 @@ def what_is_shown(tasks: Sequence[Task]) -> str:
     )
 
 
-def _used(task: Task) -> tuple[bool, float]:
-    """Whether its guarantee is broken, and the used share of what it is allowed."""
-    difference, allowed = task["guarantee"]["difference"], task["guarantee"]["allowed"]
-    broken = task["guarantee"]["status"] == "broken"
-    if difference is None or allowed is None:
-        return broken, math.inf
-    if allowed > 0:
-        return broken, difference / allowed
-    return broken, 0.0 if difference == 0 else math.copysign(math.inf, difference)
+def _severity(task: Task) -> tuple[bool, float]:
+    """Order tasks by whether the guarantee is broken, then by the share of the allowance that is used."""
+    guarantee = task["guarantee"]
+    return guarantee["status"] == "broken", share_used(guarantee["difference"], guarantee["allowed"])

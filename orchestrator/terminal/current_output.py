@@ -4,28 +4,22 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from orchestrator.terminal import json_log
-from orchestrator.terminal.json_output import JsonOutput
-from orchestrator.terminal.output import Output, TextOutput
+from orchestrator.terminal import standard_error
+from orchestrator.terminal.output import JsonOutput, Output, TextOutput
 
 _current: Output = TextOutput(Console(stderr=True))
 
 
 def current_output() -> Output:
-    """The output of this process."""
+    """Return the output of this process."""
     return _current
 
 
-def use_json() -> None:
-    """Write JSON lines from now on, whoever writes to standard error."""
+def use_log_format(log_format: str) -> None:
+    """Write ``text`` or ``json`` from now on; nothing changes where that is done already."""
     global _current
-    if not isinstance(_current, JsonOutput):
-        _current = JsonOutput(json_log.install())
-
-
-def use_text() -> None:
-    """Write text from now on."""
-    global _current
-    json_log.remove()
-    if not isinstance(_current, TextOutput):
+    if log_format == "json" and not isinstance(_current, JsonOutput):
+        _current = JsonOutput(standard_error.capture())
+    if log_format == "text" and not isinstance(_current, TextOutput):
+        standard_error.release()
         _current = TextOutput(Console(stderr=True))

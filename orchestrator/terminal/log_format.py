@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.terminal import current_output
-from orchestrator.terminal.json_log import VARIABLE
+from orchestrator.terminal.current_output import current_output, use_log_format
+from orchestrator.terminal.standard_error import VARIABLE
 
 
 class LogFormat(StrEnum):
@@ -18,44 +18,34 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def choose(log_format: LogFormat) -> None:
-    """Write standard error so from now on; chosen again, nothing changes."""
-    if log_format == LogFormat.JSON:
-        current_output.use_json()
-    else:
-        current_output.use_text()
-
-
 def _of_command(context: typer.Context, log_format: LogFormat) -> LogFormat:
-    """Choose the format before anything is told, and say of every line what it is about."""
-    choose(log_format)
-    current_output.current_output().about(verb=context.info_name)
+    """Set the format before anything is reported."""
+    use_log_format(log_format)
+    current_output().about(verb=context.info_name)
     return log_format
 
 
 def _of_job(log_format: LogFormat | None) -> LogFormat | None:
-    """Messages of the command are written as the job's log is."""
+    """Write this command's own messages in the format of the job's log."""
     if log_format is not None:
-        choose(log_format)
+        use_log_format(log_format)
     return log_format
 
 
-_NAME = "--log-format"
-
-OfCommand = Annotated[
+CommandLogFormat = Annotated[
     LogFormat,
     typer.Option(
-        _NAME,
+        "--log-format",
         envvar=VARIABLE,
         is_eager=True,
         callback=_of_command,
         help="Standard error as text for people, or as JSON lines for log collectors.",
     ),
 ]
-OfJob = Annotated[
+JobLogFormat = Annotated[
     LogFormat | None,
     typer.Option(
-        _NAME,
+        "--log-format",
         envvar=VARIABLE,
         is_eager=True,
         callback=_of_job,

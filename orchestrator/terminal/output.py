@@ -1,79 +1,76 @@
-"""What a command tells while it works: text for people, or JSON lines for log collectors."""
+"""What a command reports while it works: text for people, or JSON lines for log collectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.terminal.json_log import Level
+from orchestrator.terminal.json_log import JsonLog, Level
 
 if TYPE_CHECKING:
+    from orchestrator.terminal.chain_bars import ChainBars
+    from orchestrator.terminal.chain_lines import ChainLines
+    from orchestrator.terminal.group_bars import GroupBars
+    from orchestrator.terminal.group_lines import GroupLines
     from orchestrator.trials.forecast import Forecast
-    from orchestrator.trials.trial import Trial, TrialResult
-    from trainers.reporter import Event
 
 
-class Display(Protocol):
-    """Is shown something from its entry as a context to its exit."""
+class Output(ABC):
+    """Messages and progress of a command; its results go to standard output.
 
-    def __enter__(self) -> Self: ...
+    Args:
+        clock: Seconds, for the pace of lines and for durations.
+        terminal: Where bars are drawn; without it, progress is written in lines.
+    """
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None: ...
+    def __init__(self, clock: Callable[[], float], terminal: Console | None = None) -> None:
+        self._clock = clock
+        self._terminal = terminal
 
-
-class ShowsChain(Display, Protocol):
-    """Shows how far a chain is."""
-
-    def show(self, event: Event) -> None:
-        """Take in an event."""
-
-
-class ShowsTrials(Display, Protocol):
-    """Shows how far a group of trials is."""
-
-    def add(self, trials: Mapping[int, Trial]) -> None:
-        """Trials that are to run, by number."""
-
-    def show(self, trial: int, event: Event) -> None:
-        """Take in an event of a trial."""
-
-    def end(self, trial: int, result: TrialResult) -> None:
-        """A trial has ended."""
-
-
-class Output(Protocol):
-    """Progress and messages of a command; its results go to standard output."""
-
+    @abstractmethod
     def about(self, **fields: Any) -> None:
-        """What all that follows is about, such as ``verb`` and ``experiment``."""
+        """Set fields of all further lines, such as ``verb`` and ``experiment``; people know what they asked for."""
 
+    @abstractmethod
     def say(self, message: str, event: str = "message", level: Level = "info", **fields: Any) -> None:
-        """Tell something.
+        """Report an event.
 
         Args:
             message: What a person reads.
-            event: Its stable name, for programs.
+            event: The event's stable name.
             level: How bad it is.
-            fields: Its content, for programs.
+            fields: What a program reads.
         """
 
+    @abstractmethod
     def note(self, message: str, event: str, **fields: Any) -> None:
-        """Tell a program what people see elsewhere: in the result that is printed, or in the bars."""
+        """Report to programs alone what people see elsewhere: in the printed result, or in the bars."""
 
-    def chain(self, levels: Sequence[Sequence[str]]) -> ShowsChain:
-        """A display of a chain with these levels."""
+    def chain(self, levels: Sequence[Sequence[str]]) -> ChainBars | ChainLines:
+        """Return a display of a chain with these levels."""
+        from orchestrator.terminal.chain_bars import ChainBars
+        from orchestrator.terminal.chain_lines import ChainLines
 
-    def trials(self, name: str, expected: Forecast) -> ShowsTrials:
-        """A display of a group of trials, and what they are expected to cost."""
+        if self._terminal is not None:
+            return ChainBars(levels, self._terminal)
+        return ChainLines(levels, self.say, self._clock)
+
+    def trials(self, name: str, expected: Forecast) -> GroupBars | GroupLines:
+        """Return a display of a group of trials and of what they are expected to cost."""
+        from orchestrator.terminal.group_bars import GroupBars
+        from orchestrator.terminal.group_lines import GroupLines
+
+        if self._terminal is not None:
+            return GroupBars(name, expected, self._terminal)
+        return GroupLines(expected, self.say, self.note, self._clock)
 
 
-class TextOutput:
+class TextOutput(Output):
     """Text: live bars on a terminal, plain lines elsewhere.
 
     Args:
@@ -81,28 +78,38 @@ class TextOutput:
     """
 
     def __init__(self, console: Console) -> None:
+        super().__init__(console.get_time, console if console.is_interactive else None)
         self._console = console
 
     def about(self, **fields: Any) -> None:
-        """People know what they asked for."""
+        pass
 
     def say(self, message: str, event: str = "message", level: Level = "info", **fields: Any) -> None:
-        """Print the message."""
         text = Text(message)
         text.highlight_regex(r"^error:", "red")
         self._console.print(text, soft_wrap=True)
 
     def note(self, message: str, event: str, **fields: Any) -> None:
-        """Nothing."""
+        pass
 
-    def chain(self, levels: Sequence[Sequence[str]]) -> ShowsChain:
-        """Bars or lines."""
-        from orchestrator.terminal.chain_display import ProgressDisplay
 
-        return ProgressDisplay(levels, self._console)
+class JsonOutput(Output):
+    """JSON lines.
 
-    def trials(self, name: str, expected: Forecast) -> ShowsTrials:
-        """Bars or lines."""
-        from orchestrator.terminal.group_display import GroupDisplay
+    Args:
+        log: Where to.
+        clock: Seconds.
+    """
 
-        return GroupDisplay(name, self._console, expected)
+    def __init__(self, log: JsonLog, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._log = log
+
+    def about(self, **fields: Any) -> None:
+        self._log.about(**fields)
+
+    def say(self, message: str, event: str = "message", level: Level = "info", **fields: Any) -> None:
+        self._log.write(event, message, level, **fields)
+
+    def note(self, message: str, event: str, **fields: Any) -> None:
+        self._log.write(event, message, **fields)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.summary.limits import worst
+from orchestrator.summary.limits import worst_verdict
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import TrialResult
 from trainers.evaluation.acceptance import verdict
@@ -33,7 +33,7 @@ class Standing:
     @property
     def worst_task(self) -> str | None:
         """Task furthest beyond its limit, or closest to it when all are within."""
-        found = worst(self.verdicts)
+        found = worst_verdict(self.verdicts)
         return found.task if found is not None else None
 
 

@@ -46,6 +46,11 @@ class Trial:
         return self.spec.stage_keys()[: self.stages]
 
     @property
+    def levels(self) -> list[list[str]]:
+        """Names of the tasks that each wanted stage minimises."""
+        return [[task.name for task in level] for level in self.spec.levels[: self.stages]]
+
+    @property
     def short(self) -> str:
         """The label in :func:`short_label`'s form."""
         return short_label(self.label)

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from orchestrator.experiment.sections import Experiment
-from orchestrator.terminal.json_log import VARIABLE
 from orchestrator.terminal.log_format import LogFormat
+from orchestrator.terminal.standard_error import VARIABLE
 
 from . import _kuberay, _kubernetes
 from ._files import (

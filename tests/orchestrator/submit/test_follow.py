@@ -88,7 +88,7 @@ def test_the_link_in_a_log_of_json_lines() -> None:
     stream = io.StringIO()
     log = JsonLog(stream)
     for line in ("a", f"{LINK}{link}", "b"):
-        log.take(line)
+        log.write_line(line)
     reader = LinkReader(lambda piece: None)
     for piece in ("[1]\n{}\nnull\n", stream.getvalue()):
         reader.write(piece)

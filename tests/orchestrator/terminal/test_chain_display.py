@@ -10,7 +10,10 @@ from dataclasses import dataclass, field, replace
 import pytest
 from rich.console import Console
 
-from orchestrator.terminal.chain_display import LINE_SECONDS, ProgressDisplay, clock
+from orchestrator.terminal.chain_bars import ChainBars
+from orchestrator.terminal.chain_lines import ChainLines
+from orchestrator.terminal.output import TextOutput
+from orchestrator.terminal.stage_line import LINE_SECONDS
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
@@ -44,11 +47,11 @@ class Screen:
         return self.stream.getvalue().splitlines()
 
 
-def frame(display: ProgressDisplay, screen: Screen) -> list[str]:
+def frame(bars: ChainBars, screen: Screen) -> list[str]:
     """What the bars look like now, line by line, without colours."""
     console = Console(file=io.StringIO(), width=screen.width, height=screen.height, get_time=lambda: screen.now)
     with console.capture() as capture:
-        console.print(display)
+        console.print(bars.table())
     return capture.get().splitlines()
 
 
@@ -78,16 +81,16 @@ def second_stage(difference: float = 0.0003) -> list[Event]:
     ]
 
 
-def shown(events: Sequence[Event], screen: Screen) -> ProgressDisplay:
+def shown(events: Sequence[Event], screen: Screen) -> ChainBars:
     """A display that has seen the events, one second apart."""
-    display = ProgressDisplay(LEVELS, screen.console())
+    display = ChainBars(LEVELS, screen.console())
     for event in events:
         display.show(event)
         screen.now += 1.0
     return display
 
 
-def interrupted(display: ProgressDisplay, screen: Screen) -> None:
+def interrupted(display: ChainBars | ChainLines, screen: Screen) -> None:
     with display:
         for event in second_stage():
             display.show(event)
@@ -148,26 +151,23 @@ class TestBars:
     def test_of_many_multipliers_the_largest_is_shown(self) -> None:
         screen = Screen(terminal=True)
         levels = [["a", "b", "c"], ["d"]]
-        display = ProgressDisplay(levels, screen.console())
+        display = ChainBars(levels, screen.console())
         display.show(StageStarted(1, "key", ("d",), ("a", "b", "c"), 10))
         display.show(Progress(1, 1, (row(1, {"d": 0.5}, {"a": 1.0, "b": 27.44, "c": 0.2}),)))
         header, _, second = frame(display, screen)
         assert "max λ" in header
         assert "27.4" in second.split()
 
-    def test_the_expected_speed_serves_until_a_step_is_taken(self) -> None:
+    def test_the_time_left_is_not_known_until_a_step_is_taken(self) -> None:
         screen = Screen(terminal=True)
-        display = ProgressDisplay(LEVELS, screen.console(), steps_per_second=10)
-        display.show(StageStarted(0, "key", ("pay",), (), 1200))
-        assert frame(display, screen)[1].rstrip().endswith("≤ 2:00")
-        unknown = ProgressDisplay(LEVELS, screen.console())
-        unknown.show(StageStarted(0, "key", ("pay",), (), 1200))
-        assert frame(unknown, screen)[1].rstrip().endswith("–")
+        bars = ChainBars(LEVELS, screen.console())
+        bars.show(StageStarted(0, "key", ("pay",), (), 1200))
+        assert frame(bars, screen)[1].rstrip().endswith("–")
 
     def test_64_stages_are_shown_around_the_one_under_way(self) -> None:
         screen = Screen(terminal=True, height=16)
         records = chain([[f"assay_{index:02}"] for index in range(64)], steps=4, evaluations=1)
-        display = ProgressDisplay([one.level for one in records], screen.console())
+        display = ChainBars([one.level for one in records], screen.console())
         for one in records[:30]:
             display.show(StageFinished(one, reused=False))
         display.show(StageStarted(30, "key", records[30].level, records[30].protected, 10))
@@ -205,7 +205,7 @@ class TestBars:
 
     def test_alive_it_ends_with_the_last_state_on_the_screen(self) -> None:
         screen = Screen(terminal=True)
-        display = ProgressDisplay(LEVELS, screen.console())
+        display = ChainBars(LEVELS, screen.console())
         with display:
             for event in second_stage():
                 display.show(event)
@@ -216,7 +216,7 @@ class TestBars:
 
     def test_an_error_leaves_the_stage_as_stopped(self) -> None:
         screen = Screen(terminal=True)
-        display = ProgressDisplay(LEVELS, screen.console())
+        display = ChainBars(LEVELS, screen.console())
         with pytest.raises(KeyboardInterrupt):
             interrupted(display, screen)
         assert frame(display, screen)[2].rstrip().endswith("stopped")
@@ -226,7 +226,7 @@ class TestBars:
 class TestLines:
     def test_a_line_per_event_worth_reading(self) -> None:
         screen = Screen()
-        with ProgressDisplay(LEVELS, screen.console()) as display:
+        with TextOutput(screen.console()).chain(LEVELS) as display:
             for event in second_stage():
                 display.show(event)
                 screen.now += LINE_SECONDS
@@ -256,7 +256,7 @@ class TestLines:
 
     def test_reused_and_idle_stages_are_told_apart(self) -> None:
         screen = Screen()
-        with ProgressDisplay(LEVELS, screen.console()) as display:
+        with TextOutput(screen.console()).chain(LEVELS) as display:
             display.show(StageFinished(record(0, ["pay"]), reused=True))
             display.show(StageFinished(record(1, ["amount"], ["pay"], accepted_step=0), reused=False))
         assert screen.lines == [
@@ -267,7 +267,7 @@ class TestLines:
 
     def test_evaluations_in_quick_succession_are_not_all_printed(self) -> None:
         screen = Screen()
-        with ProgressDisplay(LEVELS, screen.console()) as display:
+        with TextOutput(screen.console()).chain(LEVELS) as display:
             display.show(StageStarted(0, "key0", ("pay",), (), 1000))
             for step in range(100):
                 display.show(Evaluated(0, candidate(step, {"pay": 0.5})))
@@ -278,7 +278,7 @@ class TestLines:
     def test_no_control_codes_and_no_wrapping(self) -> None:
         screen = Screen(width=20)
         records = chain([["a", "b", "c"], ["d"]])
-        with ProgressDisplay([one.level for one in records], screen.console()) as display:
+        with TextOutput(screen.console()).chain([one.level for one in records]) as display:
             for one in records:
                 display.show(StageStarted(one.stage, one.key, one.level, one.protected, one.steps))
                 for found in one.candidates:
@@ -293,7 +293,7 @@ class TestLines:
     def test_an_error_is_followed_by_how_far_it_came(self) -> None:
         screen = Screen()
         with pytest.raises(KeyboardInterrupt):
-            interrupted(ProgressDisplay(LEVELS, screen.console()), screen)
+            interrupted(TextOutput(screen.console()).chain(LEVELS), screen)
         assert screen.lines[-1] == "stage 2/3 amount: stopped after step 60, 1:01"
 
 
@@ -311,22 +311,16 @@ def test_numbers_that_are_not_finite_are_shown_as_unknown(terminal: bool) -> Non
         Evaluated(1, Candidate(1, {}, {}, (bad,), False, False)),
         Progress(1, 2, ()),
     ]
-    with ProgressDisplay(LEVELS, screen.console()) as display:
+    with TextOutput(screen.console()).chain(LEVELS) as display:
         for event in events:
             display.show(event)
             screen.now += LINE_SECONDS
-    text = "\n".join([*frame(display, screen), *screen.lines])
+    drawn = frame(display, screen) if isinstance(display, ChainBars) else []
+    assert bool(drawn) == terminal
+    text = "\n".join([*drawn, *screen.lines])
     assert "nan" not in text
     assert "None" not in text
     assert "not finite" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.4, "0:00"), (42, "0:42"), (725, "12:05"), (3723, "1:02:03"), (-1, "0:00"), (math.nan, "–"), (math.inf, "–")],
-)
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
 
 
 def test_a_record_keeps_its_type() -> None:

@@ -20,11 +20,10 @@ import pytest
 
 from orchestrator.cli import app as cli
 from orchestrator.cluster.tuning.runner import Ending
-from orchestrator.terminal import json_log
-from orchestrator.terminal.chain_display import LINE_SECONDS
+from orchestrator.terminal import standard_error
 from orchestrator.terminal.json_log import JsonLog
-from orchestrator.terminal.json_output import JsonOutput
-from orchestrator.terminal.json_progress import MOST_TASKS, STEP_SECONDS
+from orchestrator.terminal.output import JsonOutput
+from orchestrator.terminal.stage_line import LINE_SECONDS, MOST_TASKS, STEP_SECONDS
 from orchestrator.trials.grid_plan import plan_grid
 from orchestrator.trials.sweep_plan import plan_sweep
 from orchestrator.verbs.grid import run_grid
@@ -40,13 +39,19 @@ LEVELS = [["pay"], ["amount"]]
 TIME = datetime(2026, 1, 31, 12, 0, 0, 250_000, UTC)
 
 
+def at_noon(record: logging.LogRecord) -> bool:
+    record.created = TIME.timestamp()
+    return True
+
+
 class Collector:
     """A log, a clock that stands until it is told to move, and the lines as a collector reads them."""
 
     def __init__(self) -> None:
         self.now = 0.0
         self.stream = io.StringIO()
-        self.log = JsonLog(self.stream, lambda: TIME)
+        self.log = JsonLog(self.stream)
+        self.log.addFilter(at_noon)
         self.output = JsonOutput(self.log, lambda: self.now)
 
     @property
@@ -166,7 +171,10 @@ class TestChain:
         assert collector.events[3:] == ["step", "step", "stage_stopped"]
         step, _, stopped = collector.lines[3:]
         assert step["losses"] == {"train": {"pay": 0.5}}
-        assert (step["step"], step["message"]) == (24, "stage 1 pay: step 24/1000")
+        assert (step["step"], step["message"]) == (
+            24,
+            "stage 1/2 pay: step 24/1000; loss 0.500 train; 1:10, ≤ 47:06 left",
+        )
         assert (stopped["level"], stopped["stage"], stopped["step"]) == ("warning", 1, 29)
 
     def test_of_many_tasks_those_closest_to_their_limits(self) -> None:
@@ -240,11 +248,11 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Collector]:
     """Standard error is a JSON log; no fixture, since pytest puts its own in place before a test."""
     collector = Collector()
     monkeypatch.setattr(sys, "stderr", collector.stream)
-    json_log.install()
+    standard_error.capture()
     try:
         yield collector
     finally:
-        json_log.remove()
+        standard_error.release()
 
 
 class TestStandardError:
@@ -272,6 +280,34 @@ class TestStandardError:
         assert (crashed["event"], crashed["message"], crashed["exit_status"]) == ("crashed", "KeyError: 'x'", 1)
         assert "test_whoever_writes" in crashed["traceback"]
 
+    def test_what_no_handler_catches(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail() -> None:
+            raise KeyError("x")
+
+        with installed(monkeypatch) as collector:
+            logging.getLogger("somebody").warning("%d steps", "many")
+            thread = threading.Thread(target=fail, name="feed")
+            thread.start()
+            thread.join()
+        malformed, crashed = collector.lines
+        assert (malformed["event"], malformed["logger"]) == ("log", "somebody")
+        assert malformed["message"] == "%d steps ('many',)"
+        assert (crashed["event"], crashed["thread"], crashed["message"]) == ("thread_crashed", "feed", "KeyError: 'x'")
+        assert "in fail" in crashed["traceback"]
+
+    def test_a_stream_that_is_gone_stops_nobody(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        attempts: list[str] = []
+
+        def refuse(text: str) -> int:
+            attempts.append(text)
+            raise BrokenPipeError
+
+        with installed(monkeypatch) as collector:
+            monkeypatch.setattr(collector.stream, "write", refuse)
+            print("nobody reads", file=sys.stderr)
+            logging.getLogger("somebody").warning("nobody reads")
+        assert [json.loads(line)["event"] for line in attempts] == ["output", "log", "log"]
+
     def test_lines_of_threads_stay_whole(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def write(number: int) -> None:
             for _ in range(100):
@@ -288,7 +324,7 @@ class TestStandardError:
     def test_text_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
         handlers = logging.getLogger().handlers[:]
         with installed(monkeypatch) as collector:
-            json_log.remove()
+            standard_error.release()
             print("plain", file=sys.stderr)
         assert collector.stream.getvalue() == "plain\n"
         assert logging.getLogger().handlers == handlers
@@ -304,7 +340,7 @@ class TestErrors:
         assert (line["verb"], "no such experiment file" in line["message"]) == ("run", True)
 
     def test_a_wrong_command_line(self, nmt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv(json_log.VARIABLE, "json")
+        monkeypatch.setenv(standard_error.VARIABLE, "json")
         done = nmt("run", "--nothing-like-it")
         assert done.returncode == 2
         assert "No such option: --nothing-like-it" in one(done.stderr, "output", level="error")["message"]
@@ -316,7 +352,7 @@ def test_a_run_from_its_start_to_its_end(
     nmt: Command, experiment_file: Path, database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (experiment_file.parent / "mlflow.db").write_bytes(database.read_bytes())
-    monkeypatch.setenv(json_log.VARIABLE, "json")
+    monkeypatch.setenv(standard_error.VARIABLE, "json")
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     done = nmt("run", str(experiment_file), "--json", "--set", "training.max_epochs=1")
     assert done.returncode == 0, done.stderr
@@ -342,7 +378,7 @@ def test_a_run_from_its_start_to_its_end(
 def test_an_error_ends_the_command_in_text_as_ever(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(json_log.VARIABLE, raising=False)
+    monkeypatch.delenv(standard_error.VARIABLE, raising=False)
     monkeypatch.setattr(sys, "argv", ["nmt", "run", "[nothere].yaml"])
     with pytest.raises(SystemExit) as end:
         cli.main()

@@ -13,13 +13,20 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.summary.chain import chain_summary
-from orchestrator.summary.limits import against_limit, share_used, worst
+from orchestrator.summary.limits import against_limit, share_used, worst_verdict
 from orchestrator.summary.table import chain_table
-from orchestrator.summary.wording import level_name, multiplier_text, named, signed, unsigned
+from orchestrator.summary.wording import (
+    format_duration,
+    format_multiplier,
+    format_signed,
+    format_values,
+    join_names,
+    level_name,
+)
 from orchestrator.summary.worst_tasks import PROTECTED
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.certificate import Certificate
-from trainers.records import StageRecord
+from trainers.records import StageRecord, Verdict
 
 
 def by_hand() -> list[StageRecord]:
@@ -73,6 +80,10 @@ def printed(table: Table, width: int) -> list[str]:
     return stream.getvalue().splitlines()
 
 
+def severity(found: Verdict) -> tuple[bool, float]:
+    return not found.held, share_used(found.difference, found.allowed)
+
+
 def sentence(*records: StageRecord) -> str:
     return str(chain_summary(records)["sentence"])
 
@@ -116,7 +127,7 @@ class TestTable:
         text = "\n".join(lines)
         assert "…" not in text
         valid = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
-        worst_first = sorted(valid, key=lambda verdict: (not verdict.held, share_used(verdict)), reverse=True)
+        worst_first = sorted(valid, key=severity, reverse=True)
         shown = set(re.findall(r"^ ?(assay_\d\d) ", text, re.MULTILINE))
         assert shown == {*(verdict.task for verdict in worst_first[:PROTECTED]), "assay_63"}
         for found in worst_first[:PROTECTED]:
@@ -307,32 +318,48 @@ class TestWords:
 
     def test_worst_is_closest_to_its_limit_or_furthest_beyond(self) -> None:
         held = [verdict("a", 0.1, 1.0), verdict("b", 0.01, 0.02), verdict("c", -9.0, 1.0)]
-        assert worst(held) == held[1]
+        assert worst_verdict(held) == held[1]
         broken = [*held, verdict("d", 0.001, 0.0)]
-        assert worst(broken) == broken[3]
-        assert worst([verdict("a", 1.0, 0.5, split="test")]) is None
+        assert worst_verdict(broken) == broken[3]
+        assert worst_verdict([verdict("a", 1.0, 0.5, split="test")]) is None
 
     def test_share_used(self) -> None:
-        assert share_used(verdict("a", 0.5, 1.0)) == 0.5
-        assert share_used(verdict("a", 0.0, 0.0)) == 0.0
-        assert share_used(verdict("a", -0.1, 0.0)) == -math.inf
-        assert share_used(verdict("a", math.nan, 0.1)) == math.inf
+        assert share_used(0.5, 1.0) == 0.5
+        assert share_used(0.0, 0.0) == 0.0
+        assert share_used(-0.1, 0.0) == -math.inf
+        assert share_used(math.nan, 0.1) == share_used(None, 0.1) == math.inf
 
     def test_lists_and_levels(self) -> None:
-        assert named(["a"]) == "a"
-        assert named(["a", "b", "c"]) == "a, b and c"
-        assert named(["a", "b", "c", "d"]) == "a, b and 2 more"
+        assert join_names(["a"]) == "a"
+        assert join_names(["a", "b", "c"]) == "a, b and c"
+        assert join_names(["a", "b", "c", "d"]) == "a, b and 2 more"
         assert [level_name(level) for level in (["a"], ["a", "b"], ["a", "b", "c"])] == ["a", "a, b", "a +2"]
 
     def test_differences(self) -> None:
         values = (0.00003, -0.00003, 0.25, None, math.nan)
-        assert [signed(value) for value in values] == ["0.0000", "0.0000", "+0.2500", "–", "–"]
+        assert [format_signed(value) for value in values] == ["0.0000", "0.0000", "+0.2500", "–", "–"]
 
     def test_levels_of_loss(self) -> None:
         values = (0.5191, 0.0521, 0.00521, 12.345, 1234.5, 0.0, None)
-        assert [unsigned(value) for value in values] == ["0.519", "0.0521", "0.00521", "12.35", "1234", "0.000", "–"]
-        assert unsigned(0.0521, 0.5) == "0.052 → 0.500"
+        expected = ["0.519", "0.0521", "0.00521", "12.35", "1234", "0.000", "–"]
+        assert [format_values(value) for value in values] == expected
+        assert format_values(0.0521, 0.5) == "0.052 → 0.500"
 
     def test_multipliers(self) -> None:
         values = (0.05, 1.0246, 27.44, 138.2, None)
-        assert [multiplier_text(value) for value in values] == ["0.05", "1.02", "27.4", "138", "–"]
+        assert [format_multiplier(value) for value in values] == ["0.05", "1.02", "27.4", "138", "–"]
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (0.4, "0:00"),
+            (42, "0:42"),
+            (725, "12:05"),
+            (3723, "1:02:03"),
+            (-1, "0:00"),
+            (math.nan, "–"),
+            (math.inf, "–"),
+        ],
+    )
+    def test_durations(self, seconds: float, text: str) -> None:
+        assert format_duration(seconds) == text
