@@ -24,7 +24,6 @@ class Stage:
     Attributes:
         root: The folder that stands for ``/``.
         environment: Variables at the start, and those that ENV and ARG add.
-        arguments: Values for ARG that take the place of its own, as ``--build-arg`` does.
         folder: Where commands run; WORKDIR moves it.
         user: ``uid:gid`` that commands of the finished image run as; USER sets it.
         command: What the finished image runs; CMD sets it.
@@ -32,7 +31,6 @@ class Stage:
 
     root: Path
     environment: dict[str, str]
-    arguments: dict[str, str] = field(default_factory=dict)
     folder: Path = field(init=False)
     user: str = "0:0"
     command: list[str] = field(default_factory=list)
@@ -64,8 +62,9 @@ class Stage:
         )
 
     def _arg(self, rest: str) -> None:
-        name, _, value = rest.partition("=")
-        self.environment[name] = self.arguments.get(name, value)
+        name, default, value = rest.partition("=")
+        if default:  # one without comes from the builder, whose settings of pip are there from the start
+            self.environment[name] = value
 
     def _env(self, rest: str) -> None:
         for word in shlex.split(rest):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -73,13 +72,6 @@ def pip_settings() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if re.fullmatch(kept, name, flags=re.IGNORECASE)}
 
 
-def index() -> str:
-    """The index that ``make install`` has torch from, pip's first; its CPU build may lie in a further one."""
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    configured = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return os.environ.get("PIP_INDEX_URL") or configured or "https://pypi.org/simple"
-
-
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     with TemporaryDirectory(prefix="nmt-image-") as name:
@@ -89,7 +81,7 @@ def image() -> Iterator[Image]:
         root = folder / "root"
         root.mkdir()
         first, second = stages()
-        build = Stage(root, {**pip_settings(), "PATH": path}, arguments={"TORCH_INDEX": index()})
+        build = Stage(root, {**pip_settings(), "PATH": path})
         venv = Path(build.inside("/opt/nmt"))
         left_out: frozenset[str] = frozenset()
         for word, rest in first:
