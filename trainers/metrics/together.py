@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import Metric
 
-from trainers.workers.process_group import from_all_workers, world_size
+from trainers.workers.process_group import gather_objects, world_size
 
 
 def compute_together(metrics: Mapping[str, Metric]) -> dict[str, Tensor]:
@@ -48,4 +48,4 @@ def _received(metrics: Mapping[str, Metric]) -> Iterator[tuple[Tensor, ...]]:
     for metric in metrics.values():
         metric.sync(dist_sync_fn=keep, distributed_available=lambda: True)
         metric.unsync()
-    return zip(*from_all_workers(mine), strict=True)
+    return zip(*gather_objects(mine), strict=True)
