@@ -263,7 +263,7 @@ class Stage:
                     self._learner,
                     split,
                     mode="train" if split == "train" else "eval",
-                    keep_samples=split != "train" or self._learner.feed.keeps_train,
+                    keep_samples=split != "train" or self._learner.feed.shards_train_by_index,
                 )
                 for split in ("train", "valid", "test")
             }
