@@ -1,4 +1,4 @@
-"""Decoded examples on the host: what files give, and what minibatches are gathered from."""
+"""Decoded examples on the host, from which minibatches are gathered."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from trainers.data.schema import Schema
 
 @dataclass(frozen=True)
 class Examples:
-    """Some examples of a split, one after the other.
+    """A sequence of examples of one split.
 
     Attributes:
         categorical: Ids, int32, shape ``(rows, categorical columns)``.
         numeric: float32, shape ``(rows, numeric columns)``; NaN where missing.
         packed: uint8, shape ``(rows, bytes of all packed columns)``.
         labels: float32, shape ``(rows, tasks)``; NaN where missing.
-        index: Number of each example in its split, int64, shape ``(examples,)``.
+        index: Index of each example in its split, int64, shape ``(examples,)``.
         lengths: Rows of each example, int64, shape ``(examples,)``; ``None`` when a row is an example.
     """
 
@@ -40,45 +40,45 @@ class Examples:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all arrays."""
+        """Size of all arrays in bytes."""
         lengths = 0 if self.lengths is None else self.lengths.nbytes
         arrays = (self.categorical, self.numeric, self.packed, self.labels, self.index)
         return sum(array.nbytes for array in arrays) + lengths
 
     @property
     def longest(self) -> int:
-        """Rows of the longest example; 1 when a row is an example, or there is none."""
+        """Rows of the longest example; 1 when a row is an example, or when there are no examples."""
         return 1 if self.lengths is None or not len(self) else int(self.lengths.max())
 
-    def take(self, places: NDArray[np.int64]) -> Examples:
-        """The examples at ``places``, in that order."""
-        rows = places if self.lengths is None else rows_of_lists(self.lengths, places)
+    def take(self, positions: NDArray[np.int64]) -> Examples:
+        """Return the examples at ``positions``, in that order."""
+        rows = positions if self.lengths is None else rows_of_lists(self.lengths, positions)
         return Examples(
             categorical=self.categorical.take(rows, axis=0),
             numeric=self.numeric.take(rows, axis=0),
             packed=self.packed.take(rows, axis=0),
             labels=self.labels.take(rows, axis=0),
-            index=self.index[places],
-            lengths=None if self.lengths is None else self.lengths[places],
+            index=self.index[positions],
+            lengths=None if self.lengths is None else self.lengths[positions],
         )
 
-    def batch(self, device: torch.device) -> Batch:
-        """The examples as a minibatch on ``device``."""
-        query, position = (None, None) if self.lengths is None else members(torch.from_numpy(self.lengths))
+    def to_batch(self, device: torch.device) -> Batch:
+        """Return the examples as a minibatch on ``device``."""
+        query, position = (None, None) if self.lengths is None else query_and_position(torch.from_numpy(self.lengths))
         return Batch(
-            categorical=_moved(torch.from_numpy(self.categorical), device),
-            numeric=_moved(torch.from_numpy(self.numeric), device),
-            packed=_moved(torch.from_numpy(self.packed), device),
-            labels=_moved(torch.from_numpy(self.labels), device),
-            index=_moved(torch.from_numpy(self.index), device),
-            query=None if query is None else _moved(query, device),
-            position=None if position is None else _moved(position, device),
+            categorical=_to_device(torch.from_numpy(self.categorical), device),
+            numeric=_to_device(torch.from_numpy(self.numeric), device),
+            packed=_to_device(torch.from_numpy(self.packed), device),
+            labels=_to_device(torch.from_numpy(self.labels), device),
+            index=_to_device(torch.from_numpy(self.index), device),
+            query=None if query is None else _to_device(query, device),
+            position=None if position is None else _to_device(position, device),
             longest=self.longest,
         )
 
 
 class Piece(NamedTuple):
-    """A stretch of examples: from place ``first`` to ``last``, exclusive."""
+    """A range of examples: positions ``first`` to ``last``, exclusive."""
 
     examples: Examples
     first: int
@@ -86,7 +86,7 @@ class Piece(NamedTuple):
 
     @property
     def rows(self) -> slice:
-        """Its rows."""
+        """Rows of the range."""
         lengths = self.examples.lengths
         if lengths is None:
             return slice(self.first, self.last)
@@ -95,21 +95,21 @@ class Piece(NamedTuple):
 
 
 def gather(pieces: Sequence[Piece]) -> Examples:
-    """The examples of all pieces, at least one, in their order."""
-    rows = [(piece.examples, piece.rows) for piece in pieces]
+    """Concatenate pieces, of which there must be at least one."""
+    parts = [(piece.examples, piece.rows) for piece in pieces]
     lengths = [part.lengths[first:last] for part, first, last in pieces if part.lengths is not None]
     return Examples(
-        categorical=np.concatenate([part.categorical[mine] for part, mine in rows]),
-        numeric=np.concatenate([part.numeric[mine] for part, mine in rows]),
-        packed=np.concatenate([part.packed[mine] for part, mine in rows]),
-        labels=np.concatenate([part.labels[mine] for part, mine in rows]),
+        categorical=np.concatenate([part.categorical[rows] for part, rows in parts]),
+        numeric=np.concatenate([part.numeric[rows] for part, rows in parts]),
+        packed=np.concatenate([part.packed[rows] for part, rows in parts]),
+        labels=np.concatenate([part.labels[rows] for part, rows in parts]),
         index=np.concatenate([part.index[first:last] for part, first, last in pieces]),
         lengths=np.concatenate(lengths) if lengths else None,
     )
 
 
-def no_examples(schema: Schema, tasks: int) -> Examples:
-    """Nothing, in the shape of a data set with labels for ``tasks``."""
+def empty_examples(schema: Schema, tasks: int) -> Examples:
+    """Return zero examples, with the columns of a data set and labels for ``tasks`` tasks."""
     return Examples(
         categorical=np.empty((0, len(schema.categorical)), dtype=np.int32),
         numeric=np.empty((0, len(schema.numeric)), dtype=np.float32),
@@ -121,34 +121,39 @@ def no_examples(schema: Schema, tasks: int) -> Examples:
 
 
 def row_bytes(schema: Schema, tasks: int) -> int:
-    """Bytes that a row of a data set takes in memory, with labels for ``tasks``."""
+    """Return the bytes of a row in memory, with labels for ``tasks`` tasks."""
     cells = len(schema.categorical) + len(schema.numeric) + tasks
-    return 4 * cells + packed_bytes(schema) + 8  # the example's number
+    return 4 * cells + packed_bytes(schema) + 8  # the example's index
 
 
 def packed_bytes(schema: Schema) -> int:
-    """Bytes of all packed columns of a row."""
+    """Return the bytes of a row's packed columns."""
     return sum(-(-bits // 8) for bits in schema.packed.values())
 
 
-def rows_of_lists(lengths: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the lists at ``places``, in that order, where ``lengths`` are those of all lists."""
-    chosen = lengths[places]
+def rows_of_lists(lengths: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the row indices of some lists.
+
+    Args:
+        lengths: Rows of every list, shape ``(lists,)``.
+        positions: Lists to select, in the order of the result.
+    """
+    selected = lengths[positions]
     starts = np.cumsum(lengths) - lengths
-    before = np.cumsum(chosen) - chosen
-    rows: NDArray[np.int64] = np.arange(chosen.sum()) + np.repeat(starts[places] - before, chosen)
+    before = np.cumsum(selected) - selected
+    rows: NDArray[np.int64] = np.arange(selected.sum()) + np.repeat(starts[positions] - before, selected)
     return rows
 
 
-def members(lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each row, its example and its place in it; int64, shape ``(rows,)``."""
+def query_and_position(lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the example of each row and its position in that example; both int64, shape ``(rows,)``."""
     query = torch.repeat_interleave(lengths)
     starts = lengths.cumsum(0) - lengths
     return query, torch.arange(len(query), device=lengths.device) - starts[query]
 
 
-def _moved(tensor: Tensor, device: torch.device) -> Tensor:
-    """On ``device``; a copy to a GPU goes on while the step before it computes."""
+def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy to ``device``; a copy to a GPU overlaps with the step before."""
     if device.type == "cuda":
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -1,4 +1,4 @@
-"""What the stage loop needs of data."""
+"""The data interface of the stage loop."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from trainers.data.batch import Batch
 class Feed(Protocol):
     """This worker's part of a data set.
 
-    Every worker yields the same number of training batches, some perhaps empty, and together they yield each example
-    once an epoch. The composition of global batches does not depend on the number of workers.
+    Every worker yields the same number of training batches, some of them perhaps empty. Together the workers yield each
+    example once per epoch. The composition of global batches does not depend on the number of workers.
 
     Attributes:
-        keeps_train: Whether a training example can be found again by its number, so that values of earlier levels can
-            be kept for each of them and paired with its value now.
+        shards_train_by_index: Whether worker r of W holds the training examples i with i mod W = r in every epoch.
+            Per-example losses of earlier levels can then be kept and paired with the current ones.
     """
 
-    keeps_train: bool
+    shards_train_by_index: bool
 
     def examples(self, split: str) -> int:
-        """Examples of a split, over all workers."""
+        """Return the number of examples of a split, over all workers."""
 
     def steps_per_epoch(self, split: str = "train") -> int:
-        """Global batches of one pass over a split."""
+        """Return the number of global batches in one pass over a split."""
 
     def examples_in(self, steps: int) -> int:
-        """Training examples in the first ``steps`` global batches of a stage, over all workers."""
+        """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
 
     def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
-        """This worker's part of each global batch of a shuffled pass over a split, from global batch ``start`` on.
+        """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on.
 
-        What lies before ``start`` is not materialised.
+        Batches before ``start`` are not built.
         """
 
     def scan(self, split: str) -> Iterator[Batch]:
-        """This worker's examples of a split, in the order of their numbers."""
+        """Yield this worker's examples of a split in ascending order of their index."""

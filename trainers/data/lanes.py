@@ -1,17 +1,17 @@
-"""The order of a streamed pass: lanes that are read side by side, each a sequence of units that run into each other.
+"""The order of a streamed pass: lanes that are read in parallel, each a sequence of units.
 
-A pass over N examples has T steps. Its units are dealt to V lanes, V independent of the number of workers; lane l with
-n_l examples has given
+A pass over N examples has T steps. Its units are assigned to V lanes, where V does not depend on the number of workers.
+By the end of step t, lane l with n_l examples has yielded
 
 .. math:: c_l(t) = \\lfloor n_l\\, t / T + l / V \\rfloor
 
-of them by the end of step t: all lanes keep pace, every example is given once, and by Hermite's identity lanes of equal
-length give :math:`\\lfloor N t / T \\rfloor` together, so that global batches differ by few examples. (Without l/V,
-lanes would all round up in the same step.)
+of them. All lanes advance at the same relative pace and yield every example once. The offset l/V keeps the lanes from
+rounding up in the same step: by Hermite's identity, lanes of equal length yield :math:`\\lfloor N t / T \\rfloor`
+examples together, so global batches differ in size by only a few examples.
 
-A lane is cut into windows, and gives the examples of all the units in a window at the same pace. A window has the size
-of a mean unit; the first one is shorter, by another share in each lane: a window begins within a unit and mixes its
-rest with the beginning of the next one, and lanes read their units at different times.
+A lane is cut into windows, and a window yields the examples of all its units at the same relative pace. A window is as
+long as a mean unit. The first window is shorter, by a different fraction in each lane. So a window starts inside a unit
+and mixes the rest of that unit with the beginning of the next, and lanes read their units at different times.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from dataclasses import dataclass
 from heapq import heapreplace
 from itertools import accumulate, pairwise
 
-NUMBERS = (96, 48, 24, 12, 6, 4, 3, 2, 1)
-"""Numbers of lanes, all with many divisors: W workers that divide V have the same number of lanes each."""
+LANE_COUNTS = (96, 48, 24, 12, 6, 4, 3, 2, 1)
+"""Allowed numbers of lanes. Many divisors: when W divides V, all W workers have the same number of lanes."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a unit.
+    """A range of a unit's examples.
 
     Attributes:
-        unit: Place of the unit in its lane.
-        first: Its first example, counted from the beginning of the unit.
-        last: Behind its last example.
+        unit: Position of the unit in its lane.
+        first: Position of the first example in the unit.
+        last: Position after the last example.
     """
 
     unit: int
@@ -42,14 +42,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a lane that mixes parts of units.
+    """A range of a lane whose parts are mixed.
 
     Attributes:
-        step: Step that needs its first example.
-        lane: Number of the lane.
-        low: Place in the lane of its first example.
-        high: Place behind its last one.
-        parts: What it is made of, in the order of the units.
+        step: Step that needs the first example.
+        lane: Index of the lane.
+        low: Position of the first example in the lane.
+        high: Position after the last example.
+        parts: Parts of units in the window, in the order of the units.
     """
 
     step: int
@@ -59,31 +59,31 @@ class Window:
     parts: tuple[Part, ...]
 
     def between(self, low: int, high: int) -> Iterator[Part]:
-        """What the window gives from one place of the lane to another; no part is empty."""
-        for part, first, last in zip(self.parts, self._given(low), self._given(high), strict=True):
+        """Yield what the window contributes from position ``low`` of the lane to ``high``; no part is empty."""
+        for part, first, last in zip(self.parts, self._counts(low), self._counts(high), strict=True):
             if first < last:
                 yield Part(part.unit, part.first + first, part.first + last)
 
-    def _given(self, place: int) -> Iterator[int]:
-        """Examples of each part before ``place``: of the first its share, of the next its share of the rest, …
+    def _counts(self, position: int) -> Iterator[int]:
+        """Examples of each part before ``position``: the first part's share, the next part's share of the rest, ….
 
-        Each grows by 0 or 1 with the place, and together they are as many as there are places.
+        Each count grows by 0 or 1 per position, and the counts add up to the number of positions.
         """
-        given, size = place - self.low, self.high - self.low
+        rest, size = position - self.low, self.high - self.low
         for part in self.parts:
             length = part.last - part.first
-            share = length * given // size
+            share = length * rest // size
             yield share
-            given -= share
+            rest -= share
             size -= length
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """Units dealt to lanes.
+    """Units assigned to lanes.
 
     Attributes:
-        units: Numbers of the units of each lane.
+        units: Indices of the units of each lane.
         examples: Examples of each lane.
         steps: T, steps of a pass.
     """
@@ -92,20 +92,20 @@ class Lanes:
     examples: tuple[int, ...]
     steps: int
 
-    def seen(self, lane: int, step: int) -> int:
-        """Examples that a lane has given in the first ``step`` steps of a pass."""
+    def lane_examples(self, lane: int, steps: int) -> int:
+        """Return c_l(``steps``), the examples that a lane yields in the first ``steps`` steps of a pass."""
         lanes = len(self.units)
-        return (self.examples[lane] * step * lanes + lane * self.steps) // (self.steps * lanes)
+        return (self.examples[lane] * steps * lanes + lane * self.steps) // (self.steps * lanes)
 
-    def examples_in(self, step: int) -> int:
-        """Examples that all lanes have given in the first ``step`` steps of a pass."""
-        return sum(self.seen(lane, step) for lane in range(len(self.units)))
+    def examples_in(self, steps: int) -> int:
+        """Return the examples that all lanes yield in the first ``steps`` steps of a pass."""
+        return sum(self.lane_examples(lane, steps) for lane in range(len(self.units)))
 
     def windows(self, lane: int, sizes: Sequence[int]) -> list[Window]:
-        """Windows of a lane, in order.
+        """Cut a lane into windows, in order.
 
         Args:
-            lane: The lane.
+            lane: Index of the lane.
             sizes: Examples of its units, in the order of the pass.
         """
         examples, lanes = self.examples[lane], len(self.units)
@@ -128,21 +128,22 @@ class Lanes:
             windows.append(Window(self._step_of(lane, low), lane, low, high, tuple(parts)))
         return windows
 
-    def _step_of(self, lane: int, place: int) -> int:
-        """The step that gives the example at a place: the first t with c(t + 1) > place."""
+    def _step_of(self, lane: int, position: int) -> int:
+        """Return the step that yields the example at ``position``: the first t with c_l(t + 1) > ``position``."""
         lanes = len(self.units)
-        return -(-((place + 1) * lanes - lane) * self.steps // (lanes * self.examples[lane])) - 1
+        return -(-((position + 1) * lanes - lane) * self.steps // (lanes * self.examples[lane])) - 1
 
 
-def deal(sizes: Sequence[int], most: int, steps: int) -> Lanes:
-    """Deal units to lanes of about the same number of examples: the largest first, each to the shortest lane.
+def assign_units(sizes: Sequence[int], max_lanes: int, steps: int) -> Lanes:
+    """Assign units to lanes of about the same number of examples: the largest unit first, each to the shortest lane.
 
     Args:
         sizes: Examples of each unit, at least 1.
-        most: Most lanes; the largest of :data:`NUMBERS` that is not more, and not more than there are units, is taken.
+        max_lanes: Most lanes. The number of lanes is the largest of :data:`LANE_COUNTS` that exceeds neither this nor
+            the number of units.
         steps: Steps of a pass.
     """
-    lanes = next((number for number in NUMBERS if number <= min(most, len(sizes))), 0)
+    lanes = next((count for count in LANE_COUNTS if count <= min(max_lanes, len(sizes))), 0)
     units: list[list[int]] = [[] for _ in range(lanes)]
     shortest = [(0, lane) for lane in range(lanes)]
     for unit in sorted(range(len(sizes)), key=lambda unit: -sizes[unit]):

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from trainers.data.batch import Batch
-from trainers.data.examples import Piece, gather, members, no_examples
+from trainers.data.examples import Piece, empty_examples, gather, query_and_position
 from trainers.data.order import epoch_order
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS, Schema
 from trainers.data.split import Split
 
-SCAN_EXAMPLES = 8192
-"""Examples per batch of an evaluation pass over rows."""
+SCAN_ROWS = 8192
+"""Most rows of an evaluation batch; lists count as padded to the longest."""
 
 
 class MemoryFeed:
-    """Shards a prepared data set over workers: worker r of W holds the examples i with i mod W = r.
+    """Worker r of W holds the examples i of each split with i mod W = r.
 
     Args:
         folder: A prepared data set: a path, or the URI of a copy on another file system.
@@ -31,14 +31,14 @@ class MemoryFeed:
         seed: Seed of the training order.
         rank: This worker's rank.
         world_size: Number of workers.
-        device: Where tensors are kept.
+        device: Device of the shard.
 
     Raises:
         FileNotFoundError: ``folder`` is not a prepared data set.
         ValueError: A file of it is damaged or missing.
     """
 
-    keeps_train = True
+    shards_train_by_index = True
 
     def __init__(
         self,
@@ -62,32 +62,32 @@ class MemoryFeed:
         }
 
     def examples(self, split: str) -> int:
-        """Examples of a split, over all workers."""
+        """Return the number of examples of a split, over all workers."""
         return self.schema.examples[split]
 
     def steps_per_epoch(self, split: str = "train") -> int:
-        """Global batches of one pass over a split; the last one may be smaller."""
+        """Return the number of global batches in one pass over a split; the last one may be smaller."""
         return -(-self.examples(split) // self._batch_size)
 
     def examples_in(self, steps: int) -> int:
-        """Training examples in the first ``steps`` global batches of a stage, over all workers."""
+        """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
         epochs, rest = divmod(steps, self.steps_per_epoch())
         return epochs * self.examples("train") + rest * self._batch_size
 
     def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
-        """This worker's part of each global batch of a shuffled pass over a split, from global batch ``start`` on."""
+        """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on."""
         examples = self.examples(split)
         order = epoch_order(examples, self._seed, stage, epoch)
-        places = np.flatnonzero(order % self._world_size == self._rank)
-        local = torch.from_numpy(order[places] // self._world_size).to(self._device)
+        positions = np.flatnonzero(order % self._world_size == self._rank)
+        local = torch.from_numpy(order[positions] // self._world_size).to(self._device)
         edges = np.arange(start * self._batch_size, examples + self._batch_size, self._batch_size)
-        for low, high in pairwise(np.searchsorted(places, edges)):
+        for low, high in pairwise(np.searchsorted(positions, edges)):
             yield self._batch(split, local[low:high])
 
     def scan(self, split: str) -> Iterator[Batch]:
-        """This worker's examples of a split, in a fixed order."""
+        """Yield this worker's examples of a split in ascending order of their index."""
         shard = self._shards[split]
-        size = SCAN_EXAMPLES if shard.offsets is None else max(1, SCAN_EXAMPLES // max(1, shard.longest))
+        size = SCAN_ROWS if shard.offsets is None else max(1, SCAN_ROWS // max(1, shard.longest))
         local = torch.arange(len(shard.index), device=self._device)
         for part in local.split(size) if len(local) else [local]:
             yield self._batch(split, part)
@@ -98,7 +98,7 @@ class MemoryFeed:
         rows = local
         longest = 1
         if shard.offsets is not None and shard.lengths is not None:
-            query, position = members(shard.lengths[local])
+            query, position = query_and_position(shard.lengths[local])
             rows = shard.offsets[local][query] + position
             longest = shard.longest
         return Batch(
@@ -126,9 +126,9 @@ class _Shard:
 
 
 def _load(split: Split, schema: Schema, labels: Sequence[str], rank: int, workers: int, device: torch.device) -> _Shard:
-    """This worker's examples of one split; one unit of its files is held beside the shard at a time."""
+    """Read this worker's examples of one split and copy them to ``device``."""
     parts = [split.read(unit, rank, workers) for unit in split.units]
-    examples = gather([Piece(part, 0, len(part)) for part in parts or [no_examples(schema, len(labels))]])
+    examples = gather([Piece(part, 0, len(part)) for part in parts or [empty_examples(schema, len(labels))]])
     lengths = None if examples.lengths is None else torch.from_numpy(examples.lengths)
     return _Shard(
         categorical=torch.from_numpy(examples.categorical).to(device),

@@ -1,4 +1,4 @@
-"""The feed of a worker, by how its data come in."""
+"""The feed of a worker: in memory or streamed."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def open_feed(
     """Open a prepared data set.
 
     Args:
-        ingest: ``memory`` keeps this worker's shard on the training device, ``stream`` reads it pass by pass.
+        ingest: ``memory`` keeps this worker's shard on the training device, ``stream`` reads it anew in every pass.
         folder: A prepared data set: a path, or the URI of a copy on another file system.
         labels: Label column of each task, in the order of the chain's tasks.
         batch_size: Examples of a global batch.
         seed: Seed of the training order.
         rank: This worker's rank.
         world_size: Number of workers.
-        device: Where batches are put.
+        device: Device of the batches.
 
     Raises:
         FileNotFoundError: ``folder`` is not a prepared data set.

@@ -1,4 +1,4 @@
-"""Making the next items while the last one is in use."""
+"""Reading ahead: the next items are made in threads while the current one is in use."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ THREADS = 2
 T = TypeVar("T")
 
 
-def prefetched(makers: Iterator[Callable[[], T]]) -> Generator[T]:
-    """What the makers make, in their order: :data:`THREADS` items ahead of the consumer, each in a thread.
+def prefetch(makers: Iterator[Callable[[], T]]) -> Generator[T]:
+    """Call the makers in threads, :data:`THREADS` items ahead of the consumer, and yield their results in order.
 
-    What a maker raises is raised here, in its place. A consumer may stop early: the items that are being made are then
-    dropped.
+    An exception of a maker is raised here, at the position of its item. The consumer may stop early; items in the
+    making are then dropped.
     """
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="prefetch")
-    coming: deque[Future[T]] = deque(pool.submit(maker) for maker in islice(makers, THREADS))
+    pending: deque[Future[T]] = deque(pool.submit(maker) for maker in islice(makers, THREADS))
     try:
-        while coming:
-            coming[0].result()
-            coming.extend(pool.submit(maker) for maker in islice(makers, 1))
-            yield coming.popleft().result()  # nothing here may hold what the consumer lets go
+        while pending:
+            pending[0].result()
+            pending.extend(pool.submit(maker) for maker in islice(makers, 1))
+            yield pending.popleft().result()  # no local variable: it would keep an item that the consumer dropped
     finally:
-        # Without waiting: this may run in a collection of garbage, on any thread, one of these included.
+        # No waiting: this may run in the garbage collector, on any thread, even one of the pool's.
         pool.shutdown(wait=False, cancel_futures=True)

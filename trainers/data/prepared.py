@@ -5,10 +5,10 @@
     FOLDER/schema.json
     FOLDER/train/part-00000.parquet …    FOLDER/valid/…    FOLDER/test/…
 
-Every source (an embedded data set, an official file format, a user's table) ends in this one format, so that the
-engine reads only one. Categorical columns are ``int32`` ids, numeric and label columns ``float32`` (null = missing),
-packed columns fixed-size binary, the query column any integer with the rows of a list adjacent. A row group holds whole
-lists, and its file says how many (:data:`LISTS`): a reader may take one row group and leave the rest.
+Every source (an embedded data set, an official file format, a user's table) is converted to this format, the only one
+that the engine reads. Categorical columns are ``int32`` ids, numeric and label columns ``float32`` (null = missing),
+packed columns fixed-size binary. The query column is ``int64``, and the rows of a list are adjacent. A row group holds
+whole lists, and the file's metadata give their number (:data:`LIST_COUNTS`), so a reader can take a single row group.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from trainers.data.schema import SPLITS, Schema
 from trainers.store.file_system import is_file, locate
 
 SHARD_ROWS = 262_144
-"""Rows per Parquet shard that :func:`write` aims at; a list is never cut."""
+"""Target number of rows per Parquet shard; sources cut their tables by it, never inside a list."""
 
 GROUP_BYTES = 32 << 20
-"""Most bytes of a row group in memory, of at most a quarter of a shard's rows; a longer list is a group of its own."""
+"""Most bytes of a row group in memory. It also has at most a quarter of a shard's rows; a longer list gets its own."""
 
-LISTS = b"lists"
-"""Key in a file's metadata of the number of lists in each of its row groups, a JSON list."""
+LIST_COUNTS = b"lists"
+"""Metadata key of a file: the number of lists in each of its row groups, as a JSON list."""
 
 
 @dataclass(frozen=True)
 class Shard:
-    """A Parquet file of a split, as written.
+    """A written Parquet file of a split.
 
     Attributes:
         split: Its split.
@@ -61,16 +61,16 @@ class Shard:
 def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]) -> Schema:
     """Write a prepared data set, whole or not at all.
 
-    Shards go to a temporary sibling folder, which is renamed into place at the end; when another process prepared
-    the same folder meanwhile, its result is kept and this one is dropped.
+    Shards are written to a temporary sibling folder, which is renamed at the end. If another process has prepared the
+    same folder in the meantime, its result is kept and this one is dropped.
 
     Args:
-        folder: Where to write; must not exist, or hold an earlier result (which then stays).
+        folder: Target folder; a data set that it already holds is kept.
         schema: Feature and label columns; ``rows``, ``examples`` and ``fingerprint`` are filled in here.
-        splits: Split → tables in order, each of whole lists.
+        splits: Split → its tables in order; each table holds whole lists.
 
     Returns:
-        The schema as written.
+        The completed schema.
 
     Raises:
         ValueError: A split is missing or empty.
@@ -92,17 +92,17 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
 
 
 def write_shard(folder: Path, split: str, number: int, table: pa.Table, schema: Schema) -> Shard:
-    """Write one shard into a folder that is not sealed yet; shards may come in any order, from several processes.
+    """Write one shard into a temporary folder; shards may be written in any order and by several processes.
 
     Args:
         folder: The temporary folder.
         split: The split.
-        number: Place of the shard in its split.
-        table: Whole lists.
+        number: Position of the shard in its split.
+        table: Rows of the shard; holds whole lists.
         schema: Feature and label columns.
 
     Returns:
-        What :func:`seal` wants to know.
+        The entry that :func:`seal` needs.
     """
     arrow_schema = _arrow_schema(schema)
     table = table.select(arrow_schema.names).cast(arrow_schema)
@@ -115,16 +115,16 @@ def write_shard(folder: Path, split: str, number: int, table: pa.Table, schema: 
 
 
 def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard]) -> Schema:
-    """Add ``schema.json`` to written shards, and rename the folder into place.
+    """Add ``schema.json`` to the shards, and rename the temporary folder to its final name.
 
     Args:
-        temporary: A sibling of ``folder`` with the shards.
-        folder: Where to; an earlier result there stays.
+        temporary: A sibling of ``folder`` that holds the shards.
+        folder: Target folder; a data set that it already holds is kept.
         schema: Feature and label columns.
-        shards: Every shard, in the order of splits and numbers.
+        shards: All shards, ordered by split and number.
 
     Returns:
-        The schema as written.
+        The completed schema.
 
     Raises:
         ValueError: A split is empty.
@@ -138,7 +138,7 @@ def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard])
         rows[shard.split] += shard.rows
         examples[shard.split] += shard.examples
     if empty := [split for split in SPLITS if not rows[split]]:
-        raise ValueError(f"splits {empty} hold no row; found {rows} rows, and every split needs some")
+        raise ValueError(f"splits {empty} are empty; found {rows} rows, and every split needs at least one")
     head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
     digest.update(head.encode())
     written = replace(schema, rows=rows, examples=examples, fingerprint=digest.hexdigest()[:32])
@@ -150,21 +150,21 @@ def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard])
 
 
 def read_schema(folder: str) -> Schema:
-    """The schema of a prepared data set.
+    """Read the schema of a prepared data set.
 
     Args:
-        folder: Its path, or the URI of a copy on another file system (:func:`~trainers.store.file_system.locate`).
+        folder: Its path or URI (:func:`~trainers.store.file_system.locate`).
 
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no ``schema.json``.
-        ValueError: ``schema.json`` is damaged or of another version, or ``folder`` is no URI that pyarrow can open.
+        ValueError: ``schema.json`` is damaged or of another version, or pyarrow cannot open the URI.
     """
     filesystem, root = locate(folder)
     path = f"{root}/schema.json"
     if not is_file(filesystem, path):
         raise FileNotFoundError(
             f"{folder} is not a prepared data set (no schema.json in it); "
-            "give the folder that preparation wrote, or name a data.source that prepares one"
+            "give a folder that was prepared, or a data.source that prepares one"
         )
     with filesystem.open_input_stream(path) as stream:
         text: bytes = stream.read()
@@ -172,7 +172,7 @@ def read_schema(folder: str) -> Schema:
 
 
 def list_starts(query: pa.ChunkedArray) -> NDArray[np.int64]:
-    """First row of each list: of each run of equal values in a column whose equal values are adjacent."""
+    """Return the first row of each list, where the rows of a list are adjacent and share one value of ``query``."""
     values = query.to_numpy()
     return np.flatnonzero(np.r_[True, values[1:] != values[:-1]]) if len(values) else np.empty(0, dtype=np.int64)
 
@@ -186,7 +186,7 @@ def _arrow_schema(schema: Schema) -> pa.Schema:
 
 
 def _write(table: pa.Table, path: Path, query: str | None) -> int:
-    """Write one shard; returns the number of its examples."""
+    """Write a shard and return the number of its examples."""
     width = max(1, sum(field.type.bit_width // 8 for field in table.schema))
     most = max(1, min(SHARD_ROWS // 4, GROUP_BYTES // width))
     if query is None:
@@ -195,15 +195,15 @@ def _write(table: pa.Table, path: Path, query: str | None) -> int:
     starts = list_starts(table[query])
     groups = list(_groups(starts, table.num_rows, most))
     lists = np.diff(np.searchsorted(starts, [*(low for low, _ in groups), table.num_rows])).tolist()
-    described = table.schema.with_metadata({LISTS: json.dumps(lists)})
-    with pq.ParquetWriter(path, described, compression="zstd") as writer:
+    schema = table.schema.with_metadata({LIST_COUNTS: json.dumps(lists)})
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for low, high in groups:
             writer.write_table(table.slice(low, high - low), row_group_size=high - low)
     return len(starts)
 
 
 def _groups(starts: NDArray[np.int64], rows: int, most: int) -> Iterator[tuple[int, int]]:
-    """First and last row, exclusive, of each row group: whole lists, at most ``most`` rows unless one list has more."""
+    """Yield the row range of each row group: whole lists, and at most ``most`` rows unless one list has more."""
     edges = np.append(starts, rows)
     low = 0
     while low < rows:

@@ -1,4 +1,4 @@
-"""What a prepared data set holds: feature columns, label columns, how examples are grouped."""
+"""Schema of a prepared data set: feature columns, label columns, the grouping of rows into examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 VERSION = 1
-"""Version of the prepared format. A folder written with another version is refused, not guessed at."""
+"""Version of the prepared format; a folder of another version is refused."""
 
 SPLITS = ("train", "valid", "test")
 
@@ -39,7 +39,7 @@ class Schema:
         rows: Split → number of rows.
         examples: Split → number of examples (lists when ``query`` is set, else rows).
         fingerprint: Hash of the content of every file; part of every stage key.
-        source: What the data set was made from, for people.
+        source: Description of the raw data, for display.
     """
 
     categorical: Mapping[str, int] = field(default_factory=dict)
@@ -54,11 +54,11 @@ class Schema:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """All feature columns, in the order in which models read them."""
+        """All feature columns, in the order that models read."""
         return (*self.categorical, *self.numeric, *self.packed)
 
     def to_json(self) -> str:
-        """The text of ``schema.json``."""
+        """Return the text of ``schema.json``."""
         return json.dumps({"version": VERSION, **asdict(self)}, indent=1)
 
     @classmethod
@@ -66,7 +66,7 @@ class Schema:
         """Read ``schema.json``.
 
         Raises:
-            ValueError: The text is no prepared schema, or of another version of the format.
+            ValueError: The text is not a prepared schema, or has another format version.
         """
         try:
             raw: dict[str, Any] = json.loads(text)
@@ -75,7 +75,7 @@ class Schema:
             raise ValueError(f"schema.json is not a prepared schema ({error}); prepare the data set again") from error
         if version != VERSION:
             raise ValueError(
-                f"schema.json is of format version {version}, this program reads {VERSION}; prepare the data set again"
+                f"schema.json has format version {version}, this program reads {VERSION}; prepare the data set again"
             )
         numeric = {name: Numeric(**value) for name, value in raw.pop("numeric").items()}
         return cls(numeric=numeric, **raw)

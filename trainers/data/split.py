@@ -1,4 +1,4 @@
-"""One split of a prepared data set on its file system, cut into units that can be read one by one."""
+"""One split of a prepared data set, divided into units that are read one by one."""
 
 from __future__ import annotations
 
@@ -16,53 +16,54 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from trainers.data.examples import Examples, rows_of_lists
-from trainers.data.prepared import LISTS, list_starts
+from trainers.data.prepared import LIST_COUNTS, list_starts
 from trainers.data.schema import Schema
 from trainers.store.file_system import locate, parquet_files
 
 FOOTERS_AT_ONCE = 16
-"""Files whose footers are read at the same time: on an object store each takes a round trip."""
+"""File footers read at the same time: on an object store each takes a round trip."""
 
 TILE_ROWS = 4096
-"""Rows that are copied at once: small enough for a core's cache."""
+"""Rows copied at a time: few enough for a core's cache."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Unit:
-    """What is read at once: whole examples.
+    """A row group: the smallest part of a split that is read at once. It holds whole examples.
 
     Attributes:
         path: The file.
-        group: Its row group; ``None`` for the whole file.
+        group: Index of the row group in the file.
         rows: Number of rows.
         examples: Number of examples.
-        first: Number in the split of the first example.
+        first: Index of the first example in the split.
     """
 
     path: str
-    group: int | None
+    group: int
     rows: int
     examples: int
     first: int = 0
 
 
 class Split:
-    """The files of one split.
-
-    A unit is a row group. Where the data has a query column, row groups hold whole lists in what
-    :func:`trainers.data.prepared.write` writes now; a file of an earlier version, which does not say so, is one unit.
+    """Reader of one split.
 
     Args:
         folder: A prepared data set: a path or URI.
-        name: Which split.
-        schema: Its schema.
+        name: Name of the split.
+        schema: Schema of the data set.
         labels: Label column of each task.
 
+    Attributes:
+        units: Units of all files, in order.
+        examples: Number of examples.
+
     Raises:
-        FileNotFoundError: The split holds no file.
-        ValueError: A file is damaged, or the split does not hold the examples of the schema.
+        FileNotFoundError: The split has no file.
+        ValueError: A file is damaged, or the number of examples differs from the schema's.
     """
 
     def __init__(self, folder: str, name: str, schema: Schema, labels: Sequence[str]) -> None:
@@ -85,59 +86,58 @@ class Split:
             )
 
     def read(self, unit: Unit, rank: int = 0, workers: int = 1) -> Examples:
-        """The examples i of a unit with i mod ``workers`` = ``rank``, in the order of their numbers.
+        """Read the examples i of a unit with i mod ``workers`` = ``rank``, in ascending order.
 
         Raises:
-            ValueError: The file is damaged, or holds an id that is not in the vocabulary.
+            ValueError: The file is damaged, or holds an id outside the vocabulary.
         """
-        table = self._table(unit.path, unit.group, self._columns)
+        table = self._table(unit.path, unit.group)
         schema, path = self._schema, unit.path
         mine = slice((rank - unit.first) % workers, None, workers)
-        places = np.arange(unit.examples)[mine]
+        positions = np.arange(unit.examples)[mine]
         rows: slice | NDArray[np.int64] = mine
-        n, lengths = len(places), None
+        n, lengths = len(positions), None
         if schema.query is not None:
             sizes = _list_sizes(table[schema.query])
-            rows, lengths = rows_of_lists(sizes, places), sizes[mine]
+            rows, lengths = rows_of_lists(sizes, positions), sizes[mine]
             n = len(rows)
         packed = [_bytes(table, *item, path)[rows] for item in schema.packed.items()]
         return Examples(
-            categorical=_beside(
+            categorical=_stack(
                 [_ids(table, *column, path)[rows] for column in schema.categorical.items()], n, np.int32
             ),
-            numeric=_beside([table[column].to_numpy()[rows] for column in schema.numeric], n, np.float32),
+            numeric=_stack([table[column].to_numpy()[rows] for column in schema.numeric], n, np.float32),
             packed=np.hstack([np.empty((n, 0), np.uint8), *packed]),
-            labels=_beside([table[column].to_numpy()[rows] for column in self._labels], n, np.float32),
-            index=unit.first + places,
+            labels=_stack([table[column].to_numpy()[rows] for column in self._labels], n, np.float32),
+            index=unit.first + positions,
             lengths=lengths,
         )
 
     def _units_of(self, path: str) -> list[Unit]:
-        """Units of one file; a few bytes at its end are read."""
-        metadata = _guarded(path, lambda: pq.ParquetFile(path, filesystem=self._filesystem).metadata)
+        """Return the units of one file, from its footer alone."""
+        metadata = _read_file(path, lambda: pq.ParquetFile(path, filesystem=self._filesystem).metadata)
         names = metadata.schema.names
         if missing := [column for column in self._columns if column not in names]:
             raise ValueError(f"{path} has no column {missing}; it has {names}. Prepare the data set again")
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         if self._schema.query is None:
             return [Unit(path, group, n, n) for group, n in enumerate(rows)]
-        lists = (metadata.metadata or {}).get(LISTS)
-        if lists is not None:
-            return [Unit(path, group, n, m) for group, (n, m) in enumerate(zip(rows, json.loads(lists), strict=True))]
-        query = self._table(path, None, [self._schema.query])[self._schema.query]
-        return [Unit(path, None, sum(rows), len(_list_sizes(query)))]
+        lists = (metadata.metadata or {}).get(LIST_COUNTS)
+        if lists is None:
+            raise ValueError(f"{path} does not give the number of lists in its row groups; prepare the data set again")
+        return [Unit(path, group, n, m) for group, (n, m) in enumerate(zip(rows, json.loads(lists), strict=True))]
 
-    def _table(self, path: str, group: int | None, columns: Sequence[str]) -> pa.Table:
+    def _table(self, path: str, group: int) -> pa.Table:
         def read() -> pa.Table:
             remote = not isinstance(self._filesystem, pafs.LocalFileSystem)
             with pq.ParquetFile(path, filesystem=self._filesystem, pre_buffer=remote) as file:
-                return file.read(columns) if group is None else file.read_row_group(group, columns)
+                return file.read_row_group(group, self._columns)
 
-        return _guarded(path, read)
+        return _read_file(path, read)
 
 
-def _guarded(path: str, read: Callable[[], T]) -> T:
-    """Read, and name the file when it cannot be read."""
+def _read_file(path: str, read: Callable[[], T]) -> T:
+    """Call ``read``; an error of it becomes one that names the file."""
     try:
         return read()
     except (OSError, pa.ArrowException) as error:
@@ -145,25 +145,25 @@ def _guarded(path: str, read: Callable[[], T]) -> T:
 
 
 def _list_sizes(query: pa.ChunkedArray) -> NDArray[np.int64]:
-    """Rows of each list."""
+    """Return the rows of each list."""
     return np.diff(np.append(list_starts(query), len(query)))
 
 
-def _beside(columns: Sequence[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:
-    """Columns side by side, shape ``(rows, columns)``.
+def _stack(columns: Sequence[NDArray[Any]], rows: int, dtype: type) -> NDArray[Any]:
+    """Stack columns to shape ``(rows, columns)``, one tile of rows after the other.
 
-    A tile of rows after the other: a whole column at once would touch every cache line of the result once a column.
+    Whole columns would write to every cache line of the result once per column.
     """
     block: NDArray[Any] = np.empty((rows, len(columns)), dtype=dtype)
     for start in range(0, rows, TILE_ROWS):
         tile = slice(start, start + TILE_ROWS)
-        for place, column in enumerate(columns):
-            block[tile, place] = column[tile]
+        for i, column in enumerate(columns):
+            block[tile, i] = column[tile]
     return block
 
 
 def _ids(table: pa.Table, column: str, size: int, path: str) -> NDArray[Any]:
-    """A categorical column; an id out of range would read another column's embedding."""
+    """Return a categorical column; an id out of range is refused, as it would select another column's embedding."""
     found = table[column]
     values: NDArray[Any] = (found.fill_null(-1) if found.null_count else found).to_numpy()
     low, high = (int(values.min()), int(values.max())) if len(values) else (0, 0)
@@ -176,7 +176,7 @@ def _ids(table: pa.Table, column: str, size: int, path: str) -> NDArray[Any]:
 
 
 def _bytes(table: pa.Table, column: str, bits: int, path: str) -> NDArray[np.uint8]:
-    """A packed column, shape ``(rows, bytes)``."""
+    """Return a packed column, shape ``(rows, bytes)``."""
     size = -(-bits // 8)
     try:
         values = table[column].cast(pa.binary(size)).combine_chunks()

@@ -1,4 +1,4 @@
-"""A feed that reads its files as it goes: for data that do not fit into memory."""
+"""A feed that streams its files, for data sets larger than memory."""
 
 from __future__ import annotations
 
@@ -9,38 +9,37 @@ from functools import partial
 import torch
 
 from trainers.data.batch import Batch
-from trainers.data.examples import Piece, gather, no_examples, row_bytes
+from trainers.data.examples import Piece, empty_examples, gather, row_bytes
 from trainers.data.lane_pass import LanePass
-from trainers.data.lanes import Lanes, deal
-from trainers.data.memory import SCAN_EXAMPLES
-from trainers.data.prefetch import prefetched
+from trainers.data.lanes import Lanes, assign_units
+from trainers.data.memory import SCAN_ROWS
+from trainers.data.prefetch import prefetch
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS, Schema
 from trainers.data.split import Split
 
 BUFFER_BYTES = 1 << 30
-"""Memory, over all workers, that the lanes of a pass may fill; there are as many lanes as fit into it."""
+"""Memory of all lanes of a pass, over all workers; it limits the number of lanes."""
 
 UNITS_IN_MEMORY = 2
-"""Units that a lane holds: one that it ends, and one that it begins."""
+"""Units that a lane holds at a time: one that ends and one that begins."""
 
 
 class StreamFeed:
-    """Streams a prepared data set from its files; memory is bounded whatever the number of examples.
+    """Streams a prepared data set from its files; its memory does not grow with the number of examples.
 
-    The training split is dealt to lanes (:mod:`trainers.data.lanes`), worker r of W owns the lanes l with l mod W = r
-    and reads no others. **The shuffle is approximate**: a global batch takes from every lane a few examples at random
-    out of the two units that the lane is at; units follow each other in a random order. Two examples of one unit come
-    closer together than in a full shuffle. Where the order of the files means much (time, users) and there are few
-    lanes, mix the rows before they are prepared.
+    The units of the training split are assigned to lanes (:mod:`trainers.data.lanes`). Worker r of W owns the lanes l
+    with l mod W = r and reads no others. **The shuffle is approximate**: a global batch takes a few random examples
+    from each lane, out of the two units that the lane currently holds; the units of a lane are in random order. Two
+    examples of one unit come closer together than in a full shuffle. If the order of the files carries information
+    (time, users) and there are few lanes, shuffle the rows before preparing them.
 
-    There are at most :data:`trainers.data.lanes.NUMBERS` lanes, and no more than units, half the examples of a global
-    batch or what fits into :data:`BUFFER_BYTES`. Where W does not divide their number, some workers have a lane more to
-    do; more workers than lanes are correct but idle: theirs are empty batches.
+    The number of lanes is one of :data:`trainers.data.lanes.LANE_COUNTS`. It is limited by the number of units, by half
+    the examples of a global batch and by :data:`BUFFER_BYTES`. If W does not divide it, some workers have one lane more
+    than others. Workers without a lane get empty batches; results are correct, but these workers are idle.
 
-    In the other splits, and in a scan of any, worker r holds the examples i with i mod W = r, as in a
-    :class:`~trainers.data.memory.MemoryFeed`: every worker then decodes every file and keeps its share. Threads read
-    the next units meanwhile.
+    In the other splits, and in every :meth:`scan`, worker r holds the examples i with i mod W = r, as in a
+    :class:`~trainers.data.memory.MemoryFeed`: every worker decodes every file and keeps its share. Threads read ahead.
 
     Args:
         folder: A prepared data set: a path, or the URI of a copy on another file system.
@@ -49,14 +48,14 @@ class StreamFeed:
         seed: Seed of the training order.
         rank: This worker's rank.
         world_size: Number of workers.
-        device: Where batches are put.
+        device: Device of the batches.
 
     Raises:
         FileNotFoundError: ``folder`` is not a prepared data set.
         ValueError: A file of it is damaged or missing.
     """
 
-    keeps_train = False
+    shards_train_by_index = False
 
     def __init__(
         self,
@@ -74,50 +73,52 @@ class StreamFeed:
         self._world_size = world_size
         self._device = torch.device(device)
         self._splits = {split: Split(folder, split, self.schema, labels) for split in SPLITS}
-        self._nothing = no_examples(self.schema, len(labels))
+        self._empty = empty_examples(self.schema, len(labels))
         width = row_bytes(self.schema, len(labels))
         self._lanes = {name: _lanes(split, batch_size, width) for name, split in self._splits.items()}
 
     def examples(self, split: str) -> int:
-        """Examples of a split, over all workers."""
+        """Return the number of examples of a split, over all workers."""
         return self.schema.examples[split]
 
     def steps_per_epoch(self, split: str = "train") -> int:
-        """Global batches of one pass over a split."""
+        """Return the number of global batches in one pass over a split."""
         return self._lanes[split].steps
 
     def examples_in(self, steps: int) -> int:
-        """Training examples in the first ``steps`` global batches of a stage, over all workers."""
+        """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
         epochs, rest = divmod(steps, self.steps_per_epoch())
         return epochs * self.examples("train") + self._lanes["train"].examples_in(rest)
 
     def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
-        """This worker's part of each global batch of a shuffled pass over a split, from global batch ``start`` on.
+        """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on.
 
-        Units that lie wholly before ``start`` are not read.
+        Units that lie entirely before ``start`` are not read.
 
         Raises:
             ValueError: A file is damaged.
         """
         lanes = self._lanes[split]
-        # The training split is shared by lanes, the others within them.
+        # Workers share the training split lane by lane, and the other splits example by example.
         own, shard = range(len(lanes.units)), (self._rank, self._world_size)
         if split == "train":
             own, shard = own[self._rank :: self._world_size], (0, 1)
         passes = {
             lane: LanePass(self._splits[split], lanes, lane, (self._seed, stage, epoch), start, *shard) for lane in own
         }
-        needs = [(max(step, start), lane, unit) for lane, one in passes.items() for unit, step in one.needs().items()]
-        reads = (partial(passes[lane].read, unit) for _, lane, unit in sorted(needs))
-        with closing(prefetched(reads)) as units:
+        queue = [
+            (max(step, start), lane, unit) for lane, one in passes.items() for unit, step in one.steps_by_unit().items()
+        ]
+        reads = (partial(passes[lane].read, unit) for _, lane, unit in sorted(queue))
+        with closing(prefetch(reads)) as units:
             for step in range(start, lanes.steps):
-                found = [Piece(self._nothing, 0, 0)]
+                pieces = [Piece(self._empty, 0, 0)]
                 for lane, one in passes.items():
-                    found += one.advance(lanes.seen(lane, step + 1), units)
-                yield gather(found).batch(self._device)
+                    pieces += one.advance(lanes.lane_examples(lane, step + 1), units)
+                yield gather(pieces).to_batch(self._device)
 
     def scan(self, split: str) -> Iterator[Batch]:
-        """This worker's examples of a split, in the order of their numbers.
+        """Yield this worker's examples of a split in ascending order of their index.
 
         Raises:
             ValueError: A file is damaged.
@@ -125,22 +126,23 @@ class StreamFeed:
         source = self._splits[split]
         reads = (partial(source.read, unit, self._rank, self._world_size) for unit in source.units)
         found = False
-        with closing(prefetched(reads)) as units:
+        with closing(prefetch(reads)) as units:
             for examples in units:
-                size = max(1, SCAN_EXAMPLES // examples.longest)
+                size = max(1, SCAN_ROWS // examples.longest)
                 for first in range(0, len(examples), size):
                     found = True
                     part = Piece(examples, first, min(first + size, len(examples)))
-                    yield gather([part]).batch(self._device)
+                    yield gather([part]).to_batch(self._device)
         if not found:
-            yield self._nothing.batch(self._device)
+            yield self._empty.to_batch(self._device)
 
 
 def _lanes(split: Split, batch_size: int, width: int) -> Lanes:
-    """Lanes of a pass over a split.
+    """Assign the units of a split to lanes.
 
-    With at most half as many lanes as a batch has examples, none is empty: the longest lane gives one to each.
+    With at most half as many lanes as a batch has examples, no batch is empty: the longest lane yields an example to
+    each.
     """
     largest = max((unit.rows for unit in split.units), default=1) * width
-    most = max(1, min(batch_size // 2, BUFFER_BYTES // (UNITS_IN_MEMORY * largest)))
-    return deal([unit.examples for unit in split.units], most, -(-split.examples // batch_size))
+    max_lanes = max(1, min(batch_size // 2, BUFFER_BYTES // (UNITS_IN_MEMORY * largest)))
+    return assign_units([unit.examples for unit in split.units], max_lanes, -(-split.examples // batch_size))

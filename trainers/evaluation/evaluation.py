@@ -13,7 +13,7 @@ from trainers.evaluation.frozen_buffers import frozen_buffers
 from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import output_of
-from trainers.metrics.together import compute_together
+from trainers.metrics.compute import compute_metrics
 from trainers.registry import METRICS, resolve
 from trainers.workers.process_group import sum_over_workers
 
@@ -91,7 +91,7 @@ def evaluate(
         model.train(was_training)
     local = Samples(*(torch.cat(parts) if keep_samples else parts[0][:0].clone() for parts in (sums, counts)))
     all_sums, all_counts = sum_over_workers(totals).tolist()
-    values = {name: float(value) for name, value in compute_together(metrics).items()}
+    values = {name: float(value) for name, value in compute_metrics(metrics).items()}
     return Evaluation(
         split=split,
         losses={t.name: s / n if n else float("nan") for t, s, n in zip(tasks, all_sums, all_counts, strict=True)},

@@ -1,1 +1,1 @@
-"""Task losses: sums of sample losses and counts of labelled samples, per example."""
+"""Task losses: per example, the sum of sample losses and the count of labelled samples."""

@@ -6,16 +6,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainers.data.batch import Batch
-from trainers.losses.one_value import one_value
-from trainers.losses.samples import Samples, counted_by
+from trainers.losses.output_shape import require_one_value
+from trainers.losses.samples import Samples, count_with
 
 
-def preferred_pairs(label: Tensor, batch: Batch) -> Tensor:
-    """Pairs of each list whose first item is preferred, single precision, shape ``(examples, tasks)``."""
+def count_preferred_pairs(label: Tensor, batch: Batch) -> Tensor:
+    """Count the preferred pairs of each list; single precision, shape ``(examples, tasks)``."""
     return _preferred(label, batch).float().sum((1, 2))
 
 
-@counted_by(preferred_pairs)
+@count_with(count_preferred_pairs)
 def pairwise_logistic(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Mean of :math:`\log(1 + \exp(-(s_i - s_j)))` over the pairs of a list whose first item is preferred.
 
@@ -23,9 +23,12 @@ def pairwise_logistic(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     pair has no labelled sample. Rows without a query column form no pairs.
 
     Args:
-        output: Scores s, shape ``(rows, tasks)`` or ``(rows, 1)`` for one score of several tasks.
+        output: Scores s, shape ``(rows, tasks)`` or ``(rows, 1)`` when several tasks share one score.
         label: y, any real numbers, NaN where missing, shape ``(rows, tasks)``.
         batch: The minibatch; its lists are the queries.
+
+    Raises:
+        ValueError: The data has no query column, or the output has several values per row.
     """
     score, preferred = pairs(output, label, batch)
     losses = functional.softplus(score.unsqueeze(1) - score.unsqueeze(2))  # [e, i, j]: softplus(s_j - s_i)
@@ -34,17 +37,17 @@ def pairwise_logistic(output: Tensor, label: Tensor, batch: Batch) -> Samples:
 
 
 def pairs(output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Lists padded to the longest: scores, and which pairs are preferred.
+    """Pad lists to the longest, and compare the labels of all pairs.
 
     Returns:
-        Scores, shape ``(examples, longest, tasks or 1)``, and whether ``[e, i, j, t]`` is a pair of task t with item i
-        of list e preferred to item j, shape ``(examples, longest, longest, tasks)``.
+        Scores, shape ``(examples, longest, tasks or 1)``; and a mask, shape ``(examples, longest, longest, tasks)``,
+        whose entry ``[e, i, j, t]`` says whether task t prefers item i of list e to item j.
 
     Raises:
-        ValueError: The data has no query column, or there are several values for each row of a task.
+        ValueError: The data has no query column, or the output has several values per row.
     """
     preferred = _preferred(label, batch)
-    output = one_value(output, label)
+    output = require_one_value(output, label)
     assert batch.query is not None
     assert batch.position is not None
     score = output.new_zeros(batch.examples, batch.longest, output.shape[-1])

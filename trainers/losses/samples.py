@@ -1,4 +1,4 @@
-"""The currency of losses: per example, the sum of its sample losses and the number of its labelled samples."""
+"""The result of a loss: per example, the sum of its sample losses and the count of its labelled samples."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ L = TypeVar("L", bound=Callable[..., "Samples"])
 
 
 class Samples(NamedTuple):
-    """Sample losses of a minibatch, added up within each example.
+    """Sample losses of a minibatch, summed within each example.
 
-    A **sample** is what a loss is a mean over: a labelled row, or, for a pairwise loss, a pair of rows of one list. The
-    mean loss of any set of examples, over any number of workers, is ``sums.sum() / counts.sum()``. Counts depend on the
-    labels alone, never on what the model says.
+    A **sample** is the unit that a loss averages over: a labelled row, or, for a pairwise loss, a pair of rows of one
+    list. The mean loss of any set of examples, over any number of workers, is ``sums.sum() / counts.sum()``. Counts
+    depend on the labels alone, never on the model's outputs.
 
     Attributes:
-        sums: Sum of sample losses, shape ``(examples, tasks)``.
-        counts: Labelled samples, shape ``(examples, tasks)``, in the type of ``sums``.
+        sums: Sums of sample losses, shape ``(examples, tasks)``.
+        counts: Counts of labelled samples, shape ``(examples, tasks)``, in the dtype of ``sums``.
     """
 
     sums: Tensor
     counts: Tensor
 
 
-def of_rows(losses: Tensor, labelled: Tensor, batch: Batch) -> Samples:
-    """Row losses as :class:`Samples`: added up within lists where the data has them.
+def samples_from_rows(losses: Tensor, labelled: Tensor, batch: Batch) -> Samples:
+    """Return row losses as :class:`Samples`; they are summed within lists where the data has lists.
 
     Args:
-        losses: Loss of each row, shape ``(rows, tasks)``; anything finite where there is no label.
+        losses: Loss of each row, shape ``(rows, tasks)``; any finite value where there is no label.
         labelled: Whether the row has a label, same shape.
         batch: The minibatch.
     """
@@ -41,8 +41,8 @@ def of_rows(losses: Tensor, labelled: Tensor, batch: Batch) -> Samples:
     return Samples(_by_example(sums, batch), _by_example(counts, batch))
 
 
-def labelled_rows(label: Tensor, batch: Batch) -> Tensor:
-    """Labelled rows of each example, single precision, shape ``(examples, tasks)``.
+def count_labelled_rows(label: Tensor, batch: Batch) -> Tensor:
+    """Count the labelled rows of each example; single precision, shape ``(examples, tasks)``.
 
     Args:
         label: NaN where missing, shape ``(rows, tasks)``.
@@ -51,11 +51,11 @@ def labelled_rows(label: Tensor, batch: Batch) -> Tensor:
     return _by_example((~label.isnan()).float(), batch)
 
 
-def counted_by(count: Callable[[Tensor, Batch], Tensor]) -> Callable[[L], L]:
-    """Say how a loss counts its samples from labels alone.
+def count_with(count: Callable[[Tensor, Batch], Tensor]) -> Callable[[L], L]:
+    """Decorate a loss with a function that computes its counts from the labels alone.
 
-    The counts of the next minibatch are then known, and all-reduced, before its forward pass. A loss without this is
-    called on zeros for them.
+    The counts of the next minibatch can then be all-reduced before its forward pass. A loss without this decorator is
+    evaluated on outputs of 0 to get them.
 
     Args:
         count: Maps ``(label, batch)`` to the counts that the loss returns, shape ``(examples, tasks)``.

@@ -1,26 +1,27 @@
-"""Squared error of real-valued labels."""
+"""Squared error for real-valued labels."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from trainers.data.batch import Batch
-from trainers.losses.one_value import one_value
-from trainers.losses.samples import Samples, counted_by, labelled_rows, of_rows
+from trainers.losses.output_shape import require_one_value
+from trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
 
 
-@counted_by(labelled_rows)
+@count_with(count_labelled_rows)
 def squared_error(output: Tensor, label: Tensor, batch: Batch) -> Samples:
     r"""Squared error :math:`(s - y)^2` of predictions s; its unit is that of the label, squared.
 
     Args:
-        output: Predictions, shape ``(rows, tasks)`` or ``(rows, 1)`` for one prediction of several tasks.
+        output: Predictions, shape ``(rows, tasks)`` or ``(rows, 1)`` when several tasks share one prediction.
         label: y, any real number, NaN where missing, shape ``(rows, tasks)``.
         batch: The minibatch.
 
     Raises:
-        ValueError: There are several values for each row of a task.
+        ValueError: The output has several values per row.
     """
     missing = label.isnan()
-    error = (one_value(output, label) - label).masked_fill(missing, 0.0)  # before squaring: an overflow would stay
-    return of_rows(error.square(), ~missing, batch)
+    error = require_one_value(output, label) - label
+    error = error.masked_fill(missing, 0.0)  # before squaring: the product of a mask and an overflow would be NaN
+    return samples_from_rows(error.square(), ~missing, batch)

@@ -1,4 +1,4 @@
-"""The losses of all tasks of a chain, evaluated together."""
+"""The losses of all tasks of a chain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.spec.task import Task
 
 
 class TaskLosses:
-    """Evaluates tasks that share a loss, its options and the shape of their outputs in one call, whatever their number.
+    """Evaluates all tasks with the same loss, options and output shape in one call.
 
     Args:
         tasks: Tasks in the order of the columns of ``Batch.labels``.
@@ -32,53 +32,53 @@ class TaskLosses:
         self._kind = {task.name: f"{task.loss} {sorted(task.options.items())!r}" for task in tasks}
 
     def __call__(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
-        """Samples of ``tasks``, shape ``(examples, len(tasks))``, in their order.
+        """Return the samples of ``tasks``, in their order, shape ``(examples, len(tasks))``.
 
         Args:
-            outputs: Task → output of the model, shape ``(rows,)`` (or ``(rows, classes)``).
+            outputs: Task → output of the model, shape ``(rows,)`` or ``(rows, classes)``.
             batch: The minibatch.
-            tasks: Which tasks to evaluate, a part of the chain's.
+            tasks: Tasks to evaluate: any subset of the chain's, in any order.
 
         Raises:
-            ValueError: The model returns no mapping, has no output for a task, or one of a shape that the loss cannot
+            ValueError: The model does not return a mapping, lacks an output, or has one of a shape that the loss cannot
                 use; or the loss does not return samples.
         """
         groups: dict[tuple[str, torch.Size], list[int]] = {}
-        for place, task in enumerate(tasks):
+        for i, task in enumerate(tasks):
             shape = _output(outputs, task, batch).shape[1:]  # outputs of one group are stacked
             self._trailing[task.name] = shape
-            groups.setdefault((self._kind[task.name], shape), []).append(place)
+            groups.setdefault((self._kind[task.name], shape), []).append(i)
         if len(groups) == 1:
             return self._group(outputs, batch, tasks)
         sums: list[Tensor] = [torch.empty(0)] * len(tasks)
         counts = list(sums)
-        for places in groups.values():
-            samples = self._group(outputs, batch, [tasks[place] for place in places])
-            for column, place in enumerate(places):
-                sums[place], counts[place] = samples.sums[:, column], samples.counts[:, column]
+        for indices in groups.values():
+            samples = self._group(outputs, batch, [tasks[i] for i in indices])
+            for column, i in enumerate(indices):
+                sums[i], counts[i] = samples.sums[:, column], samples.counts[:, column]
         return Samples(torch.stack(sums, 1), torch.stack(counts, 1))
 
     def counts(self, batch: Batch, tasks: Sequence[Task]) -> Tensor:
-        """Labelled samples of ``tasks``, from the labels alone, shape ``(examples, len(tasks))``.
+        """Count the labelled samples of ``tasks`` from the labels alone, shape ``(examples, len(tasks))``.
 
-        A loss that does not say how it counts (:func:`~trainers.losses.samples.counted_by`) is called on zeros, of the
-        shape that its outputs had before.
+        A loss without :func:`~trainers.losses.samples.count_with` is evaluated on zeros in the shape of its last
+        outputs.
         """
         columns: list[Tensor] = [torch.empty(0)] * len(tasks)
         groups: dict[tuple[str, torch.Size | None], list[int]] = {}
-        for place, task in enumerate(tasks):
-            groups.setdefault((self._kind[task.name], self._trailing.get(task.name)), []).append(place)
-        for places in groups.values():
-            first = tasks[places[0]].name
-            label = batch.labels[:, [self._column[tasks[place].name] for place in places]]
+        for i, task in enumerate(tasks):
+            groups.setdefault((self._kind[task.name], self._trailing.get(task.name)), []).append(i)
+        for indices in groups.values():
+            first = tasks[indices[0]].name
+            label = batch.labels[:, [self._column[tasks[i].name] for i in indices]]
             count = getattr(self._loss[first].func, "counts", None)
             if count is not None:
                 found = count(label, batch)
             else:
                 zeros = label.new_zeros(*label.shape, *self._trailing.get(first, ()))
                 found = self._loss[first](zeros, label, batch).counts
-            for column, place in enumerate(places):
-                columns[place] = found[:, column]
+            for column, i in enumerate(indices):
+                columns[i] = found[:, column]
         return torch.stack(columns, 1)
 
     def _group(self, outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> Samples:
@@ -94,21 +94,21 @@ class TaskLosses:
         if not isinstance(samples, Samples) or any(tuple(part.shape) != shape for part in samples):
             found = [tuple(part.shape) for part in samples] if isinstance(samples, Samples) else type(samples).__name__
             raise ValueError(
-                f"{_names(tasks)}: a loss returns trainers.losses.samples.Samples, sums and counts of shape "
+                f"{_names(tasks)}: a loss must return trainers.losses.samples.Samples, sums and counts of shape "
                 f"(examples, tasks) = {shape}; found {found}"
             )
         return samples
 
 
 def output_of(outputs: Mapping[str, Tensor], tasks: Sequence[Task], batch: Batch) -> Tensor:
-    """Outputs of tasks as one tensor, at least in single precision.
+    """Stack the outputs of tasks; half precision becomes single.
 
     Returns:
         Shape ``(rows, tasks)``, or ``(rows, 1)`` when the tasks share one output tensor; with a trailing dimension of
         classes where the outputs have one.
 
     Raises:
-        ValueError: The model returns no mapping, has no output for a task, or one of the wrong length.
+        ValueError: The model does not return a mapping, lacks an output, or has one of the wrong length.
     """
     found = [_output(outputs, task, batch) for task in tasks]
     shared = all(output is found[0] for output in found)

@@ -13,7 +13,7 @@ from trainers.methods.torchjd import torchjd
 from trainers.multipliers import Multipliers
 from trainers.registry import check_options, closest
 from trainers.workers.pending_losses import PendingLosses
-from trainers.workers.process_group import from_first_worker, sum_over_workers
+from trainers.workers.process_group import broadcast_object, sum_over_workers
 
 
 class Aggregation:
@@ -50,7 +50,7 @@ class Aggregation:
         self._multipliers = multipliers
         self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._tasks = tasks
-        self._seed = from_first_worker(torch.initial_seed())
+        self._seed = broadcast_object(torch.initial_seed())
         self._steps = 0
 
     def backward(self, contributions: Tensor, losses: PendingLosses) -> None:

@@ -1,4 +1,4 @@
-"""Accuracy: how often the predicted class is the label."""
+"""Accuracy: the share of rows whose predicted class is the label."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainers.metrics.ratio import Ratio
 class Accuracy(Ratio):
     """Share of the labelled rows of a split whose predicted class is the label, over all workers.
 
-    The predicted class of a row of logits is the largest one; that of a single logit is 1 where it is above 0.
+    The predicted class is the argmax of a row of logits; for a single logit it is 1 where the logit is above 0.
 
-    torchmetrics has an accuracy for each kind. Its binary one takes logits within [0, 1] for probabilities, batch by
-    batch; its multi-class one wants to know the number of classes beforehand and averages over classes; both call the
-    accuracy of nothing 0.
+    The accuracies of torchmetrics do not fit. The binary one interprets the logits of a batch as probabilities if all
+    of them lie in [0, 1]. The multi-class one needs the number of classes in advance and averages over classes. Both
+    return 0 when there is no label.
     """
 
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
@@ -23,7 +23,7 @@ class Accuracy(Ratio):
 
         Args:
             output: Logits, shape ``(rows,)`` or ``(rows, classes)``.
-            label: Class as a whole number, NaN where missing, shape ``(rows,)``.
+            label: Class index, NaN where missing, shape ``(rows,)``.
             batch: The minibatch.
         """
         predicted = output > 0 if output.dim() == 1 else output.argmax(1)

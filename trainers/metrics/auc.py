@@ -9,14 +9,15 @@ from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from trainers.data.batch import Batch
-from trainers.losses.one_value import one_value
+from trainers.losses.output_shape import require_one_value
 
 
 class AUC(Metric):
-    """Exact AUC (no binning) of any real scores over the labelled rows of a split, over all workers.
+    """Exact AUC (no binning) of real-valued scores over the labelled rows of a split, over all workers.
 
-    torchmetrics takes scores within [0, 1] for probabilities and squashes others, batch by batch: that mixes scales
-    and makes large logits equal. The AUC depends on ranks alone: ranks are what it is given, once all scores are known.
+    torchmetrics interprets the scores of a batch as probabilities if all of them lie in [0, 1], and else applies a
+    sigmoid: scales get mixed, and large logits become equal. The AUC depends on ranks alone, so torchmetrics gets the
+    ranks of all scores.
     """
 
     full_state_update = False
@@ -31,11 +32,11 @@ class AUC(Metric):
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch: ``output`` of shape ``(rows,)``, ``label`` 0, 1 or NaN (missing)."""
         labelled = ~label.isnan()
-        self.outputs.append(one_value(output, label)[labelled])
+        self.outputs.append(require_one_value(output, label)[labelled])
         self.labels.append(label[labelled])
 
     def compute(self) -> Tensor:
-        """The AUC; NaN when the labels seen are not 0 and 1, both and no other, or a score is not a number."""
+        """Return the AUC; NaN unless the labels are 0 and 1, with both present, and no score is NaN."""
         outputs, labels = dim_zero_cat(self.outputs), dim_zero_cat(self.labels)
         positive, negative = labels == 1, labels == 0
         both_and_no_other = positive.any() and negative.any() and (positive | negative).all()

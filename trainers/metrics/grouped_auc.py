@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trainers.data.batch import Batch
-from trainers.losses.one_value import one_value
+from trainers.losses.output_shape import require_one_value
 from trainers.metrics.ratio import Ratio
 
 
@@ -15,16 +15,16 @@ class GroupedAUC(Ratio):
 
     .. math:: \frac{\sum_g n_g \mathrm{AUC}_g}{\sum_g n_g}
 
-    over the lists g (the rows of one query, or user) with :math:`n_g` labelled rows of both classes; in a list of one
-    class, no AUC is defined. The AUC of a list with :math:`P_g` positives is exact, and a tie counts half:
+    over the lists g (the rows of one query or user) with :math:`n_g` labelled rows of both classes; a list of one class
+    has no AUC and does not count. The AUC of a list with :math:`P_g` positives is exact, and a tie counts half:
 
     .. math:: \mathrm{AUC}_g = \frac{\sum_{\text{positive } i} r_i - P_g (P_g + 1) / 2}{P_g (n_g - P_g)}
 
     with :math:`r_i` the rank of row i in its list, from 1 for the lowest score; equal scores share their mean rank.
     Deep Interest Network (Zhou et al., KDD 2018), eq. 10, with a list in place of a user.
 
-    A worker holds whole lists, so that only two sums travel; the retrieval metrics of torchmetrics gather every row,
-    loop over lists and weight them all the same.
+    A worker holds whole lists, so only two sums are all-reduced. The retrieval metrics of torchmetrics would gather
+    every row, loop over the lists and give each the same weight.
     """
 
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
@@ -39,7 +39,8 @@ class GroupedAUC(Ratio):
                 "name the column that groups rows when preparing the data"
             )
         labelled = ~label.isnan()
-        score, positive, group = one_value(output, label)[labelled], label[labelled].double(), batch.query[labelled]
+        score = require_one_value(output, label)[labelled]
+        positive, group = label[labelled].double(), batch.query[labelled]
         zeros = torch.zeros(batch.examples, dtype=torch.float64, device=label.device)
         rows = zeros.index_add(0, group, torch.ones_like(positive))
         positives = zeros.index_add(0, group, positive)
@@ -55,8 +56,8 @@ class GroupedAUC(Ratio):
 
 
 def _ranks(score: Tensor, group: Tensor) -> Tensor:
-    """Rank of each row from 1, ordered by group and in a group by score; ties share their mean rank. O(n log n)."""
+    """Rank rows from 1 by group, then by score within the group; ties share their mean rank. O(n log n)."""
     values, value = score.unique(return_inverse=True)
-    _, place, equal = (group * len(values) + value).unique(return_inverse=True, return_counts=True)
+    _, key, equal = (group * len(values) + value).unique(return_inverse=True, return_counts=True)
     ranks: Tensor = equal.cumsum(0) - (equal.double() - 1) / 2
-    return ranks[place]
+    return ranks[key]

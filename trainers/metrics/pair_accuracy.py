@@ -1,4 +1,4 @@
-"""Pair accuracy: how often the preferred item of a pair has the higher score."""
+"""Pair accuracy: the share of pairs whose preferred item has the higher score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainers.metrics.ratio import Ratio
 
 
 class PairAccuracy(Ratio):
-    """Share of preferred pairs (as in the pairwise logistic loss) that the score orders rightly; a tie counts half."""
+    """Share of preferred pairs (as in the pairwise logistic loss) in the right order; a tie counts half."""
 
     def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
         """Add a minibatch: scores and labels of shape ``(rows,)``, NaN where a label is missing."""

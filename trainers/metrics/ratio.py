@@ -1,4 +1,4 @@
-"""Metrics that are a quotient of two sums over a split."""
+"""Metrics that are a ratio of two sums over a split."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torchmetrics import Metric
 
 
 class Ratio(Metric):
-    """Adds up a numerator and a denominator in double precision; only the two sums travel between workers."""
+    """Sums a numerator and a denominator in double precision; workers exchange only these two sums."""
 
     full_state_update = False
     numerator: Tensor
@@ -20,5 +20,5 @@ class Ratio(Metric):
             self.add_state(name, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
     def compute(self) -> Tensor:
-        """The quotient; NaN when there was nothing to measure, or an output is not a number."""
+        """Return the ratio; NaN when there was no sample or an output was NaN."""
         return self.numerator / self.denominator

@@ -25,7 +25,7 @@ from trainers.store.checkpoint_store import CheckpointStore
 from trainers.store.stage_checkpoints import StageCheckpoints
 from trainers.store.stage_claims import Claim, StageClaims
 from trainers.store.stage_store import StageStore
-from trainers.workers.process_group import done_by_first_worker, from_first_worker, rank, world_size
+from trainers.workers.process_group import broadcast_object, rank, run_on_first_worker, world_size
 from trainers.workers.random_state import seed_everything
 
 POLL_SECONDS = 0.2
@@ -95,7 +95,7 @@ class _Chain:
         for stage, key in enumerate(keys):
             last = stage + 1 == len(keys)
             with self._claimed(stage):
-                record = from_first_worker(self._store.read(key) if rank() == 0 else None)
+                record = broadcast_object(self._store.read(key) if rank() == 0 else None)
                 reused = record is not None
                 if record is None:
                     record = self._train(stage, last)
@@ -132,7 +132,7 @@ class _Chain:
                 time.sleep(POLL_SECONDS)
 
         try:
-            done_by_first_worker(wait)
+            run_on_first_worker(wait)
             yield
         finally:
             for claim in held:
@@ -149,12 +149,12 @@ class _Chain:
             result = self._result(stage)
         except TrainingError as error:
             raise type(error)(f"{name}, {error}") from error
-        record = from_first_worker(self._record(stage, result))
+        record = broadcast_object(self._record(stage, result))
         references = gathered_references(
             result.evaluations, self._spec.levels[stage], self._spec.protected(stage) if last else (), self._feed
         )
         try:
-            done_by_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
+            run_on_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
         except OSError as error:
             raise KeepingError(
                 f"{name} is trained and cannot be kept: {error}; make room in the storage, or name another one, and "
@@ -169,12 +169,12 @@ class _Chain:
         def is_missing() -> bool:
             return not {task.name for task in protected} <= self._store.references(key).sums["valid"].keys()
 
-        if not from_first_worker(is_missing() if rank() == 0 else False):
+        if not broadcast_object(is_missing() if rank() == 0 else False):
             return
         evaluations = {split: evaluate(self._learner, split, with_metrics=False) for split in ("valid", "test")}
         found = gathered_references(evaluations, (), protected, self._feed)
         try:
-            done_by_first_worker(lambda: self._store.add_references(key, found))
+            run_on_first_worker(lambda: self._store.add_references(key, found))
         except OSError as error:
             raise KeepingError(
                 f"{self._name(stage)} is finished, and what it is compared by cannot be kept: {error}; make room in "

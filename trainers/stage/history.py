@@ -103,7 +103,7 @@ class History:
             self._steps = []
 
     def _receive(self, wait: bool) -> None:
-        while self._copies and (wait or self._copies[0][1].arrived()):
+        while self._copies and (wait or self._copies[0][1].is_ready()):
             steps, copy = self._copies.popleft()
             self.rows.extend(self._row(*row) for row in zip(steps, copy.wait().tolist(), strict=True))
 

@@ -14,7 +14,7 @@ from trainers.faults import NumericalError
 from trainers.losses.samples import Samples
 from trainers.multipliers import Multipliers
 from trainers.spec.task import Task
-from trainers.workers.process_group import from_all_workers
+from trainers.workers.process_group import gather_objects
 
 LISTED = 10
 """Examples of a worker that a message lists."""
@@ -75,14 +75,14 @@ def check_step(
     broken = [place for place, good in enumerate(finite) if not good]
     if broken:
         first = broken[0]
-        where = _where(from_all_workers(batch.index[~samples.sums[:, first].isfinite()].tolist()))
+        where = _where(gather_objects(batch.index[~samples.sums[:, first].isfinite()].tolist()))
         raise NumericalError(
             f"step {step}: the loss of task {tasks[first].name!r} is {float(losses[first])}"
             f"{_also(tasks, broken[1:])}; it comes from {where}. {ADVICE}"
         )
     with frozen_buffers(learner.model), torch.enable_grad():
         search = {task.name: _find_culprits(learner, batch, task) for task in tasks}
-    everyone = from_all_workers(search)
+    everyone = gather_objects(search)
     guilty_tasks = [task.name for task in tasks if any(found.get(task.name) for found in everyone)]
     name = guilty_tasks[0] if guilty_tasks else None
     if name is None:

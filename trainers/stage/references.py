@@ -53,7 +53,7 @@ def gathered_references(
     sums: dict[str, dict[str, Tensor]] = {}
     counts: dict[str, dict[str, Tensor]] = {}
     for split in SPLITS:
-        if split == "train" and not feed.keeps_train:
+        if split == "train" and not feed.shards_train_by_index:
             continue
         sums[split], counts[split] = {}, {}
         for task in level if split == "train" else (*protected, *level):

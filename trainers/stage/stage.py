@@ -31,7 +31,7 @@ from trainers.stage.stopwatch import Stopwatch
 from trainers.stage.violations import Ascent, build_violations
 from trainers.store.stage_checkpoints import StageCheckpoints
 from trainers.workers.agreement import check_agreement
-from trainers.workers.process_group import from_all_workers, rank, world_size
+from trainers.workers.process_group import gather_objects, rank, world_size
 from trainers.workers.random_state import random_state, restore_random_state, seed_everything
 
 MOST_KEPT = 1e4
@@ -232,7 +232,7 @@ class Stage:
             "patience": self._patience.state_dict(),
             "history": self._history.state_dict(),
             # By worker. With another number of workers the generators are seeded anew instead.
-            "random": from_all_workers(random_state(self._learner.device)),
+            "random": gather_objects(random_state(self._learner.device)),
         }
         self._checkpoints.write(self._step, state)
 
@@ -263,7 +263,7 @@ class Stage:
                     self._learner,
                     split,
                     mode="train" if split == "train" else "eval",
-                    keep_samples=split != "train" or self._learner.feed.keeps_train,
+                    keep_samples=split != "train" or self._learner.feed.shards_train_by_index,
                 )
                 for split in ("train", "valid", "test")
             }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 
 from trainers.store.checkpoint_store import CheckpointStore
-from trainers.workers.process_group import done_by_first_worker, from_first_worker, rank
+from trainers.workers.process_group import broadcast_object, rank, run_on_first_worker
 
 T = TypeVar("T")
 
@@ -37,8 +37,8 @@ class StageCheckpoints:
     def latest(self) -> dict[str, Any] | None:
         """The last good checkpoint, the same on every worker; ``None`` when there is none."""
         found: list[int | None] = []
-        done_by_first_worker(lambda: found.append(self._store.latest(self._key)))
-        step = from_first_worker(found[0] if rank() == 0 else None)
+        run_on_first_worker(lambda: found.append(self._store.latest(self._key)))
+        step = broadcast_object(found[0] if rank() == 0 else None)
         return None if step is None else self._store.read(self._key, step)
 
     def write(self, step: int, state: Mapping[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""The worker group: collectives, agreement, random state, copies to the host."""
+"""Workers: collectives, agreement checks, random state, copies to the host."""

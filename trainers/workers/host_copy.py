@@ -1,4 +1,4 @@
-"""Numbers on their way from the training device to the host."""
+"""Asynchronous copies from the training device to the host."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from torch import Tensor
 
 
 class HostCopy:
-    """A copy of a tensor in the host's memory, which the device makes when it gets there: nobody waits meanwhile.
+    """A copy of a tensor in host memory, queued on the device: the host does not wait for it.
 
     Args:
-        values: What to copy, as it is after the work that the device has been given so far. It may be overwritten by
-            work that is given later.
+        values: The tensor to copy, after all work queued so far. Work queued later may overwrite it.
     """
 
     def __init__(self, values: Tensor) -> None:
@@ -24,12 +23,12 @@ class HostCopy:
         self._event = torch.cuda.Event()
         self._event.record()
 
-    def arrived(self) -> bool:
-        """Whether the numbers are there."""
+    def is_ready(self) -> bool:
+        """Whether the copy has finished."""
         return self._event is None or self._event.query()
 
     def wait(self) -> Tensor:
-        """The numbers, as soon as they are there."""
+        """Wait for the copy and return it."""
         if self._event is not None:
             self._event.synchronize()
         return self._values

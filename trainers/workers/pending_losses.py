@@ -1,21 +1,22 @@
-"""Global losses of a minibatch while they are being all-reduced."""
+"""Global losses of a minibatch while their all-reduce is under way."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from trainers.workers.process_group import sum_over_workers_later
+from trainers.workers.process_group import start_sum_over_workers
 
 
 class PendingLosses:
-    """Starts the all-reduce at once, and waits for it when the values are asked for: the backward pass fits between.
+    """Starts the all-reduce in the constructor and waits for it when values are read: the backward pass overlaps it.
 
-    One small all-reduce a step: the labelled samples of the next minibatch, which divide its losses, travel along.
+    There is one small all-reduce per step. It also carries the label counts of the next minibatch, by which that
+    minibatch's losses are divided.
 
     Args:
         contributions: This worker's part of each global mean loss, shape ``(tasks,)``.
-        next_counts: This worker's labelled samples of each task in the next minibatch, shape ``(tasks,)``, or of none,
+        next_counts: This worker's labelled samples of each task in the next minibatch, shape ``(tasks,)``, or empty,
             shape ``(0,)``.
     """
 
@@ -23,17 +24,17 @@ class PendingLosses:
         values = contributions.detach().double()
         self._tasks = len(values)
         self._buffer = values if next_counts is None else torch.cat([values, next_counts.double()])
-        self._work = sum_over_workers_later(self._buffer)
+        self._work = start_sum_over_workers(self._buffer)
 
     def values(self) -> Tensor:
-        """The global losses, double, shape ``(tasks,)``."""
-        return self._arrived()[: self._tasks]
+        """Return the global losses, double, shape ``(tasks,)``."""
+        return self._wait()[: self._tasks]
 
     def next_counts(self) -> Tensor:
-        """Labelled samples of the next minibatch over all workers, double, shape ``(tasks,)`` or ``(0,)``."""
-        return self._arrived()[self._tasks :]
+        """Return the next minibatch's labelled samples over all workers, double, shape ``(tasks,)`` or ``(0,)``."""
+        return self._wait()[self._tasks :]
 
-    def _arrived(self) -> Tensor:
+    def _wait(self) -> Tensor:
         if self._work is not None:
             self._work.wait()
             self._work = None

@@ -1,4 +1,4 @@
-"""The process group as the trainers use it; without one, a group of a single worker."""
+"""Collectives over the process group; without one, a group of a single worker."""
 
 from __future__ import annotations
 
@@ -12,19 +12,18 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-_PATIENCE_SECONDS = 5.0
-"""Time between two signs of life of a first worker that works alone; far below the time after which a worker is taken
-for hung."""
+_POLL_SECONDS = 5.0
+"""Time between the collectives of workers that wait for the first one; far below the timeout of the process group."""
 
 
 def rank() -> int:
-    """This worker's rank; 0 without a process group."""
-    return dist.get_rank() if _is_up() else 0
+    """Return this worker's rank; 0 without a process group."""
+    return dist.get_rank() if _is_initialized() else 0
 
 
 def world_size() -> int:
-    """Number of workers; 1 without a process group."""
-    return dist.get_world_size() if _is_up() else 1
+    """Return the number of workers; 1 without a process group."""
+    return dist.get_world_size() if _is_initialized() else 1
 
 
 def sum_over_workers(tensor: Tensor) -> Tensor:
@@ -34,13 +33,17 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def sum_over_workers_later(tensor: Tensor) -> dist.Work | None:
-    """Start to all-reduce ``tensor`` in place; ``wait()`` before reading it. ``None``: nothing to wait for."""
+def start_sum_over_workers(tensor: Tensor) -> dist.Work | None:
+    """Start an all-reduce of ``tensor`` in place.
+
+    Returns:
+        Work to ``wait()`` for before ``tensor`` is read; ``None`` when there is nothing to wait for.
+    """
     return dist.all_reduce(tensor, async_op=True) if world_size() > 1 else None
 
 
-def from_first_worker(value: T) -> T:
-    """The first worker's value, on every worker: for decisions that must not differ between workers."""
+def broadcast_object(value: T) -> T:
+    """Return the first worker's value on every worker: for decisions that must not differ between workers."""
     if world_size() == 1:
         return value
     box = [value]
@@ -48,8 +51,8 @@ def from_first_worker(value: T) -> T:
     return box[0]
 
 
-def from_all_workers(value: T) -> list[T]:
-    """Every worker's value, by rank, on every worker."""
+def gather_objects(value: T) -> list[T]:
+    """Return every worker's value, by rank, on every worker."""
     if world_size() == 1:
         return [value]
     box: list[Any] = [None] * world_size()
@@ -57,13 +60,13 @@ def from_all_workers(value: T) -> list[T]:
     return box
 
 
-def done_by_first_worker(task: Callable[[], None]) -> None:
-    """Run ``task`` on the first worker while the others wait for it.
+def run_on_first_worker(task: Callable[[], None]) -> None:
+    """Run ``task`` on the first worker while the others wait.
 
-    They wait by short collectives, so that a slow storage is not taken for a hung worker.
+    The others wait in short collectives, so that slow storage does not run into the timeout of the process group.
 
     Raises:
-        Exception: What ``task`` raised, on every worker.
+        Exception: The error that ``task`` raised, on every worker.
     """
     if world_size() == 1:
         task()
@@ -81,8 +84,8 @@ def done_by_first_worker(task: Callable[[], None]) -> None:
         thread.start()
     while True:
         if rank() == 0:
-            thread.join(_PATIENCE_SECONDS)
-        finished, error = from_first_worker((not thread.is_alive(), failure[0] if failure else None))
+            thread.join(_POLL_SECONDS)
+        finished, error = broadcast_object((not thread.is_alive(), failure[0] if failure else None))
         if finished:
             break
     if error is not None:
@@ -90,12 +93,15 @@ def done_by_first_worker(task: Callable[[], None]) -> None:
 
 
 def interleave_on_first_worker(local: Tensor, total: int) -> Tensor | None:
-    """Per-example values of the whole split, on the first worker; ``None`` on the others.
+    """Gather per-example values of a whole split on the first worker, in the order of the examples.
 
     Args:
         local: This worker's values, shape ``(examples of this worker, …)``; worker r of W holds example i when
             i mod W = r.
-        total: Examples of the whole split.
+        total: Number of examples in the split.
+
+    Returns:
+        On the host, shape ``(total, …)``; ``None`` on the other workers.
     """
     if world_size() == 1:
         return local.cpu()
@@ -107,5 +113,5 @@ def interleave_on_first_worker(local: Tensor, total: int) -> Tensor | None:
     return torch.stack(parts, 1).flatten(0, 1)[:total].cpu() if rank() == 0 else None
 
 
-def _is_up() -> bool:
+def _is_initialized() -> bool:
     return dist.is_available() and dist.is_initialized()

@@ -1,4 +1,4 @@
-"""The states of the random generators that training draws from: torch, CUDA, NumPy and Python."""
+"""State of the random generators that training draws from: torch, CUDA, NumPy and Python."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import torch
 
 
 def seed_everything(*parts: int) -> None:
-    """Seed all generators of this process by whole numbers (the experiment's seed, a stage, a rank).
+    """Seed all generators of this process from integers (the experiment's seed, the stage, the rank).
 
-    A stage is a function of its key alone: what dropout draws must not depend on the stages run before it.
+    A stage is a function of its key: its random draws (dropout) must not depend on the stages that ran before it.
     """
     digest = hashlib.sha256(repr(parts).encode()).digest()
     seed = int.from_bytes(digest[:4], "little")
@@ -24,7 +24,7 @@ def seed_everything(*parts: int) -> None:
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """States of this process's generators, as tensors and plain values."""
+    """Return the state of this process's generators as tensors and plain values."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     version, words, next_gauss = random.getstate()
     state: dict[str, Any] = {
@@ -44,7 +44,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def restore_random_state(state: Mapping[str, Any], device: torch.device) -> None:
-    """Put all generators of this process where :func:`random_state` found them."""
+    """Restore the generators of this process to a state that :func:`random_state` returned."""
     torch.set_rng_state(state["torch"])
     name, keys, position, has_gauss, gauss = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))

@@ -45,7 +45,7 @@ def test_content_on_each_of_several_workers(data: Prepared, workers: int) -> Non
             assert_content(batch, data, "valid")
 
 
-def test_numbers_of_examples(data: Prepared) -> None:
+def test_example_counts(data: Prepared) -> None:
     feed = feeds(data, 1)[0]
     for split in SPLITS:
         assert feed.examples(split) == data.example[split][-1] + 1
@@ -77,7 +77,7 @@ def test_global_batches_do_not_depend_on_the_number_of_workers(data: Prepared, w
             assert sorted(union.tolist()) == sorted(batch.index.tolist())
 
 
-def test_an_epoch_sees_every_example_once(data: Prepared) -> None:
+def test_an_epoch_yields_every_example_once(data: Prepared) -> None:
     feed = feeds(data, 1)[0]
     seen = torch.cat([batch.index for batch in feed.epoch(0, 4)])
     assert sorted(seen.tolist()) == list(range(feed.examples("train")))
@@ -88,7 +88,7 @@ def test_an_epoch_sees_every_example_once(data: Prepared) -> None:
 
 @pytest.mark.parametrize("split", ["train", "valid"])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_a_pass_may_start_anywhere(data: Prepared, workers: int, split: str) -> None:
+def test_a_pass_can_start_at_any_step(data: Prepared, workers: int, split: str) -> None:
     for feed in feeds(data, workers):
         whole = [batch.index.tolist() for batch in feed.epoch(1, 2, split)]
         assert len(whole) == feed.steps_per_epoch(split)
@@ -104,13 +104,13 @@ def test_seed_changes_the_order(data: Prepared) -> None:
 def test_more_workers_than_examples(data: Prepared) -> None:
     workers = data.schema.examples["test"] + 2
     held = [list(feed.scan("test")) for feed in feeds(data, workers)]
-    assert all(len(batches) >= 1 for batches in held)  # an empty one, so that nobody is missing from a collective
+    assert all(len(batches) >= 1 for batches in held)  # an empty batch, so that every worker joins the collectives
     assert held[-1][0].examples == 0
     assert held[-1][0].rows == 0
 
 
-def test_scan_in_several_batches_keeps_the_order(data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "SCAN_EXAMPLES", 10)
+def test_a_scan_in_several_batches_keeps_the_order(data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "SCAN_ROWS", 10)
     feed = feeds(data, 1)[0]
     batches = list(feed.scan("train"))
     assert len(batches) > 3
@@ -120,7 +120,7 @@ def test_scan_in_several_batches_keeps_the_order(data: Prepared, monkeypatch: py
         assert batch.examples * batch.longest <= 10
 
 
-def test_two_tasks_may_share_a_label(data: Prepared) -> None:
+def test_two_tasks_can_share_a_label(data: Prepared) -> None:
     batch = next(iter(feeds(data, 1, ["bought", "bought"])[0].epoch(0, 0)))
     assert torch.equal(batch.labels[:, 0].nan_to_num(), batch.labels[:, 1].nan_to_num())
 

@@ -26,16 +26,16 @@ def test_differs_by_seed_stage_and_epoch(other: tuple[int, int, int]) -> None:
 
 
 def test_is_shuffled() -> None:
-    """Neighbours in the data are no neighbours in the order, and an example's place is anywhere."""
+    """Neighbours in the data are far apart in the order, and an example can be at any position."""
     order = epoch_order(LARGE, 0, 0, 0)
-    places = np.argsort(order)
-    assert np.abs(np.diff(places)).mean() > LARGE / 5
+    positions = np.argsort(order)
+    assert np.abs(np.diff(positions)).mean() > LARGE / 5
     assert abs(np.corrcoef(order, np.arange(LARGE))[0, 1]) < 0.05
 
 
 @pytest.mark.parametrize("workers", range(1, 9))
 @pytest.mark.parametrize("examples", [LARGE, LARGE + 13])
-def test_any_window_of_as_many_positions_as_workers_holds_one_example_of_each(workers: int, examples: int) -> None:
+def test_any_window_of_world_size_positions_holds_one_example_per_worker(workers: int, examples: int) -> None:
     owner = epoch_order(examples, 7, 0, 1) % workers
     windows = np.lib.stride_tricks.sliding_window_view(owner, workers)
     assert np.array_equal(np.sort(windows, axis=1), np.broadcast_to(np.arange(workers), windows.shape))

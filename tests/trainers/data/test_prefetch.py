@@ -5,16 +5,16 @@ from functools import partial
 
 import pytest
 
-from trainers.data.prefetch import THREADS, prefetched
+from trainers.data.prefetch import THREADS, prefetch
 
 
-def test_same_items_in_the_same_order() -> None:
+def test_items_keep_their_order() -> None:
     items = [3, None, 0, "x", *range(20)]
-    assert list(prefetched(lambda item=item: item for item in items)) == items
-    assert list(prefetched(iter([]))) == []
+    assert list(prefetch(lambda item=item: item for item in items)) == items
+    assert list(prefetch(iter([]))) == []
 
 
-def test_a_few_items_ahead_in_other_threads() -> None:
+def test_items_are_made_ahead_in_other_threads() -> None:
     made: list[int] = []
     threads = set()
     ahead = threading.Event()
@@ -26,7 +26,7 @@ def test_a_few_items_ahead_in_other_threads() -> None:
             ahead.set()
         return number
 
-    items = prefetched(partial(make, number) for number in range(9))
+    items = prefetch(partial(make, number) for number in range(9))
     assert next(items) == 0
     assert next(items) == 1
     assert ahead.wait(10)
@@ -35,7 +35,7 @@ def test_a_few_items_ahead_in_other_threads() -> None:
     assert threading.current_thread() not in threads
 
 
-def test_items_that_take_longer_keep_their_place() -> None:
+def test_slow_items_keep_their_position() -> None:
     second = threading.Event()
 
     def first() -> int:
@@ -46,34 +46,34 @@ def test_items_that_take_longer_keep_their_place() -> None:
         second.set()
         return 2
 
-    assert list(prefetched(iter([first, later]))) == [1, 2]
+    assert list(prefetch(iter([first, later]))) == [1, 2]
 
 
-def test_an_error_comes_in_its_place() -> None:
+def test_an_error_is_raised_at_its_position() -> None:
     def damaged() -> int:
         raise ValueError("damaged")
 
-    items = prefetched(iter([lambda: 1, damaged, lambda: 3]))
+    items = prefetch(iter([lambda: 1, damaged, lambda: 3]))
     assert next(items) == 1
     with pytest.raises(ValueError, match="damaged"):
         next(items)
 
 
-def test_a_consumer_may_stop_early() -> None:
+def test_a_consumer_can_stop_early() -> None:
     made: list[int] = []
-    items = prefetched(partial(made.append, number) for number in range(1000))
+    items = prefetch(partial(made.append, number) for number in range(1000))
     next(items)
     items.close()
     assert len(made) <= 1 + THREADS
 
 
-def test_what_the_consumer_lets_go_is_gone() -> None:
+def test_dropped_items_are_freed() -> None:
     gone = threading.Event()
 
     class Item:
         def __del__(self) -> None:
             gone.set()
 
-    items = prefetched(Item for _ in range(9))
+    items = prefetch(Item for _ in range(9))
     next(items)
     assert gone.wait(10)

@@ -54,7 +54,7 @@ def test_files_have_the_types_of_the_format(lists_data: Prepared) -> None:
 
 
 def test_row_groups_hold_whole_lists(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most a quarter of a shard's rows, unless one list has more; the file says how many lists each one holds."""
+    """At most a quarter of a shard's rows, unless one list has more; the metadata give the number of lists in each."""
     monkeypatch.setattr(prepared, "SHARD_ROWS", 16)
     sizes = [1, 2, 2, 9, 1, 3, 4]
     query = [number for number, size in enumerate(sizes) for _ in range(size)]
@@ -64,7 +64,7 @@ def test_row_groups_hold_whole_lists(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file = pq.ParquetFile(tmp_path / "data" / "train" / "part-00000.parquet")
     groups = [file.read_row_group(group)["q"].to_pylist() for group in range(file.num_row_groups)]
     assert groups == [[0, 1, 1], [2, 2], [3] * 9, [4, 5, 5, 5], [6] * 4]
-    assert json.loads(file.metadata.metadata[prepared.LISTS]) == [2, 1, 1, 2, 1]
+    assert json.loads(file.metadata.metadata[prepared.LIST_COUNTS]) == [2, 1, 1, 2, 1]
 
 
 def test_row_groups_of_wide_rows_are_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_row_groups_of_wide_rows_are_short(tmp_path: Path, monkeypatch: pytest.M
     assert [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)] == [12, 12, 6]
 
 
-def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
+def test_the_fingerprint_is_a_hash_of_the_content(tmp_path: Path) -> None:
     one = mixed_rows(tmp_path / "one").schema.fingerprint
     assert mixed_rows(tmp_path / "two").schema.fingerprint == one
     plain = write(tmp_path / "a", SCHEMA, splits(1.0, 2.0))
@@ -89,7 +89,7 @@ def test_fingerprint_is_that_of_the_content(tmp_path: Path) -> None:
     assert len({plain.fingerprint, *(other.fingerprint for other in others)}) == 4
 
 
-def test_an_earlier_result_stays(tmp_path: Path) -> None:
+def test_an_existing_data_set_is_kept(tmp_path: Path) -> None:
     first = write(tmp_path / "data", SCHEMA, splits(1.0))
     assert write(tmp_path / "data", SCHEMA, splits(5.0)) == first
     assert read_schema(str(tmp_path / "data")) == first
@@ -111,8 +111,8 @@ def test_missing_split(tmp_path: Path) -> None:
         write(tmp_path / "data", SCHEMA, {"train": [], "valid": []})
 
 
-def test_packed_bits_need_not_fill_their_last_byte(tmp_path: Path) -> None:
-    """``numpy.packbits`` of 12 bits makes 2 bytes."""
+def test_packed_bits_may_leave_the_last_byte_unfilled(tmp_path: Path) -> None:
+    """``numpy.packbits`` packs 12 bits into 2 bytes."""
     schema = Schema(packed={"words": 12}, labels={"y": 2})
     rows = pa.table({"words": [b"\xff\xf0", b"\x00\x00"], "y": [1.0, 0.0]})
     write(tmp_path / "data", schema, {split: [rows] for split in SPLITS})
@@ -120,8 +120,8 @@ def test_packed_bits_need_not_fill_their_last_byte(tmp_path: Path) -> None:
     assert batch.packed.tolist() == [[255, 240], [0, 0]]
 
 
-def test_empty_split_is_named(tmp_path: Path) -> None:
-    """A split without a single table: refused when written or when read, by name."""
+def test_an_empty_split_is_named(tmp_path: Path) -> None:
+    """A split without tables is refused by name, when written or when read."""
 
     def write_and_read() -> None:
         write(tmp_path / "data", SCHEMA, {**splits(1.0), "valid": []})

@@ -1,4 +1,4 @@
-"""A streamed chain on one, two and three workers: the same trajectory, and no references of the training split."""
+"""A streamed chain on one, two and three workers: same trajectory, no references of the training split."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainers.stage.chain import run_chain
 from trainers.store.stage_store import StageStore
 
 Found = dict[str, dict[str, Any]]
-"""Scenario → what a worker saw of it."""
+"""Scenario → records, state and events of a worker."""
 
 SGD: dict[str, Any] = {
     "max_epochs": 2,
@@ -70,7 +70,7 @@ def run_all(rank: int, workers: int, folder: str) -> Found:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("streams")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(prepared, "SHARD_ROWS", 100)  # 8 units of 25 rows, the last one of 5
+        patch.setattr(prepared, "SHARD_ROWS", 100)  # 8 units of 25 rows; the last one has 5
         conflict(folder / "data")
     return folder
 
@@ -107,7 +107,7 @@ def test_same_trajectory_in_double_precision(
     one, several = records_of(alone, name), records_of(together[0], name)
     assert [record.steps for record in one] == [12, 12, 12]
     assert trajectory(several) == pytest.approx(trajectory(one), abs=1e-6, rel=0)
-    assert len({row.multipliers["first"] for row in one[1].rows}) > 4  # λ does move
+    assert len({row.multipliers["first"] for row in one[1].rows}) > 4  # λ moves
     for key, value in alone[f"{name}, first"]["state"].items():
         torch.testing.assert_close(together[0][f"{name}, first"]["state"][key], value, atol=1e-6, rtol=0)
     for a, b in zip(one, several, strict=True):
@@ -120,16 +120,16 @@ def test_same_trajectory_in_double_precision(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_running_again_trains_nothing(alone: Found, name: str) -> None:
+def test_a_second_run_trains_nothing(alone: Found, name: str) -> None:
     assert alone[f"{name}, again"]["events"] == ["StageFinished"] * 3
     assert alone[f"{name}, again"]["records"] == alone[f"{name}, first"]["records"]
     assert_identical(alone[f"{name}, again"]["state"], alone[f"{name}, first"]["state"])
 
 
-def test_references_of_the_training_split_are_not_kept(folder: Path, alone: Found) -> None:
+def test_no_references_of_the_training_split_are_kept(folder: Path, alone: Found) -> None:
     store = StageStore(str(folder / "1 workers" / "minibatch"))
     stored = store.references(records_of(alone, "minibatch")[0].key)
     assert set(stored.sums) == set(stored.counts) == {"valid", "test"}
     assert stored.sums["valid"]["first"].shape == (120,)
     optimum = records_of(alone, "minibatch")[0].optima[0]
-    assert optimum.train_samples > 100  # its mean is known all the same
+    assert optimum.train_samples > 100  # its mean is still recorded

@@ -34,18 +34,14 @@ def feeds(data: Prepared, workers: int, batch_size: int = BATCH, seed: int = 0) 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Prepared]:
-    """Data sets of many small units of different size; without metadata in the last one, as it was written once."""
+    """Data sets of many small units of different sizes."""
     folder = tmp_path_factory.mktemp("many")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepared, "SHARD_ROWS", 24)
-        found = {"rows": mixed_rows(folder / "rows"), "lists": mixed_lists(folder / "lists")}
-        found["old lists"] = mixed_lists(folder / "old")
-    for path in found["old lists"].folder.glob("*/*.parquet"):
-        pq.write_table(pq.read_table(path).replace_schema_metadata(None), path, row_group_size=5)
-    return found
+        return {"rows": mixed_rows(folder / "rows"), "lists": mixed_lists(folder / "lists")}
 
 
-@pytest.fixture(params=["rows", "lists", "old lists"])
+@pytest.fixture(params=["rows", "lists"])
 def data(request: pytest.FixtureRequest, many: dict[str, Prepared]) -> Prepared:
     return many[request.param]
 
@@ -59,13 +55,11 @@ def flat(parts: Iterable[Sequence[int]]) -> list[int]:
 
 
 def test_units_hold_whole_lists(many: dict[str, Prepared]) -> None:
-    rows, lists, old = (Split(str(one.folder), "train", one.schema, LABELS).units for one in many.values())
+    rows, lists = (Split(str(one.folder), "train", one.schema, LABELS).units for one in many.values())
     assert [unit.rows for unit in rows] == [6, 6, 5] + [6] * 6
     assert sum(unit.examples for unit in lists) == 41
     assert len({unit.examples for unit in lists}) > 2
     assert max(unit.rows for unit in lists) <= 6
-    assert [unit.group for unit in old] == [None, None]
-    assert [unit.examples for unit in old] == [13, 28]
 
 
 def test_content_of_every_batch(data: Prepared) -> None:
@@ -78,7 +72,7 @@ def test_content_of_every_batch(data: Prepared) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
 @pytest.mark.parametrize("split", SPLITS)
-def test_an_epoch_sees_every_example_once(data: Prepared, workers: int, split: str) -> None:
+def test_an_epoch_yields_every_example_once(data: Prepared, workers: int, split: str) -> None:
     seen = [flat(indices(feed.epoch(0, 1, split))) for feed in feeds(data, workers)]
     assert sorted(flat(seen)) == list(range(data.schema.examples[split]))
 
@@ -96,7 +90,7 @@ def test_global_batches_do_not_depend_on_the_number_of_workers(data: Prepared, w
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_other_splits_and_scans_are_sharded_as_in_memory(data: Prepared, workers: int) -> None:
-    """References of earlier levels are found by ``index // world_size``."""
+    """References of earlier levels are looked up by ``index // world_size``."""
     for rank, feed in enumerate(feeds(data, workers)):
         memory = MemoryFeed(str(data.folder), LABELS, BATCH, 0, rank, workers)
         for split in SPLITS:
@@ -105,8 +99,8 @@ def test_other_splits_and_scans_are_sharded_as_in_memory(data: Prepared, workers
             assert all(index % workers == rank for index in batch)
 
 
-def test_training_is_shared_by_lanes(many: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker reads its own part of the training split and no more."""
+def test_workers_share_the_training_split_by_lanes(many: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker reads only its own part of the training split."""
     read: list[Unit] = []
     whole = Split.read
 
@@ -125,7 +119,7 @@ def test_training_is_shared_by_lanes(many: dict[str, Prepared], monkeypatch: pyt
     assert len(seen[0] | seen[1]) == 9
 
 
-def test_orders(data: Prepared) -> None:
+def test_order_depends_on_seed_stage_and_epoch(data: Prepared) -> None:
     feed, other = feeds(data, 1)[0], feeds(data, 1, seed=1)[0]
     first = indices(feed.epoch(0, 0))
     assert first == indices(feeds(data, 1)[0].epoch(0, 0))
@@ -136,14 +130,14 @@ def test_orders(data: Prepared) -> None:
 
 @pytest.mark.parametrize("workers", [1, 3])
 @pytest.mark.parametrize("split", ["train", "valid"])
-def test_a_pass_may_start_anywhere(data: Prepared, workers: int, split: str) -> None:
+def test_a_pass_can_start_at_any_step(data: Prepared, workers: int, split: str) -> None:
     for feed in feeds(data, workers):
         whole = indices(feed.epoch(1, 2, split))
         for start in range(len(whole) + 1):
             assert indices(feed.epoch(1, 2, split, start)) == whole[start:]
 
 
-def test_what_lies_before_the_start_is_not_read(many: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_units_before_the_start_are_not_read(many: dict[str, Prepared], monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Unit] = []
     whole = Split.read
     monkeypatch.setattr(Split, "read", lambda self, unit, *shard: read.append(unit) or whole(self, unit, *shard))
@@ -155,11 +149,11 @@ def test_what_lies_before_the_start_is_not_read(many: dict[str, Prepared], monke
         rest = set(flat(indices(feed.epoch(0, 0, start=start))))
         assert len({unit.first for unit in read}) == len(read)
         needless = [unit for unit in read if not rest & set(range(unit.first, unit.first + unit.examples))]
-        assert len(needless) <= lanes  # its last examples may have been given before its window ends
+        assert len(needless) <= lanes  # its last examples may come before its window ends
     assert len(read) <= 2 * lanes
 
 
-def test_numbers_of_examples(data: Prepared) -> None:
+def test_example_counts(data: Prepared) -> None:
     for batch_size in (1, 5, 8, 64):
         together = feeds(data, 2, batch_size)
         sizes = [
@@ -174,18 +168,18 @@ def test_numbers_of_examples(data: Prepared) -> None:
 
 
 def test_more_workers_than_lanes(many: dict[str, Prepared]) -> None:
-    surplus = feeds(many["old lists"], 5)[4]
+    surplus = feeds(many["lists"], 5)[4]
     batches = list(surplus.epoch(0, 0))
     assert len(batches) == surplus.steps_per_epoch()
     assert sum(batch.rows + batch.examples for batch in batches) == 0
     assert batches[0].categorical.shape == (0, 2)
     assert batches[0].query is not None
-    batches = list(feeds(many["old lists"], 9)[8].scan("test"))
+    batches = list(feeds(many["lists"], 9)[8].scan("test"))
     assert [batch.examples for batch in batches] == [0]
 
 
 def test_scan_in_several_batches(data: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "SCAN_EXAMPLES", 6)
+    monkeypatch.setattr(stream, "SCAN_ROWS", 6)
     batches = list(feeds(data, 1)[0].scan("train"))
     assert flat(indices(batches)) == list(range(data.schema.examples["train"]))
     assert all(batch.examples * batch.longest <= 6 for batch in batches)
@@ -197,7 +191,7 @@ def test_scan_in_several_batches(data: Prepared, monkeypatch: pytest.MonkeyPatch
 
 
 class Living:
-    """Bytes of the examples that are decoded and not yet let go."""
+    """Tracks the bytes of decoded examples that are still referenced."""
 
     def __init__(self) -> None:
         self.most = 0
@@ -220,7 +214,7 @@ class Living:
 
 
 def wide(folder: Path, units: int, rows: int) -> Path:
-    """Rows of 8 numeric columns in units of ``rows``."""
+    """Write rows of 8 numeric columns in units of ``rows`` rows."""
     names = [f"x{column}" for column in range(8)]
     schema = Schema(numeric={name: Numeric() for name in names}, labels={"y": 2})
 
@@ -252,20 +246,20 @@ def watch(monkeypatch: pytest.MonkeyPatch, living: Living) -> None:
 
 @pytest.mark.parametrize("units", [12, 48])
 def test_memory_is_bounded_by_the_lanes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, units: int) -> None:
-    monkeypatch.setattr(lanes_module, "NUMBERS", (3, 1))
+    monkeypatch.setattr(lanes_module, "LANE_COUNTS", (3, 1))
     living = Living()
     watch(monkeypatch, living)
     feed = StreamFeed(str(wide(tmp_path / "data", units, 100)), ["y"], 16, 0)
     assert sum(batch.examples for batch in feed.epoch(0, 0)) == units * 100
     unit = 100 * (9 * 4 + 8)
-    # Two units a lane, and those that are read ahead, before and after they are shuffled.
+    # Two units per lane, and the units read ahead, before and after shuffling.
     assert 3 * unit < living.most <= (2 * 3 + 2 * THREADS + 1) * unit
     living.most = 0
     assert sum(batch.examples for batch in feed.scan("train")) == units * 100
     assert living.most <= (2 + THREADS) * unit
 
 
-def test_the_number_of_lanes_fits_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_lanes_is_limited_by_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = str(wide(tmp_path / "data", 30, 100))
     found = []
     for units in (0, 6, 24, 300):
@@ -274,14 +268,14 @@ def test_the_number_of_lanes_fits_the_memory(tmp_path: Path, monkeypatch: pytest
     assert found == [1, 3, 12, 24]
 
 
-def test_lanes_are_no_more_than_half_the_batch(tmp_path: Path) -> None:
+def test_the_number_of_lanes_is_limited_by_half_the_batch(tmp_path: Path) -> None:
     folder = str(wide(tmp_path / "data", 30, 10))
     found = [len(StreamFeed(folder, ["y"], size, 0)._lanes["train"].units) for size in (1, 7, 16, 1000)]
     assert found == [1, 3, 6, 24]
 
 
-def test_a_feed_that_is_left_lets_everything_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stage looks at the first batch of its first epoch before it trains."""
+def test_an_abandoned_pass_frees_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage reads the first batch of its first epoch before it trains, and drops the pass."""
     living = Living()
     watch(monkeypatch, living)
     feed = StreamFeed(str(wide(tmp_path / "data", 12, 100)), ["y"], 16, 0)
@@ -296,7 +290,7 @@ def test_a_feed_that_is_left_lets_everything_go(tmp_path: Path, monkeypatch: pyt
     assert first.examples == 16
 
 
-# What is refused
+# Refusals
 
 
 def written_rows(tmp_path: Path, rows: int = 40) -> Path:
@@ -312,7 +306,7 @@ def test_a_truncated_file_is_named(tmp_path: Path, feed: type[StreamFeed | Memor
         feed(str(folder), ["y"], 8, 0)
 
 
-def test_a_file_with_a_hole_is_named_when_it_is_read(tmp_path: Path) -> None:
+def test_a_damaged_file_is_named_when_it_is_read(tmp_path: Path) -> None:
     folder = written_rows(tmp_path, 4000)
     path = folder / "train" / "part-00001.parquet"
     content = bytearray(path.read_bytes())
@@ -334,6 +328,16 @@ def test_a_missing_file(tmp_path: Path, feed: type[StreamFeed | MemoryFeed]) -> 
     (folder / "train" / "part-00000.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"train holds no Parquet file"):
         feed(str(folder), ["y"], 8, 0)
+
+
+@pytest.mark.parametrize("feed", [StreamFeed, MemoryFeed])
+def test_a_file_without_list_counts(tmp_path: Path, feed: type[StreamFeed | MemoryFeed]) -> None:
+    data = mixed_lists(tmp_path / "data")
+    path = data.folder / "train" / "part-00001.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
+    message = r"part-00001\.parquet does not give the number of lists in its row groups; prepare the data set again"
+    with pytest.raises(ValueError, match=message):
+        feed(str(data.folder), LABELS, BATCH, 0)
 
 
 def test_a_missing_column(tmp_path: Path) -> None:
@@ -363,8 +367,8 @@ def test_not_a_prepared_data_set(tmp_path: Path) -> None:
         StreamFeed(str(tmp_path), LABELS, BATCH, 0)
 
 
-def test_the_whole_of_a_small_data_set_is_shuffled(tmp_path: Path) -> None:
-    """One unit: the shuffle is exact but for the edge of its first window."""
+def test_a_small_data_set_is_shuffled_as_a_whole(tmp_path: Path) -> None:
+    """With one unit the shuffle is exact, except at the edge of its first window."""
     feed = StreamFeed(str(wide(tmp_path / "data", 1, 400)), ["y"], 40, 0)
     first = torch.cat([batch.index for batch in feed.epoch(0, 0)])[:200]
     assert 60 < int((first < 200).sum()) < 140

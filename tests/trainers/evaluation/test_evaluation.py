@@ -37,7 +37,7 @@ class Price(nn.Module):
 
 
 def evaluation_of(data: Prepared, batch_examples: int, monkeypatch: pytest.MonkeyPatch) -> Evaluation:
-    monkeypatch.setattr(memory, "SCAN_EXAMPLES", batch_examples)
+    monkeypatch.setattr(memory, "SCAN_ROWS", batch_examples)
     feed = MemoryFeed(str(data.folder), [task.label for task in TASKS], 8, 0)
     return evaluate(Learner(Price(), feed, TaskLosses(TASKS)), "train")
 

@@ -1,4 +1,4 @@
-"""Losses of one kind: plain formulas, lists, extreme values, gradients."""
+"""Each loss on its own: formulas, lists, extreme values, gradients."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def pair_loss(preferred: float, other: float) -> float:
 def naive_pairs(
     score: Sequence[float], label: Sequence[float], lengths: Sequence[int]
 ) -> tuple[list[float], list[int]]:
-    """Sum and number of pair losses of each list."""
+    """Return the sum and the number of pair losses of each list."""
     sums, counts, start = [], [], 0
     for length in lengths:
         rows = range(start, start + length)
@@ -130,7 +130,7 @@ class TestPairwiseLogistic(LossProperties):
         assert torch.equal(shared.counts, separate.counts)
 
     def test_gradient(self) -> None:
-        """Of one pair: −σ(−(s_i − s_j)) for the preferred item, and the opposite for the other."""
+        """For one pair: −σ(−(s_i − s_j)) for the preferred item, the negative of it for the other."""
         label = torch.tensor([[1.0], [0.0], [nan]])
         output = torch.tensor([[0.2], [0.7], [3.0]], dtype=torch.float64, requires_grad=True)
         pairwise_logistic(output, label, lists_batch(label, (3,), spare=1)).sums.sum().backward()
@@ -187,7 +187,7 @@ class TestCrossEntropy(LossProperties):
         assert_close(shared.sums, separate.sums, 1e-14)
         assert torch.equal(shared.counts, separate.counts)
 
-    def test_of_two_classes_is_the_binary_one_of_their_difference(self) -> None:
+    def test_two_classes_equal_binary_cross_entropy_of_the_difference(self) -> None:
         label, output = random_labels(2, "binary"), torch.randn(ROWS, 2, 2, dtype=torch.float64)
         batch = rows_batch(label)
         difference = output[..., 1] - output[..., 0]
@@ -196,7 +196,7 @@ class TestCrossEntropy(LossProperties):
         )
 
     def test_gradient(self) -> None:
-        """softmax(s) − one-hot(y), and nothing where there is no label."""
+        """softmax(s) − one-hot(y), and 0 where there is no label."""
         label = torch.tensor([[1.0], [nan]])
         output = torch.tensor([[[0.0, math.log(3), 0.0]], [[5.0, 1.0, 1.0]]], dtype=torch.float64, requires_grad=True)
         cross_entropy(output, label, rows_batch(label)).sums.sum().backward()
@@ -214,7 +214,7 @@ class TestCrossEntropy(LossProperties):
 
     def test_one_logit_per_row_is_refused(self) -> None:
         label = torch.tensor([[1.0], [0.0]])
-        with pytest.raises(ValueError, match=r"shape \(rows, classes\), and the model's has shape \(2,\)"):
+        with pytest.raises(ValueError, match=r"shape \(rows, classes\); the model's output has shape \(2,\)"):
             cross_entropy(torch.zeros(2, 1), label, rows_batch(label))
 
 
@@ -248,8 +248,8 @@ class TestSquaredError(LossProperties):
         assert torch.equal(shared.sums, separate.sums)
         assert torch.equal(shared.counts, separate.counts)
 
-    def test_gradient_where_there_is_no_label(self) -> None:
-        """The square of such a row may be beyond the largest number: infinity times 0 would be NaN."""
+    def test_gradient_without_a_label(self) -> None:
+        """The square of an unlabelled row may overflow, and infinity times 0 would be NaN."""
         label = torch.tensor([[1.0], [nan]])
         output = torch.tensor([[3.0], [1e30]], requires_grad=True)
         samples = squared_error(output, label, rows_batch(label))
@@ -268,7 +268,7 @@ def test_an_output_that_is_no_number_shows_where_there_is_a_label(loss: Callable
 
 
 @pytest.mark.parametrize("loss", [binary_cross_entropy, squared_error, pairwise_logistic])
-def test_a_row_of_logits_is_refused_where_one_value_is_needed(loss: Callable[..., Samples]) -> None:
+def test_class_logits_are_refused_where_one_value_is_needed(loss: Callable[..., Samples]) -> None:
     label = torch.tensor([[1.0], [0.0]])
-    with pytest.raises(ValueError, match=r"one value per row is needed, and the model gives 2 for each; .*cross_entr"):
+    with pytest.raises(ValueError, match=r"one value per row is needed, and the model's output has 2; .*cross_entr"):
         loss(torch.zeros(2, 1, 2), label, lists_batch(label, (2,)))

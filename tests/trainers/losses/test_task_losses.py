@@ -1,4 +1,4 @@
-"""The losses of several tasks together, and losses of a user's own."""
+"""The losses of several tasks together, and a user's own losses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ nan = math.nan
 SHAPES: list[tuple[int, ...]] = []
 
 
-def noted_cross_entropy(output: Tensor, label: Tensor, batch: Batch) -> Samples:
-    """A loss that notes the shapes of the outputs it is called with."""
+def recording_cross_entropy(output: Tensor, label: Tensor, batch: Batch) -> Samples:
+    """Cross-entropy that records the shapes of its outputs."""
     SHAPES.append(tuple(output.shape))
     return cross_entropy(output, label, batch)
 
@@ -39,7 +39,7 @@ class TestTaskLosses:
         Task("q", "pairwise_logistic"),
     )
 
-    def test_mixed_losses_come_in_the_order_asked_for(self) -> None:
+    def test_mixed_losses_keep_the_requested_order(self) -> None:
         label = random_labels(4, "binary")
         batch = lists_batch(label, LENGTHS)
         outputs = {task.name: torch.randn(ROWS, dtype=torch.float64) for task in self.tasks}
@@ -48,11 +48,11 @@ class TestTaskLosses:
         for order in ((0, 1, 2, 3), (3, 0, 2), (2, 0), (1,), (3, 2, 1, 0)):
             samples = losses(outputs, batch, [self.tasks[column] for column in order])
             assert samples.sums.shape == (len(LENGTHS), len(order))
-            for place, column in enumerate(order):
+            for i, column in enumerate(order):
                 task = self.tasks[column]
                 one = functions[task.loss](outputs[task.name][:, None], label[:, column : column + 1], batch)
-                assert_close(samples.sums[:, place], one.sums[:, 0], 1e-12)
-                assert torch.equal(samples.counts[:, place], one.counts[:, 0])
+                assert_close(samples.sums[:, i], one.sums[:, 0], 1e-12)
+                assert torch.equal(samples.counts[:, i], one.counts[:, 0])
 
     def test_shared_and_separate_outputs_agree(self) -> None:
         label = random_labels(4, "binary")
@@ -65,7 +65,7 @@ class TestTaskLosses:
         assert torch.equal(shared.counts, separate.counts)
 
     def test_one_loss_with_outputs_of_different_widths(self) -> None:
-        """Tasks of 3, 4 and 3 classes and one of a single value: outputs of different shapes cannot be stacked."""
+        """Tasks of 3, 4 and 3 classes and one with a single logit: their outputs cannot be stacked."""
         tasks = (Task("a", "cross_entropy"), Task("b", "cross_entropy"), Task("c", "cross_entropy"), binary("d"))
         label = torch.cat([random_labels(3, "classes").clamp(max=2), random_labels(1, "binary")], 1)
         batch = lists_batch(label, LENGTHS)
@@ -74,15 +74,15 @@ class TestTaskLosses:
         losses = TaskLosses(tasks)
         for order in ((0, 1, 2, 3), (3, 1, 2, 0), (2, 0)):
             samples = losses(outputs, batch, [tasks[column] for column in order])
-            for place, column in enumerate(order):
+            for i, column in enumerate(order):
                 output, column_label = outputs[tasks[column].name][:, None], label[:, column : column + 1]
                 loss = binary_cross_entropy if column == 3 else cross_entropy
                 one = loss(output, column_label, batch)
-                assert_close(samples.sums[:, place], one.sums[:, 0], 1e-12)
-                assert torch.equal(samples.counts[:, place], one.counts[:, 0])
+                assert_close(samples.sums[:, i], one.sums[:, 0], 1e-12)
+                assert torch.equal(samples.counts[:, i], one.counts[:, 0])
 
-    def test_tasks_alike_are_evaluated_together(self) -> None:
-        tasks = [Task(name, f"{__name__}:noted_cross_entropy") for name in "abc"]
+    def test_like_tasks_are_evaluated_in_one_call(self) -> None:
+        tasks = [Task(name, f"{__name__}:recording_cross_entropy") for name in "abc"]
         losses, label = TaskLosses(tasks), torch.zeros(2, 3)
         outputs = {"a": torch.zeros(2, 3), "b": torch.zeros(2, 5), "c": torch.zeros(2, 3)}
         SHAPES.clear()
@@ -92,7 +92,7 @@ class TestTaskLosses:
         losses(dict.fromkeys("abc", outputs["a"]), rows_batch(label), tasks)
         assert SHAPES == [(2, 1, 3)]
 
-    def test_outputs_in_the_shapes_that_losses_and_metrics_read(self) -> None:
+    def test_shapes_of_stacked_outputs(self) -> None:
         batch = rows_batch(torch.zeros(2, 2))
         tasks = (Task("a", "cross_entropy"), Task("b", "cross_entropy"))
         logits = torch.randn(2, 3)
@@ -102,18 +102,18 @@ class TestTaskLosses:
 
     @pytest.mark.parametrize("lists", [False, True], ids=["rows", "lists"])
     def test_counts_from_labels_alone(self, lists: bool) -> None:
-        """Those that the losses return, for losses that say how they count and for one that does not."""
+        """Equal to the counts that losses return, with ``count_with`` and without it."""
         kinds = ["cross_entropy", "squared_error", "binary_cross_entropy", OWN + ":absolute_error", "squared_error"]
         kinds += ["pairwise_logistic"] if lists else []
-        tasks = [Task(f"t{place}", kind) for place, kind in enumerate(kinds)]
+        tasks = [Task(f"t{i}", kind) for i, kind in enumerate(kinds)]
         label = torch.randint(0, 2, (ROWS, len(tasks)), generator=torch.Generator().manual_seed(2)).float()
         label[torch.rand(label.shape, generator=torch.Generator().manual_seed(3)) < 0.3] = nan
         batch = lists_batch(label, LENGTHS, spare=2) if lists else rows_batch(label)
         outputs = {task.name: torch.randn(ROWS, *([4] if task.loss == "cross_entropy" else [])) for task in tasks}
         losses = TaskLosses(tasks)
-        asked = [tasks[place] for place in (3, 0, 4, 2, *([5] if lists else []))]
-        samples = losses(outputs, batch, asked)
-        assert torch.equal(losses.counts(batch, asked), samples.counts)
+        subset = [tasks[i] for i in (3, 0, 4, 2, *([5] if lists else []))]
+        samples = losses(outputs, batch, subset)
+        assert torch.equal(losses.counts(batch, subset), samples.counts)
         assert 0 < samples.counts.sum() < samples.counts.numel() * ROWS
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -135,8 +135,8 @@ class TestTaskLosses:
         with pytest.raises(ValueError, match=r"output for task 'a' has shape \(3,\), expected .* each of 2 rows"):
             TaskLosses([binary("a")])({"a": torch.zeros(3)}, rows_batch(torch.ones(2, 1)), [binary("a")])
 
-    def test_output_with_a_column_too_many(self) -> None:
-        """A binary task wants one logit a row: (rows, 1), the commonest slip, must not broadcast to (rows, rows)."""
+    def test_output_with_an_extra_dimension(self) -> None:
+        """The common slip (rows, 1) must not broadcast to (rows, rows)."""
         with pytest.raises(ValueError, match=r"'a' has shape \(2, 1\)"):
             TaskLosses([binary("a")])({"a": torch.zeros(2, 1)}, rows_batch(torch.ones(2, 1)), [binary("a")])
 
@@ -169,14 +169,14 @@ class TestOwnLoss:
     @pytest.mark.parametrize(
         ("loss", "message"),
         [
-            ("mean_error", r"loss '.*:mean_error' of 'a', 'b': a loss returns .*Samples, .* = \(2, 2\); found Tensor"),
+            ("mean_error", r"loss '.*:mean_error' of 'a', 'b': a loss must return .*Samples, .*\(2, 2\); found Tensor"),
             ("total_error", r"of 'a', 'b': .* of shape \(examples, tasks\) = \(2, 2\); found \[\(2,\), \(2,\)\]"),
             ("picky", r"loss '.*:picky' of 'a', 'b': wants positive outputs, found 0"),
             ("absolut_error", r"module .*_own_losses has no 'absolut_error' \(did you mean 'absolute_error'\?\)"),
             ("NO_FUNCTION", "is a float, not a callable"),
         ],
     )
-    def test_that_is_wrong(self, loss: str, message: str) -> None:
+    def test_wrong_losses_are_refused(self, loss: str, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             self.evaluate(f"{OWN}:{loss}")
 

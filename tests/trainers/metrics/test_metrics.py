@@ -46,13 +46,13 @@ class TestAUC:
         assert auc((score[:50], label[:50]), (score[50:], label[50:])) == pytest.approx(expected, abs=1e-6)
 
     def test_a_batch_whose_logits_look_like_probabilities(self) -> None:
-        """Every logit counts as it is, whatever the others of its minibatch are."""
+        """A logit is not transformed, whatever the other logits of its minibatch."""
         one = torch.tensor([0.1, 0.2]), torch.tensor([1.0, 1.0])
         two = torch.tensor([-1.0, 3.0]), torch.tensor([0.0, 0.0])
         assert auc(one, two) == 0.5
 
     def test_large_logits_are_told_apart(self) -> None:
-        """In single precision the logistic function is 1 from 17 on; the order of logits goes further."""
+        """In single precision the logistic function is 1 from 17 on; larger logits still have an order."""
         score, label = torch.tensor([20.0, 25.0, 30.0, 35.0]), torch.tensor([0.0, 1.0, 0.0, 1.0])
         assert auc((score, label)) == pytest.approx(0.75, abs=1e-6)
 
@@ -62,8 +62,8 @@ class TestAUC:
         assert auc(empty, full, empty) == 1.0
 
     @pytest.mark.parametrize("labels", [[0.3, 0.9, 1.0, 0.0], [0.0, 1.0, 2.0, 1.0]])
-    def test_labels_of_no_two_classes(self, labels: list[float]) -> None:
-        """Probabilities and further classes are not rounded to 0 and 1: there is no AUC of them."""
+    def test_labels_other_than_two_classes(self, labels: list[float]) -> None:
+        """Probabilities and further classes are not rounded to 0 and 1: their AUC is undefined."""
         assert math.isnan(auc((torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor(labels))))
 
     def test_reversed_scores(self) -> None:
@@ -98,7 +98,7 @@ class TestPairAccuracy:
         assert self.measure(torch.tensor([1.0, 1.0]), torch.tensor([1.0, 0.0]), (2,)) == 0.5
 
     def test_padding_is_no_item(self) -> None:
-        """A padded place has score 0; it must not win or lose against real items."""
+        """A padded position has score 0; it must not win or lose against real items."""
         assert self.measure(torch.tensor([-1.0, -2.0, 5.0]), torch.tensor([1.0, 0.0, 1.0]), (2, 1)) == 1.0
 
     def test_adds_up_over_batches(self) -> None:
@@ -113,7 +113,7 @@ class TestPairAccuracy:
 
 
 def naive_grouped_auc(score: Sequence[float], label: Sequence[float], lengths: Sequence[int]) -> float:
-    """Mean over the lists with both classes, weighted by labelled rows."""
+    """Return the mean AUC over lists with both classes, weighted by labelled rows."""
     total = weight = start = 0.0
     for length in lengths:
         rows = [i for i in range(int(start), int(start) + length) if not math.isnan(label[i])]
@@ -148,17 +148,17 @@ class TestGroupedAUC:
         assert self.measure(*parts) == pytest.approx(expected, abs=1e-12)
 
     def test_weights_are_labelled_rows(self) -> None:
-        """Lists of 2 and 4 labelled rows with AUC 1 and 5/8; an unlabelled row and a list of one class are out."""
+        """Lists of 2 and 4 labelled rows with AUC 1 and 5/8; an unlabelled row and a list of one class do not count."""
         score = torch.tensor([2.0, 1.0, 9.0, 1.0, 2.0, 3.0, 3.0, 5.0, 6.0])
         label = torch.tensor([1.0, 0.0, nan, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0])
         assert self.measure((score, label, (3, 4, 2))) == pytest.approx((2 * 1 + 4 * 0.625) / 6, abs=1e-12)
 
-    def test_of_one_list_is_the_auc(self) -> None:
+    def test_one_list_gives_the_auc(self) -> None:
         score, label = torch.randn(60), torch.randint(0, 2, (60,)).float()
         assert self.measure((score, label, (60,))) == pytest.approx(auc((score, label)), abs=1e-6)
 
     def test_other_lists_do_not_matter(self) -> None:
-        """What tells users apart, but not a user's rows, is worth nothing."""
+        """Scores that differ between lists but not within them are worth one half."""
         score = torch.tensor([-9.0, -9.0, -9.0, 9.0, 9.0, 9.0])
         label = torch.tensor([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
         assert auc((score, label)) == pytest.approx(6 / 9)
@@ -215,11 +215,11 @@ class TestAccuracy:
         assert self.measure(*parts) == pytest.approx(sum(right) / len(right), abs=1e-15)
 
     def test_logits_that_look_like_probabilities(self) -> None:
-        """0.3 is above 0, whatever the other logits of its minibatch are."""
+        """0.3 is above 0, whatever the other logits of its minibatch."""
         assert self.measure((torch.tensor([0.3, 0.4]), torch.tensor([1.0, 1.0]))) == 1.0
 
     def test_classes_that_never_occur_do_not_matter(self) -> None:
-        """Rows count alike; a mean over classes would be (0 + 1) / 2."""
+        """Every row has the same weight; a mean over classes would be (0 + 1) / 2."""
         output = torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 4)
         assert self.measure((output, torch.tensor([1.0, 1.0, 1.0, 2.0]))) == 0.75
 
@@ -261,9 +261,9 @@ class TestRootMeanSquaredError:
 
 
 @pytest.mark.parametrize("name", ["auc", "grouped_auc", "pair_accuracy", "rmse"])
-def test_a_row_of_logits_is_refused_where_one_value_is_needed(name: str) -> None:
+def test_class_logits_are_refused_where_one_value_is_needed(name: str) -> None:
     label = torch.tensor([1.0, 0.0])
-    with pytest.raises(ValueError, match="one value per row is needed, and the model gives 3 for each"):
+    with pytest.raises(ValueError, match="one value per row is needed, and the model's output has 3"):
         resolve("metric", name, METRICS)().update(torch.zeros(2, 3), label, lists_batch(label[:, None], (2,)))
 
 

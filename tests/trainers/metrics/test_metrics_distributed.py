@@ -1,4 +1,4 @@
-"""Every metric on two workers: the value of the pooled rows, whatever each worker saw of them."""
+"""Every metric on two workers has the value of the pooled rows, however they are divided."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.trainers._problems import lists_batch
 from tests.trainers._workers import Workers
 from trainers.data.batch import Batch
-from trainers.metrics.together import compute_together
+from trainers.metrics.compute import compute_metrics
 from trainers.registry import METRICS, resolve
 
 LENGTHS = (4, 7, 1, 9, 5, 6)
@@ -21,7 +21,7 @@ CLASSES = 3
 
 
 def pooled(name: str) -> tuple[Tensor, Tensor]:
-    """Output and label of every row; about a fifth of the labels are missing."""
+    """Return output and label of every row; about a fifth of the labels are missing."""
     generator = torch.Generator().manual_seed(7)
     rows = sum(LENGTHS)
     classes = CLASSES if name == "accuracy" else 2
@@ -34,7 +34,7 @@ def pooled(name: str) -> tuple[Tensor, Tensor]:
 
 
 def part(name: str, lists: range) -> tuple[Tensor, Tensor, Batch]:
-    """A minibatch of some lists."""
+    """Return a minibatch of some lists."""
     output, label = pooled(name)
     rows = torch.arange(len(LENGTHS)).repeat_interleave(torch.tensor(LENGTHS))
     mine = torch.isin(rows, torch.tensor(list(lists)))
@@ -42,29 +42,29 @@ def part(name: str, lists: range) -> tuple[Tensor, Tensor, Batch]:
 
 
 def measure(rank: int, workers: int) -> dict[str, list[float]]:
-    """Each metric with an uneven share of the lists, with labels on the last worker only, and with none at all."""
+    """Compute each metric with uneven shares of the lists, with labels on the last worker only, and without labels."""
     shares = range(4) if rank == 0 else range(4, len(LENGTHS))
     metrics = {name: resolve("metric", name, METRICS)() for name in METRICS}
     for name, metric in metrics.items():
         metric.update(*part(name, shares[:1]))
         metric.update(*part(name, shares[1:]))
-    cases = [compute_together(metrics)]
+    cases = [compute_metrics(metrics)]
     for labelled in (rank == workers - 1, False):
         metrics = {name: resolve("metric", name, METRICS)() for name in METRICS}
         for name, metric in metrics.items():
             output, label, batch = part(name, range(2))
             metric.update(output, label if labelled else torch.full_like(label, math.nan), batch)
-        cases.append(compute_together(metrics))
+        cases.append(compute_metrics(metrics))
     return {name: [float(values[name]) for values in cases] for name in METRICS}
 
 
-def exchanges(rank: int, workers: int, count: int) -> int:
-    """Exchanges in which so many AUCs are computed."""
+def collectives(rank: int, workers: int, count: int) -> int:
+    """Count the collectives that compute ``count`` AUCs."""
     metrics = {str(number): resolve("metric", "auc", METRICS)() for number in range(count)}
     for metric in metrics.values():
         metric.update(*part("auc", range(3)))
     with _Collectives() as counted:
-        compute_together(metrics)
+        compute_metrics(metrics)
     return counted.calls
 
 
@@ -99,7 +99,7 @@ class TestOnTwoWorkers:
         assert found[0][name][0] == found[1][name][0]
 
     def test_the_shares_differ(self, found: list[dict[str, list[float]]], name: str) -> None:
-        """The negative control: neither share alone, nor their mean, has the value."""
+        """The negative control: no single share has the value, nor does the mean of the shares."""
         shares = [alone(name, range(4)), alone(name, range(4, len(LENGTHS)))]
         for wrong in (*shares, sum(shares) / 2):
             assert wrong != pytest.approx(found[0][name][0], rel=1e-3)
@@ -114,7 +114,7 @@ class TestOnTwoWorkers:
             assert math.isnan(worker[name][2])
 
 
-def test_many_metrics_travel_together(workers: Workers) -> None:
-    few, many = workers.run(2, exchanges, 1), workers.run(2, exchanges, 40)
+def test_the_number_of_collectives_does_not_grow_with_the_metrics(workers: Workers) -> None:
+    few, many = workers.run(2, collectives, 1), workers.run(2, collectives, 40)
     assert few == many
-    assert 0 < few[0] <= 2  # sizes, and what there is
+    assert 0 < few[0] <= 2  # sizes, then content

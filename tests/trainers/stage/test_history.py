@@ -110,7 +110,7 @@ class LateCopy:
         self.values, self.there, self.waited = values.clone(), False, False
         self.made.append(self)
 
-    def arrived(self) -> bool:
+    def is_ready(self) -> bool:
         return self.there
 
     def wait(self) -> torch.Tensor:
