@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.terminal.chain_bars import ChainBars
 from orchestrator.terminal.chain_lines import ChainLines
 from orchestrator.terminal.output import TextOutput
-from orchestrator.terminal.stage_line import LINE_SECONDS
+from orchestrator.terminal.stage_line import LINE_SECONDS, STEP_SECONDS
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
@@ -274,6 +274,20 @@ class TestLines:
                 screen.now += 0.5
             display.show(StageFinished(record(0, ["pay"]), reused=False))
         assert len(screen.lines) == 2 + (100 * 0.5) // LINE_SECONDS - 1
+
+    def test_a_stage_without_evaluations_shows_a_sign_of_life(self) -> None:
+        screen = Screen()
+        with TextOutput(screen.console()).chain(LEVELS) as display:
+            display.show(StageStarted(0, "key0", ("pay",), (), 1000))
+            for step in range(1, 121):
+                screen.now += STEP_SECONDS / 60
+                display.show(Progress(0, step, (row(step, {"pay": 0.5}),)))
+        assert screen.lines == [
+            "stage 1/3 pay: started, at most 1000 steps",
+            "stage 1/3 pay: step 60/1000; loss 0.500 train; 1:00, ≤ 15:40 left",
+            "stage 1/3 pay: step 120/1000; loss 0.500 train; 2:00, ≤ 14:40 left",
+            "stage 1/3 pay: stopped after step 120, 2:00",
+        ]
 
     def test_no_control_codes_and_no_wrapping(self) -> None:
         screen = Screen(width=20)
