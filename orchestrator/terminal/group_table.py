@@ -1,4 +1,4 @@
-"""The trials of a finished group, for a terminal."""
+"""A finished group of trials as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from orchestrator.trials.trial import TrialResult
 from trainers.spec.task import Task
 
 MOST_ROWS = 30
-"""Trials that are shown; of more the winner, the baselines and what failed."""
+"""Up to this many trials are all shown; of more, the winner, the baselines and those that did not finish."""
 
 WIDE = 110
-"""Columns from which on there is room for validation metrics."""
+"""Width of a terminal, in columns, from which on there is room for validation metrics."""
 
 MOST_TASKS, MOST_TASKS_NARROW = 6, 3
-"""Tasks that have a column."""
+"""Most tasks that have a column, on a wide and on a narrow terminal."""
 
 
 def group_table(outcome: GroupOutcome, tasks: Sequence[Task], title: str, width: int) -> Table:
-    """One row per trial: each task's metric, what was trained and reused.
+    """Return a table with a row per trial: each task's metric, and what was trained and reused.
 
     Args:
         outcome: The group.
         tasks: All tasks, by priority.
-        title: What stands above.
-        width: Columns of the terminal; below :data:`WIDE` only test metrics are shown, and of fewer tasks.
+        title: Stands above the table.
+        width: Columns of the terminal; below :data:`WIDE`, only test metrics are shown, and fewer tasks.
     """
     wide = width >= WIDE
     shown = tasks[: MOST_TASKS if wide else MOST_TASKS_NARROW]
@@ -57,14 +57,14 @@ def group_table(outcome: GroupOutcome, tasks: Sequence[Task], title: str, width:
     if wide:
         table.add_column("samples", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for result in rows(outcome):
+    for result in _shown_trials(outcome):
         table.add_row(*_cells(result, shown, result is outcome.winner, wide))
     table.caption = Text("\n" + "\n".join(_notes(outcome, len(tasks) - len(shown))))
     return table
 
 
-def rows(outcome: GroupOutcome) -> list[TrialResult]:
-    """The trials that are shown."""
+def _shown_trials(outcome: GroupOutcome) -> list[TrialResult]:
+    """Return the trials that have a row."""
     if len(outcome.results) <= MOST_ROWS:
         return list(outcome.results)
     return [
@@ -74,11 +74,11 @@ def rows(outcome: GroupOutcome) -> list[TrialResult]:
     ][:MOST_ROWS]
 
 
-def counted(cost_samples: int, planned: Forecast) -> str:
-    """How what was counted stands to what was predicted."""
+def _compare_to_forecast(samples: int, planned: Forecast) -> str:
+    """Say whether the samples that were counted are those that were predicted."""
     if planned.exact:
-        verb = "as" if cost_samples == planned.samples else "not as"
-        return f"{verb} predicted ({planned.samples:,})"
+        as_or_not = "as" if samples == planned.samples else "not as"
+        return f"{as_or_not} predicted ({planned.samples:,})"
     return f"predicted at most {planned.samples:,}"
 
 
@@ -103,7 +103,7 @@ def _cells(result: TrialResult, tasks: Sequence[Task], wins: bool, wide: bool) -
 def _notes(outcome: GroupOutcome, more_tasks: int) -> list[str]:
     cost = outcome.cost
     notes = []
-    hidden = len(outcome.results) - len(rows(outcome))
+    hidden = len(outcome.results) - len(_shown_trials(outcome))
     if hidden:
         notes.append(f"{hidden:,} more trials are in MLflow and in the JSON document.")
     if more_tasks:
@@ -115,7 +115,7 @@ def _notes(outcome: GroupOutcome, more_tasks: int) -> list[str]:
         )
     notes.append(
         f"{cost.trials:,} trials, {cost.stages:,} stages trained, {cost.stages_reused:,} reused; {cost.samples:,} "
-        f"samples, {counted(cost.samples, outcome.planned)}; {cost.samples_reused:,} saved by reuse; "
+        f"samples, {_compare_to_forecast(cost.samples, outcome.planned)}; {cost.samples_reused:,} saved by reuse; "
         f"{cost.worker_seconds:,.1f} worker-seconds."
     )
     if (whole := outcome.whole) is not None:

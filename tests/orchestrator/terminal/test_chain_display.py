@@ -13,7 +13,7 @@ from rich.console import Console
 from orchestrator.terminal.chain_bars import ChainBars
 from orchestrator.terminal.chain_lines import ChainLines
 from orchestrator.terminal.output import TextOutput
-from orchestrator.terminal.stage_line import LINE_SECONDS
+from orchestrator.terminal.stage_line import LINE_SECONDS, STEP_SECONDS
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
@@ -81,7 +81,7 @@ def second_stage(difference: float = 0.0003) -> list[Event]:
     ]
 
 
-def shown(events: Sequence[Event], screen: Screen) -> ChainBars:
+def bars_after(events: Sequence[Event], screen: Screen) -> ChainBars:
     """A display that has seen the events, one second apart."""
     display = ChainBars(LEVELS, screen.console())
     for event in events:
@@ -90,7 +90,7 @@ def shown(events: Sequence[Event], screen: Screen) -> ChainBars:
     return display
 
 
-def interrupted(display: ChainBars | ChainLines, screen: Screen) -> None:
+def interrupt(display: ChainBars | ChainLines, screen: Screen) -> None:
     with display:
         for event in second_stage():
             display.show(event)
@@ -101,7 +101,7 @@ def interrupted(display: ChainBars | ChainLines, screen: Screen) -> None:
 class TestBars:
     def test_a_line_per_stage_with_loss_violation_multiplier_and_time(self) -> None:
         screen = Screen(terminal=True)
-        header, first, second, third = frame(shown(second_stage(), screen), screen)
+        header, first, second, third = frame(bars_after(second_stage(), screen), screen)
         assert header.split() == words("stage step loss valid closest to its limit λ time left")
         assert first.split() == ["1/3", "pay", "waiting"]
         assert third.split() == ["3/3", "relevance", "waiting"]
@@ -112,12 +112,12 @@ class TestBars:
 
     def test_a_broken_limit_is_marked(self) -> None:
         screen = Screen(terminal=True)
-        assert "pay +0.0020/0.0011 ✗" in frame(shown(second_stage(0.002), screen), screen)[2]
+        assert "pay +0.0020/0.0011 ✗" in frame(bars_after(second_stage(0.002), screen), screen)[2]
 
     @pytest.mark.parametrize("width", [80, 100, 120])
     def test_every_width_shows_the_numbers_whole(self, width: int) -> None:
         screen = Screen(terminal=True, width=width)
-        drawn = frame(shown(second_stage(), screen), screen)
+        drawn = frame(bars_after(second_stage(), screen), screen)
         assert all(len(line) <= width for line in drawn)
         for text in ("amount", "60/240", "0.850", "pay +0.0003/0.0011 ✓", "1.02", "≤ 0:09"):
             assert text in drawn[2]
@@ -143,7 +143,7 @@ class TestBars:
                 reused=False,
             ),
         ]
-        _, first, second, third = frame(shown(events, screen), screen)
+        _, first, second, third = frame(bars_after(events, screen), screen)
         assert first.split()[-5:] == words("44 0.480 0.500 0:02 reused")
         assert second.split()[-6:] == words("16 0.480 0.900 1.00 0:02 done")
         assert third.split()[-8:] == words("100 0.480 0.700 1.00 1.00 0:02 no gain")
@@ -177,7 +177,9 @@ class TestBars:
 
     def test_a_retried_stage_starts_anew(self) -> None:
         screen = Screen(terminal=True)
-        drawn = frame(shown([*second_stage(), StageStarted(1, "key1", ("amount",), ("pay",), 240)], screen), screen)
+        drawn = frame(
+            bars_after([*second_stage(), StageStarted(1, "key1", ("amount",), ("pay",), 240)], screen), screen
+        )
         assert "0/240" in drawn[2].split()
         assert "0.850" not in drawn[2]
 
@@ -188,18 +190,20 @@ class TestBars:
             Progress(0, 500, ()),
             Progress(0, 510, ()),
         ]
-        drawn = frame(shown(events, screen), screen)  # 10 steps in 2 s
+        drawn = frame(bars_after(events, screen), screen)  # 10 steps in 2 s
         assert drawn[1].rstrip().endswith("≤ 1:38")
 
     def test_after_a_retry_what_this_run_trained_is_still_its_own(self) -> None:
         screen = Screen(terminal=True)
         found = record(0, ["pay"])
-        drawn = frame(shown([StageFinished(found, reused=False), StageFinished(found, reused=True)], screen), screen)
+        drawn = frame(
+            bars_after([StageFinished(found, reused=False), StageFinished(found, reused=True)], screen), screen
+        )
         assert drawn[1].rstrip().endswith("done")
 
     def test_a_display_opened_late_copes(self) -> None:
         screen = Screen(terminal=True)
-        drawn = frame(shown(second_stage()[2:], screen), screen)
+        drawn = frame(bars_after(second_stage()[2:], screen), screen)
         assert "60/0" in drawn[2].split()
         assert drawn[2].rstrip().endswith("–")
 
@@ -218,7 +222,7 @@ class TestBars:
         screen = Screen(terminal=True)
         display = ChainBars(LEVELS, screen.console())
         with pytest.raises(KeyboardInterrupt):
-            interrupted(display, screen)
+            interrupt(display, screen)
         assert frame(display, screen)[2].rstrip().endswith("stopped")
         assert "60/240" in frame(display, screen)[2]
 
@@ -275,6 +279,20 @@ class TestLines:
             display.show(StageFinished(record(0, ["pay"]), reused=False))
         assert len(screen.lines) == 2 + (100 * 0.5) // LINE_SECONDS - 1
 
+    def test_a_stage_without_evaluations_shows_a_sign_of_life(self) -> None:
+        screen = Screen()
+        with TextOutput(screen.console()).chain(LEVELS) as display:
+            display.show(StageStarted(0, "key0", ("pay",), (), 1000))
+            for step in range(1, 121):
+                screen.now += STEP_SECONDS / 60
+                display.show(Progress(0, step, (row(step, {"pay": 0.5}),)))
+        assert screen.lines == [
+            "stage 1/3 pay: started, at most 1000 steps",
+            "stage 1/3 pay: step 60/1000; loss 0.500 train; 1:00, ≤ 15:40 left",
+            "stage 1/3 pay: step 120/1000; loss 0.500 train; 2:00, ≤ 14:40 left",
+            "stage 1/3 pay: stopped after step 120, 2:00",
+        ]
+
     def test_no_control_codes_and_no_wrapping(self) -> None:
         screen = Screen(width=20)
         records = chain([["a", "b", "c"], ["d"]])
@@ -293,7 +311,7 @@ class TestLines:
     def test_an_error_is_followed_by_how_far_it_came(self) -> None:
         screen = Screen()
         with pytest.raises(KeyboardInterrupt):
-            interrupted(TextOutput(screen.console()).chain(LEVELS), screen)
+            interrupt(TextOutput(screen.console()).chain(LEVELS), screen)
         assert screen.lines[-1] == "stage 2/3 amount: stopped after step 60, 1:01"
 
 

@@ -155,7 +155,7 @@ class TestChain:
         assert {**stage, **expected}.items() <= finished.items()
         assert finished["losses"] == {split: {"pay": 0.5, "amount": 0.5} for split in ("train", "valid", "test")}
 
-    def test_paced_as_the_text_and_a_sign_of_life_where_that_is_silent(self) -> None:
+    def test_evaluations_are_paced_and_steps_are_a_sign_of_life(self) -> None:
         collector = Collector()
         rows = (Row(1, {"pay": 0.5}, {}, {}),)
         with collector.output.chain(LEVELS) as display:
@@ -171,10 +171,8 @@ class TestChain:
         assert collector.events[3:] == ["step", "step", "stage_stopped"]
         step, _, stopped = collector.lines[3:]
         assert step["losses"] == {"train": {"pay": 0.5}}
-        assert (step["step"], step["message"]) == (
-            24,
-            "stage 1/2 pay: step 24/1000; loss 0.500 train; 1:10, ≤ 47:06 left",
-        )
+        message = "stage 1/2 pay: step 24/1000; loss 0.500 train; 1:10, ≤ 47:06 left"
+        assert (step["step"], step["message"]) == (24, message)
         assert (stopped["level"], stopped["stage"], stopped["step"]) == ("warning", 1, 29)
 
     def test_of_many_tasks_those_closest_to_their_limits(self) -> None:

@@ -74,7 +74,7 @@ def cells(table: Table) -> list[list[str]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def printed(table: Table, width: int) -> list[str]:
+def printed_lines(table: Table, width: int) -> list[str]:
     stream = io.StringIO()
     Console(file=stream, width=width, force_terminal=False).print(table)
     return stream.getvalue().splitlines()
@@ -113,7 +113,7 @@ class TestTable:
 
     def test_it_takes_one_line_per_task_at_100_columns_and_two_at_80(self) -> None:
         table = chain_table(by_hand())
-        wide, narrow = printed(table, 100), printed(table, 80)
+        wide, narrow = printed_lines(table, 100), printed_lines(table, 80)
         assert wide == [line[:100] for line in wide]
         assert [line.split()[0] for line in wide[4:7]] == ["pay", "amount", "relevance"]
         assert narrow == [line[:80] for line in narrow]
@@ -123,7 +123,7 @@ class TestTable:
     @pytest.mark.parametrize("width", [80, 100, 120])
     def test_of_64_tasks_the_worst_are_shown_and_no_number_is_cut(self, width: int) -> None:
         records = chain([[f"assay_{index:02}"] for index in range(64)], steps=4, evaluations=2)
-        lines = printed(chain_table(records), width)
+        lines = printed_lines(chain_table(records), width)
         text = "\n".join(lines)
         assert "…" not in text
         valid = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
@@ -154,7 +154,7 @@ class TestTable:
     def test_missing_and_null_numbers_are_dashes(self) -> None:
         table = chain_table([nulled(one) for one in by_hand()])
         assert cells(table)[0] == ["pay", "1", "– → –", "– ±–", "– → –", "–", "–", "held not finite"]
-        assert "None" not in "\n".join(printed(table, 100))
+        assert "None" not in "\n".join(printed_lines(table, 100))
 
     def test_names_are_no_markup(self) -> None:
         assert cells(chain_table([record(0, [":smile: b"])]))[0][0] == ":smile: b"
@@ -183,7 +183,7 @@ class TestSentence:
         assert sentence(*records).startswith("Every guarantee held")
 
 
-def certified(record: StageRecord, stationarity: float, *not_attainable: str, price: float = 2.0) -> StageRecord:
+def with_certificate(record: StageRecord, stationarity: float, *not_attainable: str, price: float = 2.0) -> StageRecord:
     tasks = record.protected
     numbers = {"feasibility": dict.fromkeys(tasks, 0.0), "slackness": dict.fromkeys(tasks, 0.25)}
     prices = dict.fromkeys(tasks, price)
@@ -203,19 +203,19 @@ class TestCertificate:
         """Without one it is 1 whatever the stage did."""
         pay, amount, relevance = by_hand()
         balance = "Stationarity, 0 where objective and constraints balance, 1 at most: "
-        assert sentence(certified(pay, 1.0), certified(amount, 0.031), certified(relevance, 0.2)).endswith(
-            f" {balance}0.03 (amount) and 0.20 (relevance)."
-        )
-        assert balance not in sentence(certified(pay, 1.0), certified(amount, 1.0, price=0.0))
-        assert balance not in sentence(certified(pay, 1.0), certified(amount, math.nan))
+        assert sentence(
+            with_certificate(pay, 1.0), with_certificate(amount, 0.031), with_certificate(relevance, 0.2)
+        ).endswith(f" {balance}0.03 (amount) and 0.20 (relevance).")
+        assert balance not in sentence(with_certificate(pay, 1.0), with_certificate(amount, 1.0, price=0.0))
+        assert balance not in sentence(with_certificate(pay, 1.0), with_certificate(amount, math.nan))
 
     def test_stationarity_of_many_stages_is_a_range(self) -> None:
-        stages = [certified(record(stage, [f"t{stage}"], ["t"]), stage / 10) for stage in range(1, 6)]
+        stages = [with_certificate(record(stage, [f"t{stage}"], ["t"]), stage / 10) for stage in range(1, 6)]
         assert sentence(record(0, ["t"]), *stages).endswith("1 at most: 0.10 to 0.50 (t5).")
 
     def test_what_is_not_attainable_is_told_in_plain_words(self) -> None:
         pay, amount, relevance = by_hand()
-        told = sentence(pay, certified(amount, 0.1, "pay"), certified(relevance, 0.1, "pay", "amount"))
+        told = sentence(pay, with_certificate(amount, 0.1, "pay"), with_certificate(relevance, 0.1, "pay", "amount"))
         assert (
             " Beyond the accepted model, pay cannot be held together with amount: λ kept rising while its violation "
             "did not shrink; allow a tolerance. pay and amount cannot be held together with relevance: λ kept rising "
@@ -224,7 +224,7 @@ class TestCertificate:
 
     def test_json(self) -> None:
         pay, amount, _ = by_hand()
-        summary = chain_summary([pay, certified(amount, math.nan, "pay")])
+        summary = chain_summary([pay, with_certificate(amount, math.nan, "pay")])
         assert summary["stages"][0]["certificate"] is None
         assert summary["stages"][1]["certificate"] == {
             "stationarity": None,
