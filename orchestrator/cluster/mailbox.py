@@ -1,4 +1,4 @@
-"""Events from the first worker to the driver, while the run goes on."""
+"""Sends events from the first worker to the driver during a run."""
 
 from __future__ import annotations
 

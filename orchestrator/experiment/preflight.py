@@ -47,8 +47,13 @@ def check_local_resources(scaling: Scaling, key: str = "scaling.workers") -> Non
     Raises:
         RequestError: The machine has too few CPUs or GPUs.
     """
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    check_resources(scaling, {"CPU": float(cpus), "GPU": float(torch.cuda.device_count())}, "this machine", key)
+    free = {"CPU": float(available_cpus()), "GPU": float(torch.cuda.device_count())}
+    check_resources(scaling, free, "this machine", key)
+
+
+def available_cpus() -> int:
+    """Return the number of CPUs that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_local_compiler(experiment: Experiment) -> None:

@@ -39,7 +39,7 @@ Value = tuple[str, float, int]
 
 
 @dataclass
-class _StageRun:
+class _OpenStage:
     """The run of a stage, and how far this process has written its curves."""
 
     run: OpenRun
@@ -108,7 +108,7 @@ class ChainRun:
         }
         self._method = self._params["method"]
         self._trained = frozenset(trained)
-        self._stages: dict[int, _StageRun] = {}
+        self._stages: dict[int, _OpenStage] = {}
         self._finished: dict[int, tuple[StageRecord, Cost]] = {}
         self._metric_names = {task.name: task.metric for task in spec.tasks}
         self._run_uuid = run_uuid or uuid.uuid4().hex
@@ -224,7 +224,7 @@ class ChainRun:
     def _stage_uuid(self, stage: int) -> str:
         return f"{self._run_uuid}.{stage + 1}"
 
-    def _open_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None, at: int) -> _StageRun:
+    def _open_stage(self, stage: int, key: str, level: Sequence[str], reused_from: str | None, at: int) -> _OpenStage:
         tags = {
             "nmt.kind": "stage",
             "nmt.method": self._method,
@@ -237,11 +237,11 @@ class ChainRun:
         if self._flat:
             own = {name: value for name, value in tags.items() if name in ("nmt.stage_key", _REUSED_FROM)}
             self._store.tag(self.run_id, own)
-            self._stages[stage] = _StageRun(self._run._replace(tags={**self._run.tags, **own}))
+            self._stages[stage] = _OpenStage(self._run._replace(tags={**self._run.tags, **own}))
             return self._stages[stage]
         name = f"stage {stage + 1}: {', '.join(level)}"
         run = self._store.open_run(self._stage_uuid(stage), name, tags, self._params, self.run_id, at)
-        self._stages[stage] = _StageRun(run)
+        self._stages[stage] = _OpenStage(run)
         return self._stages[stage]
 
     def _write_curves(self, stage: int, events: Sequence[Timed]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import tempfile
 from collections.abc import Callable
@@ -68,9 +67,10 @@ def _optional(name: str) -> str:
 def _devices() -> str:
     import torch
 
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    from orchestrator.experiment.preflight import available_cpus
+
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{cpus} CPUs, {len(gpus)} GPUs{': ' + ', '.join(gpus) if gpus else ''}"
+    return f"{available_cpus()} CPUs, {len(gpus)} GPUs{': ' + ', '.join(gpus) if gpus else ''}"
 
 
 def _process_group() -> str:

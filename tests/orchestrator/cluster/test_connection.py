@@ -1,4 +1,4 @@
-"""A connection is tried once."""
+"""A port counts as listening when it accepts a connection."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from orchestrator.cluster.connection import check_listening
 
 
-def test_whether_anything_listens() -> None:
+def test_check_listening() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]

@@ -16,7 +16,7 @@ from trainers.reporter import Event, Progress
 
 
 class Queue:
-    """Stands for Ray's: same methods, in this process."""
+    """Stands in for Ray's queue, in this process."""
 
     def __init__(self, **_: Any) -> None:
         self.items: queue.Queue[Any] = queue.Queue()
@@ -42,13 +42,13 @@ def _no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mailbox.ray, "get_runtime_context", lambda: SimpleNamespace(get_node_id=lambda: "0" * 56))
 
 
-def test_what_was_sent_before_the_end_is_delivered_however_late_an_answer_is() -> None:
+def test_events_sent_before_the_end_are_delivered_despite_late_answers() -> None:
     heard: list[tuple[int, Event]] = []
     events = [(number, Progress(0, step, ())) for step in range(3) for number in range(2)]
     box = Mailbox(lambda number, event: heard.append((number, event)))
 
     def late() -> None:
-        """The answer "nothing there" was true when it was given, and arrives when all is over."""
+        """The answer "empty" was true when it was given, and arrives after the end."""
         if box._queue.calls == 1:
             box._closing.wait()
             raise Empty
@@ -61,7 +61,7 @@ def test_what_was_sent_before_the_end_is_delivered_however_late_an_answer_is() -
     assert not box._thread.is_alive()
 
 
-def test_events_that_wait_are_fetched_together() -> None:
+def test_waiting_events_are_fetched_together() -> None:
     heard: list[tuple[int, Event]] = []
     box = Mailbox(lambda number, event: heard.append((number, event)))
     for step in range(100):
@@ -69,10 +69,10 @@ def test_events_that_wait_are_fetched_together() -> None:
     with box:
         pass
     assert [event.step for _, event in heard if isinstance(event, Progress)] == list(range(100))
-    assert box._queue.calls <= 3  # all, and nothing more, and perhaps nothing once before
+    assert box._queue.calls <= 3  # one call for all, one that finds no more, perhaps one before the first event
 
 
-def test_a_queue_that_is_gone_ends_the_thread() -> None:
+def test_a_lost_queue_ends_the_thread() -> None:
     box = Mailbox(lambda *_: None)
 
     def gone() -> None:

@@ -32,7 +32,7 @@ def scaling(**values: object) -> Scaling:
         scaling(workers={"min": 1, "max": 100}, cpus_per_worker=4),
     ],
 )
-def test_what_fits_passes(fits: Scaling) -> None:
+def test_workers_that_fit_pass(fits: Scaling) -> None:
     check_nodes(fits, NODES, never)
 
 
@@ -45,25 +45,25 @@ def test_what_fits_passes(fits: Scaling) -> None:
         (scaling(workers=3, use_gpu=True), "use at most 2 workers"),
     ],
 )
-def test_what_never_fits_is_refused_with_what_is_there(asked: Scaling, room: str) -> None:
+def test_workers_that_never_fit_are_refused_with_the_nodes(asked: Scaling, room: str) -> None:
     with pytest.raises(RequestError, match=room) as refusal:
         check_nodes(asked, NODES, never, "tune.workers_per_trial")
-    told = str(refusal.value)
-    assert told.startswith(f"tune.workers_per_trial: {asked.min_workers} workers of {asked.cpus_per_worker:g} CPU")
-    assert "10.0.0.1 (4 CPUs), 10.0.0.2 (4 CPUs, 2 GPUs)" in told
+    message = str(refusal.value)
+    assert message.startswith(f"tune.workers_per_trial: {asked.min_workers} workers of {asked.cpus_per_worker:g} CPU")
+    assert "10.0.0.1 (4 CPUs), 10.0.0.2 (4 CPUs, 2 GPUs)" in message
 
 
 def test_a_cluster_that_grows_is_given_time() -> None:
     check_nodes(scaling(workers=9), NODES, lambda: True)
 
 
-def test_who_starts_nodes_is_read_from_the_autoscaler() -> None:
+def test_the_autoscalers_status_shows_whether_nodes_are_started() -> None:
     assert is_fixed(BY_HAND)
     assert not is_fixed(SCALED)
     assert not is_fixed({})
 
 
-def test_the_autoscaler_of_a_young_cluster_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_clusters_autoscaler_is_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster_nodes.time, "sleep", lambda seconds: None)
     answers = [{}, {"autoscaler_report": {"node_type_mapping": {}}}, BY_HAND]
     assert may_grow_by(lambda: answers.pop(0)) is False

@@ -1,4 +1,4 @@
-"""Ray's start, where it fails."""
+"""Failures to start or join Ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def failing(*_: Any, **__: Any) -> None:
     raise Exception("The current node timed out during startup.")  # as ray._private.node does
 
 
-def test_a_start_that_takes_too_long_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_that_times_out_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(ray, "init", failing)
     with (
@@ -25,7 +25,7 @@ def test_a_start_that_takes_too_long_says_what_to_do(monkeypatch: pytest.MonkeyP
         pass
 
 
-def test_an_address_where_nobody_listens() -> None:
+def test_an_address_where_nothing_listens() -> None:
     with (
         pytest.raises(RunError, match=r"cluster at 127\.0\.0\.1:1 cannot be reached"),
         cluster("127.0.0.1:1", False),

@@ -22,8 +22,8 @@ def storage(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def seen_by(monkeypatch: pytest.MonkeyPatch, places: dict[str, Path]) -> list[str]:
-    """Let each node see its own folder under the storage's name; returns the nodes that are asked."""
+def simulate_nodes(monkeypatch: pytest.MonkeyPatch, places: dict[str, Path]) -> list[str]:
+    """Give each node its own folder under the storage's path; returns the nodes that are probed."""
     asked: list[str] = []
 
     def ask(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> list[tuple[Node, str | None]]:
@@ -35,8 +35,8 @@ def seen_by(monkeypatch: pytest.MonkeyPatch, places: dict[str, Path]) -> list[st
     return asked
 
 
-def test_one_folder_for_all_passes_and_leaves_nothing_behind(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = seen_by(monkeypatch, {})
+def test_a_shared_folder_passes_and_nothing_is_left_in_it(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = simulate_nodes(monkeypatch, {})
     check_shared(str(storage), str(storage.parent / "data"))
     assert asked == ["a", "b"]
     assert list(storage.iterdir()) == []
@@ -46,7 +46,7 @@ def test_a_node_with_a_folder_of_its_own_is_named(
     storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = tmp_path / "own"
-    seen_by(monkeypatch, {"b": own})
+    simulate_nodes(monkeypatch, {"b": own})
     with pytest.raises(RequestError, match=r"10\.0\.0\.2 .*is not the folder that the driver writes to") as refusal:
         check_shared(str(storage), None)
     assert "10.0.0.1" not in str(refusal.value)
@@ -54,14 +54,14 @@ def test_a_node_with_a_folder_of_its_own_is_named(
     assert not own.exists()
 
 
-def test_a_node_whose_files_do_not_arrive_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_whose_files_the_driver_does_not_see_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_storage, "_probe_all", lambda nodes, *others: [(node, None) for node in nodes])
     monkeypatch.setattr(shared_storage, "present_nodes", lambda: NODES)
     with pytest.raises(RequestError, match=r"10\.0\.0\.1 .*: the driver does not see what it writes"):
         check_shared(str(storage), None)
 
 
-def test_data_that_a_node_does_not_have_are_told(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen_by(monkeypatch, {})
+def test_a_node_without_the_data_is_named(storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulate_nodes(monkeypatch, {})
     with pytest.raises(RequestError, match=r"the data are not at .*/elsewhere"):
         check_shared(str(storage), str(storage.parent / "elsewhere"))

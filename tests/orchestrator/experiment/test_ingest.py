@@ -1,4 +1,4 @@
-"""Whether data are kept in memory or streamed, and what streams refuse."""
+"""Whether data is kept in memory or streamed, and what streams refuse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCHEMA = Schema(
 )
 
 
-def test_bytes_are_those_of_the_tensors(ranking_folder: Path) -> None:
+def test_bytes_in_memory_are_those_of_the_tensors(ranking_folder: Path) -> None:
     assert bytes_in_memory(SCHEMA, 2) == 100 * (4 + 2 * 4 + 2 + 2 * 4 + 8)
     feed = MemoryFeed(str(ranking_folder), ["pay"], 64, 0)
     batches = [batch for split in ("train", "valid", "test") for batch in feed.scan(split)]
@@ -35,7 +35,7 @@ def test_bytes_are_those_of_the_tensors(ranking_folder: Path) -> None:
     assert bytes_in_memory(feed.schema, 1) == held + 8 * rows
 
 
-def test_by_size_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_size_decides_unless_the_file_does(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = bytes_in_memory(SCHEMA, 2)
     for memory, expected in ((4 * needed, "memory"), (4 * needed - 1, "stream")):
         monkeypatch.setattr(ingest, "physical_memory", lambda memory=memory: memory)
@@ -72,14 +72,14 @@ def test_only_a_stream_changes_the_keys(experiment_file: Path) -> None:
     assert said == []
 
 
-def test_large_data_are_streamed_and_the_user_is_told(experiment_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_data_is_streamed_and_reported(experiment_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "physical_memory", lambda: 1000)
     said: list[str] = []
     assert prepare(str(experiment_file), [], said.append).spec.ingest == "stream"
     assert said == ["the data takes 0.0 GB in memory, more than 25% of this machine's memory: it is streamed"]
 
 
-def test_another_ingest(experiment_file: Path) -> None:
+def test_an_unknown_ingest_is_refused(experiment_file: Path) -> None:
     with pytest.raises(RequestError, match=r"data\.ingest: .*'memory' or 'stream' \(found 'disk'\)"):
         prepare(str(experiment_file), ["data.ingest=disk"], print)
 

@@ -1,4 +1,4 @@
-"""Files of a user, and an experiment that needs none of them."""
+"""A user's files, and an experiment that needs none of them."""
 
 from __future__ import annotations
 

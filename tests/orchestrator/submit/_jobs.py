@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass
 class JobServer:
-    """Stands for Ray's job client and the server behind it.
+    """Stands in for Ray's job client and the server behind it.
 
     Attributes:
         jobs: Id → job.

@@ -1,4 +1,4 @@
-"""A log is followed to the job's end, and written once over lost connections."""
+"""A log is followed to the job's end, and written once across lost connections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def server(*pieces: list[str | Exception]) -> JobServer:
     return found
 
 
-def test_the_log_to_its_end() -> None:
+def test_the_log_is_written_to_its_end() -> None:
     written: list[str] = []
     info = follow(server(["one\n", "two\n"]), "nmt-run-a", written.append, WHERE)
     assert "".join(written) == "one\ntwo\n"
@@ -44,7 +44,7 @@ def test_a_lost_connection_repeats_nothing() -> None:
     assert "".join(written) == "one\ntwo\nthree\n"
 
 
-def test_a_connection_lost_at_the_end_is_made_up_for() -> None:
+def test_the_rest_of_the_log_is_fetched_after_a_connection_lost_at_the_end() -> None:
     written: list[str] = []
     found = server(["the wh", RuntimeError("1006")])
     found.end("nmt-run-a", "SUCCEEDED", 0)
@@ -52,13 +52,13 @@ def test_a_connection_lost_at_the_end_is_made_up_for() -> None:
     assert "".join(written) == "the whole log\n"
 
 
-def test_a_cluster_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE", -1.0)
     with pytest.raises(RunError, match="the connection to nmt-run-a is lost"):
         follow(server([ConnectionError("reset")], []), "nmt-run-a", print, WHERE)
 
 
-def test_a_job_that_nobody_knows() -> None:
+def test_an_unknown_job_is_refused() -> None:
     with pytest.raises(NoSuchJobError):
         follow(JobServer(), "nmt-run-a", print, WHERE)
 
@@ -74,7 +74,7 @@ def test_ctrl_c_leaves_the_job_alone() -> None:
     assert found.stops == []
 
 
-def test_the_link_is_read_from_the_log_as_it_passes() -> None:
+def test_the_link_is_read_from_the_log() -> None:
     written: list[str] = []
     reader = LinkReader(written.append)
     for piece in ("a\nMLflow exper", "iment: http://mlflow:5000/#/exp", "eriments/3\nb\n"):

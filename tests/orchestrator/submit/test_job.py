@@ -1,4 +1,4 @@
-"""One submission is one job, however often it is sent; a job that has ended is sent again under the next attempt."""
+"""Submission is idempotent while a job runs; a job that has ended is submitted again as the next attempt."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ BASE = JOB.base_id
 
 
 class TestTheId:
-    def test_says_what_it_is(self) -> None:
+    def test_names_verb_and_experiment(self) -> None:
         assert BASE.startswith("nmt-sweep-my-experiment-")
         assert JOB.entrypoint == "python -m orchestrator.cli.job_entrypoint sweep experiment.yaml --greedy"
 
-    def test_follows_from_what_is_computed(self) -> None:
+    def test_is_a_hash_of_what_is_computed(self) -> None:
         same = Job("sweep", ("--greedy",), "My Experiment!", Package({"experiment.yaml": b"1"}), (), {"other": "x"})
         assert same.base_id == BASE
         others = [
@@ -53,7 +53,7 @@ class TestSubmitting:
         assert server.jobs[job.base_id].runtime_env["pip"]["packages"] == ["torch==2.13.0"]
 
     @pytest.mark.parametrize("log_format", ["text", "json"])
-    def test_the_log_s_format_is_handed_on_and_makes_no_other_job(self, log_format: str) -> None:
+    def test_the_log_format_is_passed_on_and_does_not_change_the_id(self, log_format: str) -> None:
         server = JobServer()
         job = dataclasses.replace(JOB, log_format=log_format)
         assert submit(server, job, WHERE).job_id == BASE
@@ -67,21 +67,21 @@ class TestSubmitting:
         assert list(server.jobs) == [BASE]
 
     @pytest.mark.parametrize(("status", "code"), [("SUCCEEDED", 0), ("FAILED", 1), ("STOPPED", None)])
-    def test_an_ended_job_is_sent_again(self, status: str, code: int | None) -> None:
+    def test_an_ended_job_is_submitted_again(self, status: str, code: int | None) -> None:
         server = JobServer()
         for attempt in (BASE, f"{BASE}-2", f"{BASE}-3"):
             sent = submit(server, JOB, WHERE)
             assert (sent.job_id, sent.is_new) == (attempt, True)
             server.end(attempt, status, code)
 
-    def test_somebody_faster_is_found(self) -> None:
+    def test_a_job_that_another_client_submitted_first_is_found(self) -> None:
         server = JobServer()
         server.before = server.take
         sent = submit(server, JOB, WHERE)
         assert (sent.job_id, sent.is_new) == (BASE, False)
         assert server.packages == []
 
-    def test_somebody_faster_whose_job_has_failed_already_is_not_waited_for(self) -> None:
+    def test_a_failed_job_of_another_client_is_submitted_again(self) -> None:
         server = JobServer()
 
         def take_and_fail(job_id: str) -> None:
@@ -92,7 +92,7 @@ class TestSubmitting:
         server.before = take_and_fail
         assert submit(server, JOB, WHERE).job_id == f"{BASE}-2"
 
-    def test_a_lost_answer_is_no_second_job(self) -> None:
+    def test_a_lost_answer_starts_no_second_job(self) -> None:
         server = JobServer()
 
         def take_and_break(job_id: str) -> None:
@@ -103,14 +103,14 @@ class TestSubmitting:
         assert submit(server, JOB, WHERE).job_id == BASE
         assert list(server.jobs) == [BASE]
 
-    def test_a_job_server_that_refuses_is_told(self) -> None:
+    def test_the_job_servers_reason_is_reported(self) -> None:
         def refuse(job_id: str) -> None:
             raise RuntimeError("Request failed with status code 500: Traceback …\nNo available agent to submit job.")
 
         with pytest.raises(RunError, match=r"http://head:8265: No available agent to submit job\."):
             submit(JobServer(before=refuse), JOB, WHERE)
 
-    def test_a_token_that_is_wrong_is_told(self) -> None:
+    def test_a_wrong_token_is_reported(self) -> None:
         class AuthenticationError(Exception): ...
 
         def refuse(job_id: str) -> None:
@@ -126,7 +126,7 @@ class TestTheEnd:
         ("status", "code", "expected"),
         [("SUCCEEDED", 0, 0), ("FAILED", 2, 2), ("FAILED", None, 1), ("FAILED", -9, 1), ("STOPPED", None, 130)],
     )
-    def test_hands_the_status_on(self, status: str, code: int | None, expected: int) -> None:
+    def test_exit_status(self, status: str, code: int | None, expected: int) -> None:
         server = JobServer()
         server.take(BASE)
         server.end(BASE, status, code)
@@ -141,7 +141,7 @@ class TestTheEnd:
         assert server.stops == [BASE]
         assert json.loads(json.dumps(ended))["verb"] == "sweep"
 
-    def test_of_a_job_that_nobody_knows(self) -> None:
+    def test_an_unknown_job_has_no_status(self) -> None:
         assert job_status(JobServer(), "nmt-run-x", WHERE) is None
         with pytest.raises(NoSuchJobError, match="there is no job nmt-run-x"):
             stop(JobServer(), "nmt-run-x", WHERE)

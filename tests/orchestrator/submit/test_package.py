@@ -1,4 +1,4 @@
-"""What is sent to a cluster, and what never is."""
+"""Files that are sent to a cluster, and files that never are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ._files import NONE, experiment, fill
 
 
 def own(files: dict[str, bytes]) -> set[str]:
-    """Files that are neither the project's nor written for the job."""
+    """Return the files that are neither the project's nor generated for the job."""
     rooms = ("trainers/", "orchestrator/", "experiments/")
     return {name for name in files if not name.startswith(rooms)} - {EXPERIMENT, REQUIREMENTS, "requirements.txt"}
 
@@ -50,7 +50,7 @@ class TestWhatIsSent:
         content = yaml.safe_load(pack(given, NONE).files[EXPERIMENT])
         assert Experiment.model_validate(content) == given
 
-    def test_own_modules_with_what_they_import_from_beside_them(self, folder: Path) -> None:
+    def test_own_modules_with_the_modules_beside_them_that_they_import(self, folder: Path) -> None:
         fill(
             folder,
             {
@@ -73,11 +73,11 @@ class TestWhatIsSent:
         )
         assert own(dict(pack(given, NONE).files)) == {"a.py", "b.py", "c.py"}
 
-    def test_a_module_that_is_nowhere_is_refused(self, folder: Path) -> None:
+    def test_an_unknown_module_is_refused(self, folder: Path) -> None:
         with pytest.raises(RequestError, match="the experiment names the module 'nowhere_at_all', which is neither"):
             pack(experiment(model={"name": "nowhere_at_all:build"}), NONE)
 
-    def test_include_adds_files_of_the_present_folder_only(self, folder: Path) -> None:
+    def test_include_adds_only_files_below_the_current_folder(self, folder: Path) -> None:
         fill(folder, {"conf/a.json": "{}", "conf/b.json": "{}", "elsewhere.txt": ""})
         assert own(dict(pack(experiment(), NONE, ["conf", "elsewhere.txt"]).files)) == {
             "conf/a.json",
@@ -95,11 +95,11 @@ class TestWhatIsSent:
 
 
 class TestWhatIsLeftOut:
-    def test_results_caches_and_what_ignore_files_name(self, folder: Path) -> None:
+    def test_results_caches_and_files_that_ignore_files_match(self, folder: Path) -> None:
         fill(
             folder,
             {
-                ".gitignore": "big/\n*.bin\n",
+                ".gitignore": "big/\n*.bin\n!keep.bin\n",
                 ".rayignore": "draft.py",
                 "p/.gitignore": "local.json",
                 **dict.fromkeys(
@@ -107,6 +107,7 @@ class TestWhatIsLeftOut:
                         "p/a.py",
                         "p/local.json",
                         "p/w.bin",
+                        "p/keep.bin",
                         "p/draft.py",
                         "p/big/x",
                         "p/__pycache__/a.pyc",
@@ -118,7 +119,7 @@ class TestWhatIsLeftOut:
             },
         )
         found = {path.relative_to(folder).as_posix() for path in IgnoreRules(folder).files(folder / "p")}
-        assert found == {"p/.gitignore", "p/a.py"}
+        assert found == {"p/.gitignore", "p/a.py", "p/keep.bin"}
 
     def test_ignore_files_above_count_up_to_the_repository(self, tmp_path: Path) -> None:
         fill(tmp_path, {"repo/.git/HEAD": "", "repo/.gitignore": "secret.py", ".gitignore": "b.py"})
@@ -137,7 +138,7 @@ class TestTheArchive:
         with zipfile.ZipFile(tmp_path / "1.zip") as archive:
             assert {name: archive.read(name) for name in archive.namelist()} == {"a": b"1", "b": b"2"}
 
-    def test_one_that_is_too_large_is_refused_with_its_largest_files(
+    def test_a_package_that_is_too_large_is_refused_with_its_largest_files(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(package, "LIMIT", 2 * 2**20)

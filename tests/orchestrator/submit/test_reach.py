@@ -1,4 +1,4 @@
-"""What a cluster could never reach is refused before anything is sent."""
+"""Paths and addresses that a cluster could never reach are refused before anything is sent."""
 
 from __future__ import annotations
 
@@ -46,39 +46,39 @@ def test_absolute_paths_and_servers_pass() -> None:
         ),
     ],
 )
-def test_what_is_of_this_machine_is_refused_elsewhere_only(content: dict[str, Any], key: str) -> None:
+def test_places_on_this_machine_are_refused_for_other_clusters_only(content: dict[str, Any], key: str) -> None:
     assert key in refusal(content)
     given = {"tracking": "http://mlflow:5000", **SHARED, **content}
     check_reach(experiment(**given), given, is_here=True)
 
 
-def test_a_file_that_names_no_storage_means_a_folder_of_this_machine() -> None:
+def test_the_default_storage_is_a_folder_of_this_machine() -> None:
     given = {"data": {"path": "/shared/data"}, "tracking": "http://mlflow:5000"}
     with pytest.raises(RequestError, match=r"storage: \./nmt-runs is relative"):
         check_reach(experiment(**given), given, is_here=False)
 
 
 def test_sqlite_is_refused_with_what_to_do() -> None:
-    told = refusal({"tracking": "sqlite:////home/me/mlflow.db"})
-    assert "--set tracking=http://HOST:5000" in told
+    message = refusal({"tracking": "sqlite:////home/me/mlflow.db"})
+    assert "--set tracking=http://HOST:5000" in message
 
 
 @pytest.mark.parametrize("is_here", [True, False])
 def test_credentials_are_refused_everywhere_and_not_repeated(is_here: bool) -> None:
-    told = refusal(
+    message = refusal(
         {"tracking": "postgresql://me:hunter22@db/mlflow", "storage": "s3://key:hunter33@bucket/runs"}, is_here
     )
-    assert "tracking: postgresql://***@db/mlflow holds a credential" in told
-    assert "PGPASSWORD" in told
-    assert "AWS_SECRET_ACCESS_KEY" in told
-    assert "hunter" not in told
+    assert "tracking: postgresql://***@db/mlflow holds a credential" in message
+    assert "PGPASSWORD" in message
+    assert "AWS_SECRET_ACCESS_KEY" in message
+    assert "hunter" not in message
 
 
 @pytest.mark.parametrize("is_here", [True, False])
 def test_a_source_that_would_prepare_its_data_at_a_uri_is_refused(is_here: bool) -> None:
     data = {"source": "experiments.data.complete_journey", "cache": "s3://bucket/runs/data"}
-    told = refusal({"storage": "s3://bucket/runs", "data": data}, is_here)
-    assert "data.cache is s3://bucket/runs/data" in told
+    message = refusal({"storage": "s3://bucket/runs", "data": data}, is_here)
+    assert "data.cache is s3://bucket/runs/data" in message
     shared = {
         "storage": "s3://bucket/runs",
         "data": {**data, "cache": "/shared/cache"},

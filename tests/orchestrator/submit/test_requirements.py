@@ -1,4 +1,4 @@
-"""What a cluster's image is compared with, and what is installed on request."""
+"""Requirements that a cluster's image is compared with, and pins that are installed on request."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ def test_declared_packages_with_ranges_and_versions() -> None:
     assert {"torch", "mlflow", "pyarrow", "typer"} <= set(HERE.ranges)
 
 
-def test_pins_are_whole_and_leave_ray_to_the_image() -> None:
+def test_pins_have_all_dependencies_but_ray() -> None:
     pins = dict(pin.split("==") for pin in HERE.pins)
     assert pins["torchmetrics"] == version("torchmetrics")
     assert pins["alembic"] == version("alembic"), "what MLflow needs"
     assert not {"ray", "pytest", "ruff", "mypy"} & set(pins)
 
 
-def test_packages_of_own_modules_come_along() -> None:
+def test_packages_that_own_modules_import_are_required() -> None:
     also = local_requirements(["yaml", "sklearn", "no_such_module"])
     assert {"scikit-learn", *HERE.ranges} <= set(also.ranges)
 
 
-def test_this_machine_is_as_it_is() -> None:
+def test_this_machine_has_no_mismatch() -> None:
     assert compare(HERE) == ()
 
 
-def test_versions_in_range_are_noted_others_are_fatal() -> None:
+def test_versions_in_range_are_reported_and_others_are_fatal() -> None:
     other = dataclasses.replace(
         HERE,
         ranges={"torch": ">=2.6", "mlflow": ">=99", "nowhere-at-all": "<2"},
@@ -53,7 +53,7 @@ def test_versions_in_range_are_noted_others_are_fatal() -> None:
     assert str(found["nowhere-at-all"]) == "nowhere-at-all is missing (<2 is needed, 1.0 is on the submitting machine)"
 
 
-def test_the_job_compares_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_job_checks_the_image_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / REQUIREMENTS).write_text(json.dumps(HERE.to_dict()))
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""Secrets are found, told by file and line, and not repeated; what only looks like one passes."""
+"""Secrets are reported by file and line without repeating them; false alarms pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from orchestrator.submit.secret_scan import find_secret, known_secrets
 
 from ._files import NONE, experiment, fill
 
-# Put together here, so that no scanner takes this file for one that holds them.
+# Assembled here, so that no scanner reports this file.
 SECRETS = {
     "a private key": "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIEow",
     "an AWS access key": "AKIA" + "IOSFODNN7EXAMPLE",
@@ -55,11 +55,11 @@ def test_files_of_secrets_are_found_by_name(name: str) -> None:
         "-----BEGIN CERTIFICATE-----\nMIIEow",
     ],
 )
-def test_what_only_looks_like_one_passes(text: str) -> None:
+def test_false_alarms_pass(text: str) -> None:
     assert find_secret("a.py", text.encode(), {}) is None
 
 
-def test_a_line_may_say_that_it_holds_none() -> None:
+def test_a_line_can_be_marked_as_harmless() -> None:
     secret = SECRETS["a GitHub token"]
     marked = f"x = '{secret}'  # pragma: allowlist secret\n"
     assert find_secret("a.py", marked.encode(), {}) is None
@@ -82,16 +82,16 @@ def test_secrets_of_the_environment_are_known(tmp_path: Path) -> None:
 
 
 class TestAPackage:
-    def test_of_own_modules_with_secrets_is_refused_and_names_files(self, folder: Path) -> None:
+    def test_with_secrets_is_refused_and_names_the_files(self, folder: Path) -> None:
         secret = SECRETS["a GitHub token"]
         fill(folder, {"own/__init__.py": "", "own/a.py": f"t = '{secret}'", "own/.env": "A=1", "own/b.py": ""})
         with pytest.raises(RequestError, match="nothing was sent") as refusal:
             pack(experiment(model={"name": "own:build"}), NONE)
-        told = str(refusal.value)
-        assert f"{folder}/own/a.py seems to hold a GitHub token (line 1)" in told
-        assert f"{folder}/own/.env has the name" in told
-        assert "b.py" not in told
-        assert secret not in told
+        message = str(refusal.value)
+        assert f"{folder}/own/a.py seems to hold a GitHub token (line 1)" in message
+        assert f"{folder}/own/.env has the name" in message
+        assert "b.py" not in message
+        assert secret not in message
 
     def test_passes_once_the_file_is_ignored(self, folder: Path) -> None:
         fill(folder, {"own/__init__.py": "", "own/.env": "A=1", ".gitignore": ".env"})

@@ -1,4 +1,4 @@
-"""The cost of a whole grid from that of some of it."""
+"""Cost of a whole grid, extrapolated from a part of it."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def result(samples: int, reused: int = 0, source: Source = "grid", status: Statu
     return TrialResult(trial, (), Cost(trials=1, samples=samples, samples_reused=reused), status)
 
 
-def test_each_of_the_rest_costs_as_much_as_those_that_were_trained() -> None:
+def test_the_rest_costs_the_mean_of_the_trained_trials() -> None:
     assert extrapolate(8, [result(100), result(0, reused=200)]) == Extrapolation(8, 1200, 2)
 
 
-def test_neither_baselines_nor_unfinished_trainings_count() -> None:
+def test_baselines_and_unfinished_trials_do_not_count() -> None:
     found = extrapolate(8, [result(100), result(999, source="baseline"), result(999, status="diverged")])
     assert found == Extrapolation(8, 800, 1)
 
 
-def test_a_whole_grid_and_none_at_all_are_not_extrapolated() -> None:
+def test_a_complete_grid_and_an_empty_one_are_not_extrapolated() -> None:
     assert extrapolate(2, [result(100), result(100)]) is None
     assert extrapolate(0, [result(100, source="sweep")]) is None
     assert extrapolate(8, [result(100, status="failed")]) is None

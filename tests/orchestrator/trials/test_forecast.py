@@ -1,4 +1,4 @@
-"""What trials will cost, to the sample."""
+"""Predicted cost of trials, exact to the sample."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def shelf(tmp_path: Path) -> Shelf:
     return Shelf(str(tmp_path))
 
 
-def test_a_stage_is_its_budget() -> None:
+def test_a_stage_costs_its_budget() -> None:
     assert stage_samples(FIXED, SCHEMA) == 3000
 
 
@@ -39,7 +39,7 @@ def test_a_sweep_is_linear_in_the_number_of_tasks(shelf: Shelf, levels: int) -> 
     )
 
 
-def test_what_the_storage_has_is_reused_with_the_samples_that_it_took(shelf: Shelf) -> None:
+def test_stored_stages_are_reused_with_the_samples_that_they_took(shelf: Shelf) -> None:
     spec = spec_of(["a"], ["b"], training=FIXED)
     trials = sweep_trials(spec, THETAS, LAMBDAS)
     shelf.stage(trials[0].keys[0], {"a": [0.5]}, steps=7)  # 70 samples
@@ -58,7 +58,7 @@ def test_stages_that_end_early_are_an_upper_bound(shelf: Shelf) -> None:
     for key in trials[0].keys:
         shelf.stage(key, {"a": [0.5]}, steps=7)
     found = forecast(trials, SCHEMA, shelf.stages)
-    assert found == Forecast(1, 0, 2, 0, 140, exact=True)  # nothing is trained, and that is known
+    assert found == Forecast(1, 0, 2, 0, 140, exact=True)  # nothing is trained, so this is exact
 
 
 def test_a_grid_with_baselines_counts_equal_weights_once(shelf: Shelf) -> None:
@@ -71,8 +71,8 @@ def test_a_grid_with_baselines_counts_equal_weights_once(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("levels", range(1, 5))
-def test_a_greedy_sweep_is_predicted_as_its_trials_are(shelf: Shelf, levels: int) -> None:
-    """The same as stage by stage, each forecast once the stages before are there."""
+def test_a_greedy_sweep_is_the_sum_of_its_trials(shelf: Shelf, levels: int) -> None:
+    """Equals the sum of the forecasts per stage, each made when the earlier stages are stored."""
     spec = spec_of(*([f"task{number}"] for number in range(levels)), training=FIXED)
     chosen: list[Rates] = []
     total = Forecast()

@@ -1,4 +1,4 @@
-"""The ledger of a group: costs that add up, and the best that was found for them."""
+"""Ledger of a group: its total cost, and the best result so far."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def flat(value: float) -> list[float]:
     return [value] * 10
 
 
-def test_costs_add_up_and_the_clock_is_the_groups(shelf: Shelf, ledger: GroupLedger) -> None:
+def test_costs_add_up_and_wall_time_is_the_groups(shelf: Shelf, ledger: GroupLedger) -> None:
     spent = [
         Cost(1, 2, 0, 20, 200, 0, 3.0, 30.0),
         Cost(1, 1, 1, 10, 100, 100, 1.5, 20.0),
@@ -54,7 +54,7 @@ def test_costs_add_up_and_the_clock_is_the_groups(shelf: Shelf, ledger: GroupLed
 
 
 def test_the_best_has_the_direction_of_its_metric(shelf: Shelf, ledger: GroupLedger) -> None:
-    """AUC of a: the highest. RMSE of b: the lowest. Each of whichever trial has it."""
+    """The highest AUC of a and the lowest RMSE of b, each over all trials."""
     for label, a, b in (("one", 0.7, 3.0), ("two", 0.9, 5.0), ("three", 0.8, 2.0)):
         metrics = {"a": a, "b": b}
         snapshot = ledger.add(shelf.result(label, {"a": flat(1.0), "b": flat(1.0)}, metrics=metrics), 0.0)
@@ -72,7 +72,7 @@ def test_a_task_without_a_metric_shows_its_loss(shelf: Shelf) -> None:
 
 
 def test_the_winner_so_far(shelf: Shelf, ledger: GroupLedger) -> None:
-    """Chosen by losses, shown by metrics; the best of a task may be another's."""
+    """Chosen by losses and shown by metrics; another trial may be best on a task."""
     first = ledger.add(shelf.result("one", {"a": flat(0.5), "b": flat(0.9)}, metrics={"a": 0.9, "b": 3.0}), 0.0)
     assert first.winner == {"a": 0.9, "b": 3.0}
     second = ledger.add(shelf.result("two", {"a": flat(0.5), "b": flat(0.8)}, metrics={"a": 0.8, "b": 4.0}), 0.0)
@@ -90,7 +90,7 @@ def test_baselines_cost_and_do_not_compete(shelf: Shelf, ledger: GroupLedger) ->
     assert (snapshot.trials, snapshot.cost.samples) == (2, 2000)
 
 
-def test_what_did_not_finish_costs_and_does_not_compete(shelf: Shelf, ledger: GroupLedger) -> None:
+def test_unfinished_trials_cost_and_do_not_compete(shelf: Shelf, ledger: GroupLedger) -> None:
     result = shelf.result("one", {"a": flat(0.1), "b": flat(0.1)}, status="diverged")
     snapshot = ledger.add(result, 0.0)
     assert (snapshot.best, snapshot.winner, ledger.winner) == ({}, {}, None)
@@ -100,9 +100,7 @@ def test_what_did_not_finish_costs_and_does_not_compete(shelf: Shelf, ledger: Gr
 
 
 @pytest.mark.parametrize("order", [(0.7, math.nan, 0.8), (math.nan, 0.7, 0.8), (0.8, 0.7, math.nan)])
-def test_a_metric_that_is_no_number_is_not_the_best(
-    shelf: Shelf, ledger: GroupLedger, order: tuple[float, ...]
-) -> None:
+def test_a_nan_metric_is_never_the_best(shelf: Shelf, ledger: GroupLedger, order: tuple[float, ...]) -> None:
     for number, value in enumerate(order):
         metrics = {"a": value, "b": value}
         snapshot = ledger.add(shelf.result(str(number), {"a": flat(1), "b": flat(1)}, metrics=metrics), 0.0)
@@ -118,7 +116,7 @@ def test_metrics_of_a_snapshot(shelf: Shelf, ledger: GroupLedger) -> None:
     assert set(snapshot.cost.metrics()) <= set(found)
 
 
-def test_of_a_chain_that_is_settled_stage_by_stage_the_latest_stage_counts(shelf: Shelf, ledger: GroupLedger) -> None:
+def test_in_a_greedy_sweep_the_latest_stage_counts(shelf: Shelf, ledger: GroupLedger) -> None:
     spec = spec_of(["a"], ["b"])
     first = shelf.stage("first", {"a": flat(0.5)}, level=["a"], metrics={"a": 0.9})
     one = greedy_trials(spec, (1e-3,), (1.0,), ())[0]
@@ -132,7 +130,7 @@ def test_of_a_chain_that_is_settled_stage_by_stage_the_latest_stage_counts(shelf
     assert ledger.winner.trial is two
 
 
-def test_what_is_not_known_is_not_shown(shelf: Shelf) -> None:
+def test_unknown_values_are_not_shown(shelf: Shelf) -> None:
     result = shelf.result("one", {"a": flat(1.0)})
     assert shown_value(LEVELS[0][0], result, "test") == 0.8
     assert shown_value(LEVELS[1][0], result, "test") is None
@@ -142,7 +140,7 @@ def test_what_is_not_known_is_not_shown(shelf: Shelf) -> None:
 # --- a chain's own ----------------------------------------------------------------------------------------------------
 
 
-def test_a_chain_counts_what_it_trained_and_what_it_found() -> None:
+def test_a_chain_counts_trained_and_reused_stages() -> None:
     one, two = _records.record(0, ["a"], steps=30), _records.record(1, ["b"], ["a"], steps=50)
     ledger = ChainLedger()
     assert ledger.take(StageAwaited(0, one.key, one.level)) is not None
@@ -158,31 +156,31 @@ def test_a_chain_counts_what_it_trained_and_what_it_found() -> None:
 
 
 def test_after_the_loss_of_a_worker_nothing_is_counted_twice() -> None:
-    """The group starts anew and finds what this very run has trained."""
+    """The group restarts and finds the stages that this same run trained."""
     one, two = _records.record(0, ["a"]), _records.record(1, ["b"], ["a"])
     ledger = ChainLedger()
     ledger.take(StageStarted(0, one.key, one.level, (), 100))
     ledger.take(StageFinished(one, reused=False))
     ledger.take(StageStarted(1, two.key, two.level, two.protected, 100))
     assert ledger.take(StageFinished(one, reused=True)) is None
-    # Its record was kept, and the worker lost before it could say so.
+    # The record was stored, and the worker lost before it could report it.
     assert ledger.take(StageFinished(two, reused=True)) == StageFinished(two, reused=False)
     assert (ledger.cost.stages, ledger.cost.stages_reused, ledger.cost.samples) == (2, 0, 2000)
 
 
-def test_a_stage_of_which_nothing_was_heard_is_counted_as_its_record_tells() -> None:
-    """Events got lost, or the driver with them; the stage is found when all is over."""
+def test_a_stage_whose_events_got_lost_is_counted_by_its_record() -> None:
+    """Its events got lost, perhaps with the driver, and the stage is found at the end."""
     one = replace(_records.record(0, ["a"]), trained_by="this run")
     for run_uuid, reused in (("this run", False), ("another run", True), ("", True)):
         ledger = ChainLedger(run_uuid=run_uuid)
         assert ledger.take(StageFinished(one, reused=True)) == StageFinished(one, reused=reused)
         assert (ledger.cost.stages, ledger.cost.stages_reused) == (int(not reused), int(reused))
     ledger = ChainLedger(run_uuid="")
-    unknown = replace(one, trained_by="")  # a record of a program that did not tell
+    unknown = replace(one, trained_by="")  # trained outside any MLflow run
     assert ledger.take(StageFinished(unknown, reused=True)) == StageFinished(unknown, reused=True)
 
 
-def test_a_chain_that_was_cut_off_counts_what_it_had_trained() -> None:
+def test_a_resumed_chain_counts_what_it_trained_before() -> None:
     one = _records.record(0, ["a"])
     ledger = ChainLedger([one.key])
     assert ledger.take(StageFinished(one, reused=True)) == StageFinished(one, reused=False)

@@ -31,8 +31,8 @@ def test_a_level_of_one_task_is_the_tasks_paired_difference(shelf: Shelf) -> Non
     )
 
 
-def test_of_rows_a_level_is_the_paired_test_of_the_summed_losses(shelf: Shelf) -> None:
-    """Tasks of a level are correlated: errors of the tasks alone would not do."""
+def test_the_difference_of_a_level_is_that_of_the_summed_losses(shelf: Shelf) -> None:
+    """Tasks of a level are correlated, so the errors of single tasks do not add up."""
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(2, 60))
     b_like_a = 0.8 * a + 0.2 * b
@@ -60,18 +60,18 @@ def test_against_the_bootstrap_where_labels_are_missing(shelf: Shelf) -> None:
     assert error == pytest.approx(float(np.std(totals)), rel=0.06)
 
 
-def test_nothing_says_nothing(shelf: Shelf) -> None:
+def test_without_tasks_the_difference_is_nan(shelf: Shelf) -> None:
     assert all(math.isnan(value) for value in HeldOut(shelf.stages).level_difference("one", "other", []))
 
 
-def test_a_split_is_chosen(shelf: Shelf) -> None:
+def test_samples_come_from_the_given_split(shelf: Shelf) -> None:
     shelf.stage("one", {"a": [1.0, 2.0]})
     assert HeldOut(shelf.stages, "test").samples("one", "a").sums.tolist() == [1.0, 2.0]
     with pytest.raises(KeyError):
         HeldOut(shelf.stages, "train").samples("one", "a")
 
 
-def test_what_is_not_there(shelf: Shelf) -> None:
+def test_missing_samples(shelf: Shelf) -> None:
     shelf.stage("one", {"a": [1.0, 2.0]})
     with pytest.raises(KeyError):
         HeldOut(shelf.stages).samples("one", "b")
@@ -79,8 +79,8 @@ def test_what_is_not_there(shelf: Shelf) -> None:
         HeldOut(shelf.stages).samples("nobody", "a")
 
 
-def test_the_latest_are_kept_in_memory(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of stages of 16 bytes (two examples' sums and counts) there is room for two."""
+def test_recent_samples_are_kept_in_memory(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory holds two stages of 16 bytes each (sums and counts of two examples)."""
     monkeypatch.setattr(held_out, "MAX_BYTES", 40)
     for key in ("one", "two", "three"):
         shelf.stage(key, {"a": [1.0, 2.0]})

@@ -1,4 +1,4 @@
-"""The trials of a sweep: which stages they share, and in which order they stand."""
+"""Trials of a sweep: which stages they share, and their order."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def chain(levels: int) -> ChainSpec:
 
 @pytest.mark.parametrize("levels", range(1, 9))
 def test_nine_trials_share_their_first_stages(levels: int) -> None:
-    """3 + 9 (m − 1) stages, rather than 9 m."""
+    """3 + 9 (m − 1) stages instead of 9 m."""
     trials = sweep_trials(chain(levels), THETAS, LAMBDAS)
     assert len(trials) == 9
     assert all(len(trial.keys) == levels for trial in trials)
@@ -28,12 +28,12 @@ def test_nine_trials_share_their_first_stages(levels: int) -> None:
 
 
 @pytest.mark.parametrize(("thetas", "lambdas"), list(itertools.product((1, 2, 3), repeat=2)))
-def test_of_other_numbers_of_rates(thetas: int, lambdas: int) -> None:
+def test_other_numbers_of_rates(thetas: int, lambdas: int) -> None:
     trials = sweep_trials(chain(3), THETAS[:thetas], LAMBDAS[:lambdas])
     assert len({key for trial in trials for key in trial.keys}) == thetas * (1 + 2 * lambdas)
 
 
-def test_every_pair_is_there_once() -> None:
+def test_every_pair_is_tried_once() -> None:
     trials = sweep_trials(chain(2), THETAS, LAMBDAS)
     assert {(trial.eta_theta, trial.eta_lambda) for trial in trials} == set(itertools.product(THETAS, LAMBDAS))
     assert len({trial.label for trial in trials}) == 9
@@ -44,14 +44,14 @@ def test_every_pair_is_there_once() -> None:
     assert trials[0].params == expected
 
 
-def test_trials_side_by_side_do_not_wait_for_each_other() -> None:
-    """As many as there are values of η_θ have a first stage each; those that share one are that far apart."""
+def test_concurrent_trials_do_not_wait_for_each_other() -> None:
+    """Trials with the same first stage are as far apart as there are values of η_θ."""
     trials = sweep_trials(chain(3), THETAS, LAMBDAS)
     for start in range(len(trials) - len(THETAS) + 1):
         assert len({trial.keys[0] for trial in trials[start : start + len(THETAS)]}) == len(THETAS)
 
 
-def test_all_other_options_are_the_trainings() -> None:
+def test_all_other_options_are_those_of_the_file() -> None:
     spec = spec_of(["a"], ["b"], training=Training(max_epochs=7, seed=3, method="nmt+famo"))
     for trial in sweep_trials(spec, THETAS, LAMBDAS):
         training = trial.spec.training
@@ -59,7 +59,7 @@ def test_all_other_options_are_the_trainings() -> None:
         assert trial.spec.rates is None
 
 
-def test_a_greedy_sweep_settles_one_stage_after_the_other() -> None:
+def test_a_greedy_sweep_chooses_stage_by_stage() -> None:
     spec, chosen = chain(3), [Rates(1e-3, 1.0), Rates(1e-2, 10.0)]
     counts, seen = [], []
     for stage in range(3):
@@ -67,7 +67,7 @@ def test_a_greedy_sweep_settles_one_stage_after_the_other() -> None:
         counts.append(len(trials))
         assert {trial.stages for trial in trials} == {stage + 1}
         assert all(len(trial.keys) == stage + 1 for trial in trials)
-        assert len({trial.keys[:stage] for trial in trials}) == 1  # from the checkpoint that was chosen
+        assert len({trial.keys[:stage] for trial in trials}) == 1  # all start at the chosen checkpoint
         assert len({trial.keys[-1] for trial in trials}) == len(trials)
         seen.append(trials)
     assert counts == [3, 9, 9]
@@ -79,7 +79,7 @@ def test_a_greedy_sweep_settles_one_stage_after_the_other() -> None:
     assert third[0].label == "stage 3, η_θ 0.0001, η_λ 1"
 
 
-def test_a_greedy_trials_params_tell_the_rates_of_every_stage() -> None:
+def test_params_of_a_greedy_trial_have_the_rates_of_every_stage() -> None:
     trials = greedy_trials(chain(3), THETAS, LAMBDAS, [Rates(1e-3, 1.0), Rates(1e-2, 10.0)])
     expected = {"method": "nmt", "eta_theta": "0.001,0.01,0.0001", "eta_lambda": "10,1", "weights": "none"}
     assert trials[0].params == expected
@@ -87,8 +87,8 @@ def test_a_greedy_trials_params_tell_the_rates_of_every_stage() -> None:
     assert first.params == {"method": "nmt", "eta_theta": "0.0001", "eta_lambda": "none", "weights": "none"}
 
 
-def test_a_greedy_choice_of_equal_rates_is_a_sweeps_chain() -> None:
-    """So that either finds the stages of the other."""
+def test_equal_greedy_choices_give_the_keys_of_a_plain_chain() -> None:
+    """So each finds the stages of the other."""
     greedy = greedy_trials(chain(2), THETAS, LAMBDAS, [Rates(1e-3, 5.0)])
     sweep = {(trial.eta_theta, trial.eta_lambda): trial.keys for trial in sweep_trials(chain(2), THETAS, LAMBDAS)}
     for trial in greedy:

@@ -1,4 +1,4 @@
-"""The grid of loss weights: how many there are, which, and what they share with the baselines."""
+"""The grid of loss weights: their number, their values, and what they share with the baselines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = list(itertools.product(range(1, 5), range(2, 13)))
 
 
 @pytest.mark.parametrize(("tasks", "points"), [size for size in SIZES if size[1] ** size[0] < 3000])
-def test_every_weighting_is_there_once(tasks: int, points: int) -> None:
+def test_every_weighting_is_in_the_grid_once(tasks: int, points: int) -> None:
     grid = WeightGrid(tasks, points)
     found = list(grid.all())
     steps = [step / points for step in range(1, points + 1)]
@@ -25,8 +25,8 @@ def test_every_weighting_is_there_once(tasks: int, points: int) -> None:
 
 
 @pytest.mark.parametrize(("tasks", "points"), SIZES)
-def test_there_are_as_many_proportions_as_moebius_counts(tasks: int, points: int) -> None:
-    """Each proportion of the full grid once: counted by dividing each weighting by its greatest common divisor."""
+def test_the_number_of_proportions(tasks: int, points: int) -> None:
+    """Compared with a count of the full grid's weightings divided by their greatest common divisor."""
     proportions = set()
     for steps in itertools.product(range(1, points + 1), repeat=tasks):
         divisor = math.gcd(*steps)
@@ -51,7 +51,7 @@ def test_normalised_weights_sum_to_one_and_differ_in_proportion(tasks: int, poin
 
 
 def test_the_papers_weights() -> None:
-    """Two tasks, weights 0.1 : 0.9, 0.2 : 0.8 … are of the normalised grid of nine points."""
+    """The weights 0.1 : 0.9, 0.2 : 0.8, … of two tasks are in the normalised grid of nine points."""
     found = set(WeightGrid(2, 9, normalised=True).all())
     assert {(step / 10, (10 - step) / 10) for step in range(1, 10)} <= found
 
@@ -72,18 +72,18 @@ def test_some_are_drawn_with_the_seed(normalised: bool) -> None:
     assert set(found) < whole
     assert found == grid.sample(40, seed=1)
     assert found != grid.sample(40, seed=2)
-    assert grid.sample(20, seed=1) == found[:20]  # a larger limit goes on
+    assert grid.sample(20, seed=1) == found[:20]  # a larger limit extends a smaller one
 
 
 @pytest.mark.parametrize("normalised", [False, True])
-def test_no_more_than_there_are(normalised: bool) -> None:
+def test_no_more_weightings_than_the_grid_has(normalised: bool) -> None:
     grid = WeightGrid(2, 3, normalised)
     for number in (grid.trials, grid.trials + 1, 10**9):
         assert grid.sample(number, seed=0) == list(grid.all())
     assert len(set(grid.sample(grid.trials - 1, seed=0)) & set(grid.all())) == grid.trials - 1
 
 
-def test_of_a_grid_that_nobody_could_enumerate() -> None:
+def test_a_sample_of_a_grid_too_large_to_enumerate() -> None:
     for normalised in (False, True):
         found = WeightGrid(8, 10, normalised).sample(50, seed=3)
         assert len(set(found)) == 50
@@ -120,7 +120,7 @@ def test_a_weighting_is_one_stage_over_all_tasks() -> None:
     trial.spec.check()
 
 
-def test_a_task_alone_has_no_other_tasks() -> None:
+def test_a_single_task_model_has_one_task() -> None:
     spec = spec_of(["a"], ["b", "c"])
     equal, *alone = baseline_trials(spec, WeightGrid(3, 5))
     assert [trial.label for trial in alone] == ["a alone", "b alone", "c alone"]
@@ -133,8 +133,8 @@ def test_a_task_alone_has_no_other_tasks() -> None:
         assert set(trial.params) == set(equal.params)
 
 
-def test_the_grid_does_not_depend_on_what_a_weighting_does_not_use() -> None:
-    """η_λ and the order of levels are none of a weighted sum's business."""
+def test_keys_of_the_grid_ignore_options_that_it_does_not_use() -> None:
+    """A weighted sum uses neither η_λ nor the order of the levels."""
     weights = (0.2, 0.4, 1.0)
     one = weights_trial(spec_of(["a"], ["b"], ["c"], training=Training(eta_lambda=1.0)), weights)
     other = weights_trial(spec_of(["a", "b"], ["c"], training=Training(eta_lambda=9.0)), weights)

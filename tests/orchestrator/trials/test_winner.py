@@ -33,7 +33,7 @@ def wavy(value: float, swing: float) -> list[float]:
 
 
 def winner(shelf: Shelf, results: Sequence[TrialResult], levels: Sequence[Sequence[str]] = LEVELS) -> str | None:
-    """Label of the winner, whatever the order of the trials."""
+    """Return the label of the winner, which must not depend on the order of the trials."""
     held_out = HeldOut(shelf.stages)
     found = [lexicographic_winner(order, levels, held_out) for order in itertools.permutations(results)]
     (label,) = {best.trial.label if best is not None else None for best in found}
@@ -62,15 +62,15 @@ def test_the_limit_is_one_standard_error(shelf: Shelf, worse: float, label: str)
     assert winner(shelf, results) == label
 
 
-def test_a_paired_difference_sees_what_the_errors_of_the_losses_would_hide(shelf: Shelf) -> None:
-    """Losses swing by ±5 from example to example; on each of them one model is worse by the same 0.01."""
+def test_a_paired_difference_is_sharper_than_the_errors_of_the_losses(shelf: Shelf) -> None:
+    """Losses vary by ±5 between examples, and one model is worse by the same 0.01 on each."""
     best = shelf.result("a", {"a": wavy(10.0, 5.0), "b": flat(0.9)})
     other = shelf.result("b", {"a": wavy(10.01, 5.0), "b": flat(0.1)})
     assert winner(shelf, [best, other]) == "a"
 
 
 def test_small_losses_do_not_add_up(shelf: Shelf) -> None:
-    """Each is as good as the one before it; the last one is not as good as the best, and is out."""
+    """Each is as good as the one before, but the last is not as good as the best, and is out."""
     step = 0.04
     results = [
         shelf.result("0", {"a": flat(0.5), "b": flat(0.9)}),
@@ -98,7 +98,7 @@ def test_ties_go_to_the_first(shelf: Shelf) -> None:
 
 
 def test_a_level_of_two_tasks_is_judged_by_their_sum(shelf: Shelf) -> None:
-    """One gains on a exactly what it loses on b, example by example: D = 0 and SE = 0, so the last level decides."""
+    """One model gains on a exactly what it loses on b, so D = 0 and SE = 0, and the last level decides."""
     levels = [["a", "b"], ["c"]]
     swing = wavy(0.0, 0.4)
     even = shelf.result("even", {"a": flat(0.5), "b": flat(0.5), "c": flat(0.9)})
@@ -121,11 +121,11 @@ def test_only_finished_trials_take_part(shelf: Shelf, status: str) -> None:
     assert winner(shelf, [out, shelf.result("in", {"a": flat(0.5), "b": flat(0.5)})]) == "in"
 
 
-def test_nothing_at_all(shelf: Shelf) -> None:
+def test_without_trials_there_is_no_winner(shelf: Shelf) -> None:
     assert lexicographic_winner([], LEVELS, HeldOut(shelf.stages)) is None
 
 
-def test_a_model_without_one_of_the_tasks_takes_no_part(shelf: Shelf) -> None:
+def test_a_model_without_one_of_the_tasks_is_left_out(shelf: Shelf) -> None:
     alone = shelf.result("a alone", {"a": flat(0.1)})
     assert winner(shelf, [alone]) is None
     assert winner(shelf, [alone, shelf.result("both", {"a": flat(0.5), "b": flat(0.5)})]) == "both"
@@ -133,14 +133,14 @@ def test_a_model_without_one_of_the_tasks_takes_no_part(shelf: Shelf) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_never_wins(shelf: Shelf, value: float) -> None:
+def test_a_non_finite_loss_never_wins(shelf: Shelf, value: float) -> None:
     fine = shelf.result("fine", {"a": flat(0.9), "b": flat(0.9)})
     first = shelf.result("nan on a", {"a": flat(0.1), "b": flat(0.1)}, losses={"a": value})
     last = shelf.result("nan on b", {"a": flat(0.9), "b": flat(0.1)}, losses={"b": value})
     assert winner(shelf, [fine, first, last]) == "fine"
 
 
-def test_a_level_that_nobody_measured_is_passed_over(shelf: Shelf) -> None:
+def test_a_level_without_finite_losses_is_skipped(shelf: Shelf) -> None:
     results = [
         shelf.result("one", {"a": flat(0.5), "b": flat(0.9)}, losses={"a": math.nan}),
         shelf.result("two", {"a": flat(0.5), "b": flat(0.1)}, losses={"a": math.nan}),

@@ -1,4 +1,4 @@
-"""Bad requests: exit status 2 before Ray starts, with a message that names the thing to change."""
+"""Invalid requests end with status 2 before Ray starts, and name the key to change."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(("setting", "message"), SETTINGS, ids=[setting for setting, _ in SETTINGS])
-def test_a_wrong_setting_is_refused_by_name(
+def test_an_invalid_setting_is_refused_by_its_key(
     experiment_file: Path,
     setting: str,
     message: str,
@@ -121,7 +121,7 @@ def test_a_wrong_setting_is_refused_by_name(
     assert "Traceback" not in said.err
 
 
-def test_the_file_itself_is_accepted(experiment_file: Path) -> None:
+def test_a_valid_file_is_accepted(experiment_file: Path) -> None:
     prepared = prepare(str(experiment_file), ["training.eta_theta=1e-2"], lambda line: None)
     assert prepared.experiment.training.eta_theta == 0.01
     assert [task.name for task in prepared.spec.tasks] == ["pay", "amount", "relevance"]
@@ -131,14 +131,14 @@ def test_the_file_itself_is_accepted(experiment_file: Path) -> None:
     ("text", "message"),
     [("[1, 2", "is not valid YAML"), ("- a\n- b", "holds a list, expected keys"), ("name: x", "data: missing")],
 )
-def test_a_file_that_is_no_experiment(tmp_path: Path, text: str, message: str) -> None:
+def test_a_file_that_is_not_an_experiment(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text(text)
     with pytest.raises(RequestError, match=message):
         load(str(path))
 
 
-def test_no_such_file_lists_those_there(experiment_file: Path) -> None:
+def test_a_missing_file_lists_the_files_beside_it(experiment_file: Path) -> None:
     with pytest.raises(RequestError, match=r"no such experiment file: .*other\.yaml; there is .*experiment\.yaml"):
         load(str(experiment_file.with_name("other.yaml")))
 
@@ -174,15 +174,15 @@ def test_an_empty_split_is_refused(ranking_folder: Path, experiment_file: Path, 
 
 
 def declare(experiment_file: Path, folder: Path, **task: object) -> None:
-    """Change the experiment: one task on other prepared data."""
+    """Rewrite the experiment file: one task on other prepared data."""
     content = yaml.safe_load(experiment_file.read_text())
     content["data"] = {"path": str(folder)}
     content["tasks"] = [{"name": "task", **task}]
     experiment_file.write_text(yaml.safe_dump(content))
 
 
-def rows_labelled(folder: Path, values: Sequence[float | None], classes: int) -> Path:
-    """A prepared data set of rows, with these labels in every split; nobody has checked them."""
+def prepare_rows(folder: Path, values: Sequence[float | None], classes: int) -> Path:
+    """Write a prepared data set with these labels in every split, without the checks of a source."""
     table = pa.table({"x": [float(i) for i in range(len(values))], "task": pa.array(values, pa.float32())})
     schema = Schema(numeric={"x": Numeric()}, labels={"task": classes})
     write(folder, schema, {split: [table.slice(0, 1), table.slice(1)] for split in SPLITS})
@@ -197,10 +197,10 @@ def rows_labelled(folder: Path, values: Sequence[float | None], classes: int) ->
         ({"loss": "squared_error", "metric": "pair_accuracy"}, "pair_accuracy"),
     ],
 )
-def test_what_compares_rows_of_a_list_needs_lists(
+def test_listwise_losses_and_metrics_need_a_query_column(
     experiment_file: Path, tmp_path: Path, task: dict[str, str], named: str
 ) -> None:
-    declare(experiment_file, rows_labelled(tmp_path / "rows", [0, 1, None], 2), **task)
+    declare(experiment_file, prepare_rows(tmp_path / "rows", [0, 1, None], 2), **task)
     with pytest.raises(RequestError) as refused:
         prepare(str(experiment_file), [], lambda line: None)
     assert str(refused.value) == (
@@ -226,10 +226,10 @@ OWN_LOSS = "tests.trainers._own_losses:absolute_error"
         ("squared_error", 0, [float("-inf"), 1], "needs finite labels; column 'task' of split 'train' has -inf to 1"),
     ],
 )
-def test_labels_that_a_loss_cannot_use_are_refused_once(
+def test_unusable_labels_are_refused_once(
     experiment_file: Path, tmp_path: Path, loss: str, classes: int, values: Sequence[float | None], message: str
 ) -> None:
-    declare(experiment_file, rows_labelled(tmp_path / "rows", values, classes), loss=loss)
+    declare(experiment_file, prepare_rows(tmp_path / "rows", values, classes), loss=loss)
     with pytest.raises(RequestError) as refused:
         prepare(str(experiment_file), [], lambda line: None)
     assert str(refused.value).startswith(f"tasks: {loss} of task 'task' {message}")
@@ -248,15 +248,15 @@ def test_labels_that_a_loss_cannot_use_are_refused_once(
         (OWN_LOSS, 0, [-3, 5]),
     ],
 )
-def test_labels_that_a_loss_can_use(
+def test_usable_labels_pass(
     experiment_file: Path, tmp_path: Path, loss: str, classes: int, values: Sequence[float | None]
 ) -> None:
-    declare(experiment_file, rows_labelled(tmp_path / "rows", values, classes), loss=loss)
+    declare(experiment_file, prepare_rows(tmp_path / "rows", values, classes), loss=loss)
     assert prepare(str(experiment_file), [], lambda line: None).spec.tasks[0].loss == loss
 
 
-def test_options_of_an_own_loss(experiment_file: Path, tmp_path: Path) -> None:
-    folder = rows_labelled(tmp_path / "rows", [0, 1], 2)
+def test_options_of_a_users_own_loss(experiment_file: Path, tmp_path: Path) -> None:
+    folder = prepare_rows(tmp_path / "rows", [0, 1], 2)
     declare(experiment_file, folder, loss=OWN_LOSS, options={"scale": 2.0})
     assert prepare(str(experiment_file), [], lambda line: None).spec.tasks[0].options == {"scale": 2.0}
     declare(experiment_file, folder, loss=OWN_LOSS, options={"scal": 2.0})
@@ -264,14 +264,14 @@ def test_options_of_an_own_loss(experiment_file: Path, tmp_path: Path) -> None:
         prepare(str(experiment_file), [], lambda line: None)
 
 
-def test_more_workers_than_cpus_says_what_is_there() -> None:
+def test_too_many_workers_are_refused_with_the_number_of_cpus() -> None:
     scaling = load_scaling(workers=3, cpus=2.0)
     with pytest.raises(RequestError, match="3 workers of 2 CPU need 6 CPUs, and this machine has 4; use at most 2"):
         preflight.check_resources(scaling, {"CPU": 4.0}, "this machine")
     preflight.check_resources(scaling, {"CPU": 6.0}, "this machine")
 
 
-def test_no_gpu_says_so() -> None:
+def test_a_missing_gpu_is_refused() -> None:
     scaling = load_scaling(workers=1, cpus=1.0, use_gpu=True)
     with pytest.raises(RequestError, match=r"1 workers need 1 GPUs, and this machine has 0; set scaling\.use_gpu"):
         preflight.check_resources(scaling, {"CPU": 4.0}, "this machine")
@@ -308,6 +308,6 @@ def test_a_run_with_too_many_workers_ends_with_status_2(nmt: Command, experiment
     assert "4096 workers of 1 CPU need 4096 CPUs, and this machine has" in done.stderr
 
 
-def test_an_unknown_verb_or_option_is_a_wrong_request(nmt: Command) -> None:
+def test_an_unknown_verb_or_option_ends_with_status_2(nmt: Command) -> None:
     assert nmt("frobnicate").returncode == 2
     assert nmt("run", "--frobnicate").returncode == 2

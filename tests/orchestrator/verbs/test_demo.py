@@ -1,4 +1,4 @@
-"""README's two commands and its look at MLflow, word by word on the shipped experiment, made small."""
+"""README's commands for the demo and for MLflow, word by word, on a small version of the shipped experiment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.orchestrator.conftest import Command
 FILE = Path(__file__).parents[3] / "experiments" / "complete_journey.yaml"
 
 
-def small(file: Path) -> None:
+def shrink(file: Path) -> None:
     """Fewer visits, one epoch."""
     content = yaml.safe_load(file.read_text())
     content["data"]["options"] = {"visits": 600}
@@ -36,11 +36,11 @@ Demo = tuple[Checkout, subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
-    """A copy of the repository in which ``make demo`` was typed."""
+    """A copy of the repository after ``make demo``."""
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
     copy = checkout(tmp_path_factory.mktemp("demo") / "no-more-tuning")
-    small(copy.folder / FILE.relative_to(FILE.parents[1]))
+    shrink(copy.folder / FILE.relative_to(FILE.parents[1]))
     return copy, copy.bash(the_command("make demo"))
 
 
@@ -67,7 +67,7 @@ def test_make_demo(demo: Demo) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_look_at_mlflow(demo: Demo, tmp_path: Path) -> None:
+def test_mlflow_shows_the_demo(demo: Demo, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -93,14 +93,14 @@ def test_the_look_at_mlflow(demo: Demo, tmp_path: Path) -> None:
 
 
 def shown(address: str) -> str:
-    """What a browser is sent; empty while nobody answers."""
+    """Return the page at an address; empty while nothing answers."""
     with suppress(OSError), urllib.request.urlopen(address, timeout=30) as answer:
         return str(answer.read().decode())
     return ""
 
 
 def end(server: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, and whatever does not hear it."""
+    """Interrupt a server, and kill what is left of it."""
     with suppress(ProcessLookupError):
         os.killpg(server.pid, signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):

@@ -30,7 +30,7 @@ CONTENT = Content(
 
 
 def both(trial: Trial, keys: Sequence[str]) -> float:
-    """``kill -9`` of the command in stage 2, the same command again, ``kill -9`` of a worker in stage 3."""
+    """Kill the command in stage 2, run it again, and kill a worker in stage 3."""
     cut_off(trial, keys[1])
     trial.start()
     trial.reach(keys[2])
@@ -41,7 +41,7 @@ def both(trial: Trial, keys: Sequence[str]) -> float:
 
 @pytest.fixture(scope="module")
 def outcome(drill_site: Site, undisturbed_drill: Undisturbed) -> Outcome:
-    """What the two faults cost."""
+    """Outcome of a run with both faults."""
     with fresh_trial(drill_site, "disturbed") as trial:
         at = both(trial, undisturbed_drill.content.keys)
         return examine(trial, Fault("both", both, times=2), at, undisturbed_drill)
@@ -59,7 +59,7 @@ class TestKilledCommandAndKilledWorker:
     def test_mlflow_has_everything_once(self, outcome: Outcome) -> None:
         assert outcome.once, outcome.problems
 
-    def test_less_than_what_lies_between_checkpoints_is_lost(self, outcome: Outcome) -> None:
+    def test_fewer_steps_are_lost_than_lie_between_checkpoints(self, outcome: Outcome) -> None:
         assert outcome.lost_steps is not None
         assert 0 < outcome.lost_steps < 2 * DRILL.checkpoint_every  # twice: there were two faults
 
@@ -68,9 +68,9 @@ class TestKilledCommandAndKilledWorker:
 
 
 class TestTheDrillItself:
-    """A drill that cannot fail drills nothing."""
+    """The comparison finds every difference."""
 
-    def test_the_same_is_the_same(self) -> None:
+    def test_equal_contents_have_no_difference(self) -> None:
         assert differences(CONTENT, CONTENT) == []
         assert log_differences(CONTENT, CONTENT) == []
 
@@ -93,19 +93,19 @@ class TestTheDrillItself:
             ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is one too many"]),
         ],
     )
-    def test_finds_points_that_are_not_there_exactly_once(
+    def test_finds_missing_and_repeated_points(
         self, points: list[tuple[str, int, float | None]], expected: list[str]
     ) -> None:
         name, content = CONTENT.logged[0]
         assert log_differences(replace(CONTENT, logged=((name, {**content, "points": points}),)), CONTENT) == expected
 
-    def test_finds_a_run_too_many_or_of_another_status(self) -> None:
+    def test_finds_an_extra_run_and_another_status(self) -> None:
         name, content = CONTENT.logged[0]
         killed = (name, {**content, "status": "KILLED"})
         assert len(log_differences(replace(CONTENT, logged=(killed,)), CONTENT)) == 1
         assert len(log_differences(replace(CONTENT, logged=CONTENT.logged * 2), CONTENT)) == 1
 
-    def test_tells_in_a_table(self) -> None:
+    def test_reports_in_a_table(self) -> None:
         outcomes = [
             Outcome("kill", 30, 12.4, True, 0, True),
             Outcome("full disk", skipped="needs root"),

@@ -19,7 +19,7 @@ from tests.orchestrator._group import (
 from tests.orchestrator._tracked import Project, in_folder
 
 
-def test_a_greedy_sweep_goes_on_from_the_best_of_each_stage(project: Project) -> None:
+def test_each_stage_starts_at_the_best_trial_of_the_stage_before(project: Project) -> None:
     runner = Runner(project.storage)
     outcome = sweep(project, runner, sweep={"greedy": True})
     assert [len(numbers) for numbers in runner.asked] == [2, 4, 4]
@@ -36,7 +36,7 @@ def test_a_greedy_sweep_goes_on_from_the_best_of_each_stage(project: Project) ->
     assert_costs_add_up(group)
 
 
-def test_a_greedy_sweep_that_was_cut_off_goes_on(project: Project, tmp_path_factory: Any, database: Path) -> None:
+def test_an_interrupted_greedy_sweep_resumes(project: Project, tmp_path_factory: Any, database: Path) -> None:
     other = in_folder(tmp_path_factory.mktemp("greedy"), database)
     sweep(other, sweep={"greedy": True})
     (expected,) = trees(other)
@@ -47,7 +47,7 @@ def test_a_greedy_sweep_that_was_cut_off_goes_on(project: Project, tmp_path_fact
     assert content(project, group) == content(other, expected)
 
 
-def test_a_greedy_sweep_ends_where_nothing_is_finished(project: Project) -> None:
+def test_a_greedy_sweep_ends_where_no_trial_finished(project: Project) -> None:
     diverged = (1, Ending("diverged", "nan"))
     runner = Runner(project.storage, dict.fromkeys(range(2, 6), diverged))
     outcome = sweep(project, runner, sweep={"greedy": True})

@@ -1,4 +1,4 @@
-"""Groups of trials that are cut off, and a tracking store that is away: nothing is lost, and nothing is there twice."""
+"""Interrupted groups, and a tracking store that is away: nothing is lost, and nothing is logged twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.orchestrator._tracked import Project, by_chance, unreliable, use
 
 
 @pytest.mark.parametrize(("error", "number"), [(CutError, 4), (KeyboardInterrupt, 15)])
-def test_a_sweep_that_was_cut_off_goes_on_in_its_runs(
+def test_an_interrupted_sweep_resumes_its_runs(
     project: Project, undisturbed_sweep: dict[str, Any], error: type[BaseException], number: int
 ) -> None:
     with pytest.raises(error):
@@ -42,7 +42,7 @@ def test_a_sweep_that_was_cut_off_goes_on_in_its_runs(
     assert (manifest.status, manifest.logged) == ("FINISHED", True)
 
 
-def test_a_grid_that_was_cut_off_twice(project: Project, undisturbed_grid: dict[str, Any]) -> None:
+def test_a_grid_that_was_interrupted_twice(project: Project, undisturbed_grid: dict[str, Any]) -> None:
     for number in (5, 9):
         with pytest.raises(KeyboardInterrupt):
             grid(project, Runner(project.storage, cut=cut_at(number, KeyboardInterrupt)))
@@ -51,8 +51,8 @@ def test_a_grid_that_was_cut_off_twice(project: Project, undisturbed_grid: dict[
     assert content(project, group) == undisturbed_grid
 
 
-def test_events_that_got_lost_are_missing_in_no_count(project: Project) -> None:
-    """Two trials train and nobody hears of it; a third one does not get to its end, and its driver neither."""
+def test_stages_whose_events_got_lost_are_counted(project: Project) -> None:
+    """Two trials train without their events arriving; the third and its driver are killed."""
     with pytest.raises(CutError):
         sweep(project, Runner(project.storage, cut=cut_at(14, CutError), deaf=(0, 2)))
     outcome = sweep(project)
@@ -62,7 +62,7 @@ def test_events_that_got_lost_are_missing_in_no_count(project: Project) -> None:
     assert (group.cost("stages"), group.cost("stages_reused"), group.cost("samples")) == (10, 2, 2000)
 
 
-def test_stages_are_kept_where_tracking_is_given_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_are_kept_when_tracking_gives_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_live, "AWAY_SECONDS", 0.1)
     use(monkeypatch, unreliable(lambda _: "before"))
     outcome = sweep(project)
@@ -72,7 +72,7 @@ def test_stages_are_kept_where_tracking_is_given_up(project: Project, monkeypatc
 
 
 @pytest.mark.parametrize("verb", ["sweep", "grid"])
-def test_what_nobody_tracked_is_logged_as_if_nothing_had_happened(
+def test_sync_logs_an_untracked_group_as_if_nothing_had_happened(
     project: Project,
     undisturbed_sweep: dict[str, Any],
     undisturbed_grid: dict[str, Any],
@@ -96,7 +96,7 @@ def test_what_nobody_tracked_is_logged_as_if_nothing_had_happened(
     assert sync_storage(None, storage=project.storage).chains == ()
 
 
-def test_a_sweep_that_was_cut_off_while_away_is_logged_and_then_goes_on(
+def test_a_sweep_interrupted_while_tracking_is_away_is_synced_and_resumes(
     project: Project, undisturbed_sweep: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as away:
@@ -112,7 +112,7 @@ def test_a_sweep_that_was_cut_off_while_away_is_logged_and_then_goes_on(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_requests_that_fail_leave_every_record_once(
+def test_failed_requests_leave_every_record_once(
     project: Project, undisturbed_sweep: dict[str, Any], monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(group_live, "AWAY_SECONDS", 60.0)

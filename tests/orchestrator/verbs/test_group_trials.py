@@ -1,4 +1,4 @@
-"""Trials of a group that do not end well: diverged, failed, stopped."""
+"""Trials of a group that diverge, fail or are stopped."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.orchestrator._group import (
 from tests.orchestrator._tracked import Project
 
 
-def test_a_trial_that_diverged_is_an_outcome(project: Project) -> None:
-    """It counts with what was trained before; the group is finished."""
+def test_a_diverged_trial_counts(project: Project) -> None:
+    """It costs what it trained, and the group is finished."""
     ending = Ending("diverged", "stage 2 (amount): the loss is nan; lower training.eta_theta")
     outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
     assert [result.status for result in outcome.results] == ["finished", "diverged", "finished", "finished"]
@@ -32,9 +32,7 @@ def test_a_trial_that_diverged_is_an_outcome(project: Project) -> None:
     assert_costs_add_up(group)
 
 
-def test_a_trial_that_failed_fails_the_group_and_is_tried_again(
-    project: Project, undisturbed_sweep: dict[str, Any]
-) -> None:
+def test_a_failed_trial_fails_the_group_and_is_retried(project: Project, undisturbed_sweep: dict[str, Any]) -> None:
     ending = Ending("failed", "RuntimeError: out of memory")
     outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
     assert [result.trial.label for result in outcome.broken] == [outcome.results[1].trial.label]
@@ -48,8 +46,8 @@ def test_a_trial_that_failed_fails_the_group_and_is_tried_again(
     assert_costs_add_up(group)
 
 
-def test_trials_that_were_stopped_go_on(project: Project) -> None:
-    """A time budget: one trial was under way, the last one never started."""
+def test_stopped_trials_resume(project: Project) -> None:
+    """A time budget stops one running trial; the last one never started."""
     stopped = Ending("stopped")
     outcome = sweep(project, Runner(project.storage, {2: (1, stopped), 3: (None, stopped)}))
     assert [result.status for result in outcome.results] == ["finished", "finished", "stopped", "stopped"]
@@ -64,7 +62,7 @@ def test_trials_that_were_stopped_go_on(project: Project) -> None:
     assert {node.run.info.status for node in walk([group])} == {"FINISHED"}
 
 
-def test_a_trial_is_finished_when_its_stages_are_there_whatever_was_heard(project: Project) -> None:
+def test_a_trial_whose_stages_are_stored_is_finished_without_its_events(project: Project) -> None:
     outcome = sweep(project, Runner(project.storage, deaf=range(4)))
     assert [result.status for result in outcome.results] == ["finished"] * 4
     (group,) = trees(project)
@@ -72,7 +70,7 @@ def test_a_trial_is_finished_when_its_stages_are_there_whatever_was_heard(projec
     assert (outcome.cost.stages, outcome.cost.stages_reused) == (10, 2)
 
 
-def test_nothing_finished_has_no_winner(project: Project) -> None:
+def test_without_a_finished_trial_there_is_no_winner(project: Project) -> None:
     diverged = (0, Ending("diverged", "nan"))
     outcome = sweep(project, Runner(project.storage, dict.fromkeys(range(4), diverged)))
     assert outcome.winner is None

@@ -1,4 +1,4 @@
-"""Sweeps and grids on a Ray cluster that is there already: what becomes of their trials."""
+"""Sweeps and grids on a running Ray cluster: how their trials end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TWO = {"eta_theta": [0.003], "eta_lambda": [1.0, 10.0]}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A cluster that is there already."""
+    """Address of a running cluster."""
     ray_folder = Path(tempfile.mkdtemp(prefix="nmt-joined-", dir="/tmp"))
     try:
         with ray_cluster(environment(ray_folder)) as address:
@@ -41,7 +41,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class TestTwoCommands:
-    """Side by side, on one storage and one cluster."""
+    """Two commands at the same time, on one storage and one cluster."""
 
     def test_nothing_is_trained_twice(self, start: Start, address: str) -> None:
         one = start("together", sweep=TWO, tune={"max_concurrent_trials": 1})
@@ -54,7 +54,7 @@ class TestTwoCommands:
         assert second.info.start_time < first.info.end_time  # they did run side by side
         assert documents[0]["winner"] == documents[1]["winner"]
 
-    def test_trials_side_by_side_share_the_first_stage(self, start: Start, address: str) -> None:
+    def test_concurrent_trials_share_the_first_stage(self, start: Start, address: str) -> None:
         one = start("beside", sweep=TWO, tune={"max_concurrent_trials": 2})
         document = one.document("sweep", address=address)
         assert sorted(trial["cost"]["stages"] for trial in document["trials"]) == [2, 3]
@@ -68,7 +68,7 @@ class TestDivergence:
     def one(cls, start: Start) -> Project:
         return start("diverging", sweep={"eta_theta": [0.003, 1e30], "eta_lambda": [10.0]})
 
-    def test_the_others_finish(self, one: Project, address: str) -> None:
+    def test_the_other_trials_finish(self, one: Project, address: str) -> None:
         document = one.document("sweep", address=address)
         good, bad = document["trials"]
         assert (good["status"], bad["status"]) == ("finished", "diverged")
@@ -77,7 +77,7 @@ class TestDivergence:
         (sweep,) = one.runs("sweep")
         assert sweep.data.tags["nmt.trials_failed"] == "1"
 
-    def test_nothing_but_divergence_is_a_failure(self, one: Project, address: str) -> None:
+    def test_a_group_that_only_diverges_fails(self, one: Project, address: str) -> None:
         done = one.nmt("sweep", "--set", "sweep.eta_theta=[1.0e+30]", address=address, json=False)
         assert done.returncode == 1
         assert "diverged" in done.stdout
@@ -86,7 +86,7 @@ class TestDivergence:
 
 
 class TestBrokenTrials:
-    def test_a_trial_that_never_reported_tells_why(self, start: Start, address: str) -> None:
+    def test_a_trial_that_never_reported_has_its_reason(self, start: Start, address: str) -> None:
         one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
         source = 'def build(schema, tasks, **options):\n    raise RuntimeError("no dictionary here")\n'
         (one.folder / "broken.py").write_text(source)
@@ -98,7 +98,7 @@ class TestBrokenTrials:
 
 
 class TestStopped:
-    """Trials that do not come to their end."""
+    """Trials that are stopped."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -116,13 +116,13 @@ class TestStopped:
         assert sweep.info.status == "KILLED"
 
     def test_by_the_time_budget(self, one: Project) -> None:
-        """On a Ray of its own, of which nothing is left."""
+        """On its own Ray, which is shut down afterwards."""
         done = one.nmt("sweep", "--set", "tune.time_budget_s=0.5", "--set", "training.max_epochs=4000", json=False)
         assert done.returncode == 0, done.stderr
         assert "2 trials were stopped; the same command goes on with them." in done.stdout
         assert "Traceback" not in done.stderr
 
-    def test_the_rest_is_trained_later(self, one: Project, address: str) -> None:
+    def test_the_same_command_trains_the_rest(self, one: Project, address: str) -> None:
         document = one.document("sweep", address=address)
         assert [trial["status"] for trial in document["trials"]] == ["finished", "finished"]
         assert one.trained == dict.fromkeys(document["trials"][0]["stage_keys"], 1) | dict.fromkeys(
@@ -163,7 +163,7 @@ class TestWorkersOfATrial:
         assert [trial["status"] for trial in document["trials"]] == ["stopped", "stopped"]
         assert time.monotonic() - at < 120
 
-    def test_more_than_there_is_room_for_are_refused(self, start: Start) -> None:
+    def test_too_many_workers_are_refused(self, start: Start) -> None:
         done = start("many", sweep=TWO).nmt("sweep", "--set", "tune.workers_per_trial=64")
         assert done.returncode == 2
         assert "64" in done.stderr
@@ -172,7 +172,7 @@ class TestWorkersOfATrial:
 
 
 class TestGreedy:
-    def test_settles_one_stage_after_the_other(self, start: Start, address: str) -> None:
+    def test_chooses_stage_by_stage(self, start: Start, address: str) -> None:
         rates = {"eta_theta": [0.003, 0.01], "eta_lambda": [1.0, 100.0]}
         one = start("greedy", sweep=rates)
         planned = one.document("plan", "--set", "sweep.greedy=true")["sweep"]
@@ -183,7 +183,7 @@ class TestGreedy:
         (winner,) = (trial for trial in document["trials"] if trial["label"] == document["winner"])
         last = document["trials"][6:]
         assert winner in last
-        # Every trial of a stage begins with the very stages of the best one before it.
+        # Every trial of a stage starts with the stages of the best trial before it.
         assert {tuple(trial["stage_keys"][:2]) for trial in last} == {tuple(winner["stage_keys"][:2])}
         assert {tuple(trial["stage_keys"][:1]) for trial in document["trials"][2:6]} == {
             tuple(winner["stage_keys"][:1])
@@ -193,7 +193,7 @@ class TestGreedy:
 
 
 class TestGrid:
-    """Two weights for each of three tasks, equal weights, and a model of its own for each task."""
+    """Two weights for each of three tasks, equal weights, and a single-task model for each task."""
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -206,7 +206,7 @@ class TestGrid:
         planned = one.document("plan", "--set", "grid.limit=3")["grid"]
         return planned, one.document("grid", "--limit", "3", address=address)
 
-    def test_some_of_it_is_extrapolated(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    def test_a_limited_grid_is_extrapolated(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]]) -> None:
         planned, document = limited
         for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
             assert document["cost"][name] == planned[name] == document["planned"][name], name
@@ -220,7 +220,7 @@ class TestGrid:
         assert "extrapolated from 3 of them" in " ".join(table.split())
         assert f"{8 * STAGE:,}" in table
 
-    def test_the_whole(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]], address: str) -> None:
+    def test_the_whole_grid(self, one: Project, limited: tuple[dict[str, Any], dict[str, Any]], address: str) -> None:
         before, _ = limited
         planned = one.document("plan")["grid"]
         document = one.document("grid", address=address)

@@ -28,7 +28,7 @@ from trainers.store.stage_store import StageStore
 
 
 class Writing:
-    """A reporter that hands events on to a chain's run."""
+    """A reporter that writes events to a chain's run."""
 
     def __init__(self, run: ChainRun) -> None:
         self._run = run

@@ -18,11 +18,11 @@ from trainers.stage.followed import MOST_OTHERS, condensed
 
 ROWS, CANDIDATES = 6, 3
 MOST_POINTS = ROWS * (1 + 3 * MOST_OTHERS) + 2 * CANDIDATES * (1 + MOST_OTHERS) + 5 * (1 + MOST_OTHERS) + 20
-"""Of a stage of one task: rows, candidates, what is said of each followed task at the end, and the rest."""
+"""Points of a stage with one task: rows, candidates, the values of each followed task at the end, and the rest."""
 
 
 def trained(tasks: int) -> tuple[tuple[StageRecord, ...], ChainSpec]:
-    """A chain as it is kept: full records made up, and condensed as the stage loop does."""
+    """Return a chain with made-up records, trimmed as the stage loop trims them."""
     names = [f"t{index:02}" for index in range(tasks)]
     records = tuple(map(condensed, chain([[name] for name in names], steps=ROWS, evaluations=CANDIDATES - 1)))
     levels = tuple((Task(name, "binary_cross_entropy", name),) for name in names)
@@ -30,7 +30,7 @@ def trained(tasks: int) -> tuple[tuple[StageRecord, ...], ChainSpec]:
 
 
 def logged(tasks: int, live: bool) -> tuple[list[int], Notebook]:
-    """Points of each run, the chain's first."""
+    """Return the number of points of each run, the chain's first."""
     records, spec = trained(tasks)
     whole = chain([[task.name] for task in spec.tasks], steps=ROWS, evaluations=CANDIDATES - 1)
     notebook = Notebook()
@@ -59,7 +59,7 @@ def test_points_per_stage_have_a_bound(live: bool) -> None:
     assert totals[48] / 48 <= 1.5 * totals[16] / 16
 
 
-def test_what_is_logged_live_is_what_the_records_tell() -> None:
+def test_a_live_log_equals_the_log_from_the_records() -> None:
     _, live = logged(16, True)
     _, later = logged(16, False)
     for one, other in zip(live.points, later.points, strict=True):
@@ -67,7 +67,7 @@ def test_what_is_logged_live_is_what_the_records_tell() -> None:
         assert len({(p.name, p.step) for p in one}) == len(one)
 
 
-def test_a_table_has_every_task_where_the_curves_have_not() -> None:
+def test_a_table_has_every_task_where_the_curves_do_not() -> None:
     _, notebook = logged(16, False)
     record = trained(16)[0][-1]
     table = notebook.kept["16/tasks.json"]
@@ -80,8 +80,8 @@ def test_a_table_has_every_task_where_the_curves_have_not() -> None:
     assert not [path for path in logged(8, False)[1].kept if path.endswith("tasks.json")]
 
 
-def test_a_record_grows_with_the_tasks_and_not_with_tasks_times_steps() -> None:
-    """Kept in the store, and by workers and driver as long as the chain runs."""
+def test_a_record_grows_with_the_tasks_not_with_tasks_times_steps() -> None:
+    """Workers and driver hold the records as long as the chain runs."""
     few, many = (trained(tasks)[0][-1] for tasks in (MOST_OTHERS + 1, 48))
     width = [sum(map(len, (row.losses, row.violations, row.multipliers))) for row in (*few.rows, *many.rows)]
     assert set(width) == {1 + 3 * MOST_OTHERS}

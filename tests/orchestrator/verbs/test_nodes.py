@@ -1,4 +1,4 @@
-"""Chains on several Ray nodes of this machine: spread, with nodes lost, and refused where these share nothing."""
+"""Chains on several Ray nodes of this machine: spread over them, after lost nodes, and without shared storage."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NODES = {"nodes": 3, "addresses": 2}
 def lost(
     request: pytest.FixtureRequest, drill_site: Site, undisturbed_drill: Undisturbed
 ) -> tuple[str, Fault, Outcome]:
-    """A chain of which one node was lost in each stage."""
+    """A chain that lost one node in each stage."""
     name: str = request.param
     fault = FAULTS[name]
     # Slow enough for a node to join before the next stage is far.
@@ -62,8 +62,8 @@ def test_each_loss_took_a_worker(lost: tuple[str, Fault, Outcome]) -> None:
 
 @pytest.mark.drill
 @with_addresses
-def test_nodes_that_share_nothing_are_refused(drill_site: Site) -> None:
-    """A node on which another disk is mounted in the storage's place, and one without the data."""
+def test_nodes_without_shared_storage_are_refused(drill_site: Site) -> None:
+    """One node has another disk mounted in place of the storage, one lacks the data."""
     with fresh_trial(drill_site, "apart") as trial, namespaces(drill_site.environment) as cluster:
         own = _folder(trial.folder / "own")
         cluster.add()
@@ -91,7 +91,7 @@ def test_an_autoscaler_starts_the_nodes(drill_site: Site, undisturbed_drill: Und
 
 
 def _refused(trial: Trial, address: str) -> str:
-    """What the command says; nothing was trained."""
+    """Return what the command prints when it refuses to train."""
     command = trial.start("--address", address)
     assert command.process.wait(240) == 2, command.said
     assert list(trial.storage.glob("stages/*")) == []

@@ -1,4 +1,4 @@
-"""``nmt run`` as a person uses it: one chain on Ray Train, tracked in MLflow."""
+"""``nmt run`` as a user runs it: one chain on Ray Train, tracked in MLflow."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path) -> 
     return done, done.run()
 
 
-def test_the_guarantee_holds_and_is_told(finished: tuple[Project, dict[str, Any]]) -> None:
+def test_the_guarantee_holds_and_is_shown(finished: tuple[Project, dict[str, Any]]) -> None:
     _, document = finished
     assert document["held"] is True
     assert [task["task"] for task in document["tasks"]] == list(TASKS)
@@ -160,7 +160,7 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
 
 
-def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, ranking_folder: Path) -> None:
+def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> None:
     interrupted = project(tmp_path, ranking_folder, max_epochs=40, patience=1000)
     process = subprocess.Popen(
         interrupted.command("run", str(interrupted.file)),
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path, ranking_folder:
         said.append(line)
         if line.startswith("stage 1/3") and "done" in line:
             break
-    process.send_signal(signal.SIGINT)  # to the command alone: Ray's processes are to be ended by it
+    process.send_signal(signal.SIGINT)  # only to the command, which must end Ray's processes itself
     rest = process.communicate(timeout=120)[1]
     assert process.returncode == 130, "".join(said) + rest
     assert "the same command resumes from them" in rest

@@ -1,4 +1,4 @@
-"""``nmt sweep`` as a person uses it, on a Ray of its own: chains on Ray Tune, tracked in MLflow, and its faults."""
+"""``nmt sweep`` as a user runs it, on its own Ray: chains on Ray Tune, tracked in MLflow, with and without faults."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NINE = {"eta_theta": [0.001, 0.003, 0.01], "eta_lambda": [1.0, 10.0, 100.0]}
 
 
 class TestSweep:
-    """Three learning rates of the parameters and three of the multipliers, on a Ray of its own."""
+    """Three learning rates of the parameters and three of the multipliers, on its own Ray."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def swept(cls, start: Start) -> tuple[Project, dict[str, Any], dict[str, Any]]:
-        """The project, what was planned, and what came of it."""
+        """The project, the plan, and the outcome."""
         one = start("nine", sweep=NINE)
         planned = one.document("plan")["sweep"]
         return one, planned, one.document("sweep")
@@ -78,7 +78,7 @@ class TestSweep:
         assert after["winner"] == before["winner"]
         assert one.trained == dict.fromkeys(one.stages, 1)
 
-    def test_tells_in_a_table(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
+    def test_prints_a_table(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         one, _, before = swept
         done = one.nmt("sweep", json=False, address=NOWHERE)
         assert done.returncode == 0, done.stderr
@@ -92,7 +92,7 @@ class TestSweep:
         assert "[9/9]" in done.stderr
 
     def test_another_value_needs_a_cluster(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
-        """The address that the two tests above go by does stand in the way."""
+        """Shows that the wrong address of the two tests above is really used."""
         one, _, _ = swept
         done = one.nmt("sweep", "--set", "sweep.eta_lambda=[2.0]", address=NOWHERE)
         assert done.returncode == 1
@@ -109,7 +109,7 @@ class TestFaults:
         first = one.start("sweep")
 
         def killed_in_the_middle() -> bool:
-            """At once: a moment later the stage may be finished."""
+            """Without delay: a moment later the stage may be finished."""
             for key, pid in one.in_training.items():
                 if one.checkpoint(key) >= 8:
                     end(pid)
@@ -125,7 +125,7 @@ class TestFaults:
         kept = len(one.stages)
         second = one.start("sweep")
         one.wait_for("two more stages", lambda: len(one.stages) >= kept + 2)
-        second.process.send_signal(signal.SIGINT)  # to the command alone: Ray's processes are to be ended by it
+        second.process.send_signal(signal.SIGINT)  # only to the command, which must end Ray's processes itself
         at = time.monotonic()
         second.wait()
         assert time.monotonic() - at < 30

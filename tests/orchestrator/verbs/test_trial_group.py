@@ -25,8 +25,8 @@ from tests.orchestrator._tracked import Project
 COMPARED = {"method", "eta_theta", "eta_lambda", "weights"}
 
 
-def test_what_a_sweep_costs(swept: tuple[Project, GroupOutcome]) -> None:
-    """2 first stages and 4 chains' two others; of the 12 stages 2 are shared."""
+def test_the_cost_of_a_sweep(swept: tuple[Project, GroupOutcome]) -> None:
+    """2 first stages and 2 further stages of 4 chains: of 12 stages 2 are reused."""
     _, outcome = swept
     cost = outcome.cost
     assert (cost.trials, cost.stages, cost.stages_reused) == (4, 10, 2)
@@ -58,7 +58,7 @@ def test_the_tree_of_a_sweep(swept: tuple[Project, GroupOutcome]) -> None:
 
 
 def test_the_tree_of_a_grid(gridded: tuple[Project, GroupOutcome]) -> None:
-    """2 weights for each of 3 tasks; equal weights are one of them, and cost nothing twice."""
+    """2 weights for each of 3 tasks; equal weights are a point of the grid, and cost nothing more."""
     project, outcome = gridded
     (group,) = trees(project)
     assert (group.kind, group.run.info.run_name) == ("grid", "grid of 8")
@@ -105,7 +105,7 @@ def test_the_equal_weights_of_a_grid_are_linked_to_their_point(gridded: tuple[Pr
     assert origin.run.data.tags["nmt.stage_key"] == equal.run.data.tags["nmt.stage_key"]
 
 
-def test_every_kind_of_run_has_the_params_that_runs_are_compared_by(
+def test_every_kind_of_run_has_the_comparable_params(
     swept: tuple[Project, GroupOutcome], gridded: tuple[Project, GroupOutcome]
 ) -> None:
     kinds = set()
@@ -120,7 +120,7 @@ def test_every_kind_of_run_has_the_params_that_runs_are_compared_by(
 
 
 def test_curves_have_costs_at_their_steps(undisturbed_sweep: dict[str, Any], undisturbed_grid: dict[str, Any]) -> None:
-    """MLflow draws a metric against another one by joining their steps."""
+    """MLflow plots one metric against another by joining their steps."""
     for group, trials in ((undisturbed_sweep, 4), (undisturbed_grid, 12)):
         steps: dict[str, list[int]] = {}
         for name, step, _ in group["points"]:
