@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from experiments.benchmarks.kuairand_priority import BATCH, FINISH, LIKE, MODEL, run
 from experiments.data.kuairand import prepare
-from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE, blank_figure, dress, take_title
+from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE, blank_figure, set_title, style_axes
 from orchestrator.figures.style import spread as spread_apart
 from trainers import Multipliers
 from trainers.data.memory import MemoryFeed
@@ -189,8 +189,8 @@ def picture(spreads: Sequence[Spread], drifts: Sequence[tuple[Drift, Drift]]) ->
     right.set_ylabel("λ", fontsize=TEXT_SIZE, color=GREY, rotation=0)
     right.legend(loc="upper right", fontsize=SMALL_SIZE + 0.5, frameon=False, labelcolor=GREY)
     right.set_ylim(top=1.4 * float(noisy.trace[:, 0].max()))
-    take_title(right, f"the limit is kept by {noisy.slack:g}, and noise alone holds λ up", 4.6, TEXT_SIZE + 1)
-    dress(right)
+    set_title(right, f"the limit is kept by {noisy.slack:g}, and noise alone holds λ up", 4.6, TEXT_SIZE + 1)
+    style_axes(right)
     return figure
 
 
@@ -217,8 +217,8 @@ def _deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
         axes.annotate(text, (sizes[-1] * 1.3, 10**place), va="center", fontsize=SMALL_SIZE, color=colour)
     axes.set_xlabel("examples of a minibatch", fontsize=TEXT_SIZE, color=GREY, loc="left")
     axes.set_ylabel("standard deviation of the violation (nats)", fontsize=TEXT_SIZE, color=GREY)
-    take_title(axes, "the nearer to θ*, the more noise pairing takes out", 5.0, TEXT_SIZE + 1)
-    dress(axes)
+    set_title(axes, "the nearer to θ*, the more noise pairing takes out", 5.0, TEXT_SIZE + 1)
+    style_axes(axes)
 
 
 def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, training: Training) -> None:
