@@ -203,7 +203,7 @@ def _draw_optima(axes: Axes, task: str, own: Span, end: int) -> None:
 def _draw_band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
     """Draw the allowed excess at each candidate, which widens with the standard error."""
     for span in stages:
-        judged = _judged(task, span)
+        judged = _verdicts_on(task, span)
         if not judged:
             continue
         axes.fill_between(
@@ -240,7 +240,7 @@ def _draw_zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> No
     axes.set_ylim(-reach, reach)
     axes.axhline(0, color=INK, linestyle=":", linewidth=1)
     for span in later:
-        judged = _judged(task, span)
+        judged = _verdicts_on(task, span)
         limits = [number(verdict.allowed) for _, verdict in judged]
         axes.fill_between([_at(span, one) for one, _ in judged], 0, limits, color=colour, alpha=0.25, linewidth=0)
         for candidate, verdict in judged:
@@ -267,12 +267,12 @@ def _draw_zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> No
 def _reach(task: str, stages: Sequence[Span]) -> float:
     """Return the half height of the enlarged panel: three times the median limit."""
     limits = sorted(
-        limit for span in stages for _, verdict in _judged(task, span) if (limit := number(verdict.allowed)) > 0
+        limit for span in stages for _, verdict in _verdicts_on(task, span) if (limit := number(verdict.allowed)) > 0
     )
     return 3 * limits[len(limits) // 2] if limits else 1.0
 
 
-def _judged(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
+def _verdicts_on(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
     """Return a stage's candidates with their verdicts on a task that it protects."""
     return [
         (candidate, verdict)
@@ -287,7 +287,7 @@ def _judgements(span: Span) -> list[tuple[int, Sequence[Verdict]]]:
     return [(candidate.step, candidate.verdicts) for candidate in span.record.candidates if candidate.step > 0]
 
 
-def _final(span: Span) -> list[Verdict]:
+def _final_verdicts(span: Span) -> list[Verdict]:
     """Return the verdicts on the accepted model on the validation split."""
     return [verdict for verdict in span.record.verdicts if verdict.split == "valid"]
 
@@ -342,7 +342,8 @@ def _draw_strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     Where a stage has too many tasks for its record to hold all of them at every candidate, a cell shows the accepted
     model.
     """
-    whole = all(len(candidate.verdicts) == len(_final(span)) for span in stages for candidate in span.record.candidates)
+    both = [(candidate, span) for span in stages for candidate in span.record.candidates]
+    whole = all(len(candidate.verdicts) == len(_final_verdicts(span)) for candidate, span in both)
     figure = blank_figure(9.0, 1.6 + 0.125 * len(tasks))
     axes = figure.add_subplot()
     style_axes(axes)
@@ -351,7 +352,7 @@ def _draw_strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     edges: list[float] = [0.0]
     shares: list[Floats] = []
     for span in stages:
-        for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final(span))]:
+        for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final_verdicts(span))]:
             column = np.full(len(tasks), np.nan)
             for verdict in verdicts:
                 most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it

@@ -141,7 +141,7 @@ def study_table(title: str, study: Study, tasks: Sequence[Task], found: Mapping[
                     values={task: Estimate.of([value[task] for value in mine.values()]) for task in columns},
                     differences=differences,
                     printed=study.printed.get(row, {}).get(arm, {}),
-                    held=_held(results),
+                    held=_count_held(results),
                     seeds=len(mine),
                 )
             )
@@ -156,7 +156,7 @@ def _values(tasks: Sequence[Task], result: TrialResult, average: bool) -> dict[s
     return {**values, AVERAGE: sum(values.values()) / len(values)} if average else values
 
 
-def _held(results: Sequence[TrialResult]) -> int | None:
+def _count_held(results: Sequence[TrialResult]) -> int | None:
     if not any(is_constrained(result.trial.spec.training.method) and len(result.records) > 1 for result in results):
         return None
     return sum(result.records[-1].held for result in results)
