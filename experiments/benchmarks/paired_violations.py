@@ -35,9 +35,9 @@ from orchestrator.figures.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     blank_figure,
-    dress,
+    set_title,
     spread,
-    take_title,
+    style_axes,
 )
 from trainers import Multipliers
 from trainers.data.memory import MemoryFeed
@@ -207,8 +207,8 @@ def draw_figure(spreads: Sequence[Spread], drifts: Sequence[tuple[Drift, Drift]]
     right.set_ylabel("λ", fontsize=TEXT_SIZE, color=GREY, rotation=0)
     right.legend(loc="upper right", fontsize=SMALL_SIZE + 0.5, frameon=False, labelcolor=GREY)
     right.set_ylim(top=1.4 * float(noisy.trace[:, 0].max()))
-    take_title(right, f"noise alone holds λ up (slack {noisy.slack:g})", 4.6, TEXT_SIZE + 1)
-    dress(right)
+    set_title(right, f"noise alone holds λ up (slack {noisy.slack:g})", 4.6, TEXT_SIZE + 1)
+    style_axes(right)
     return figure
 
 
@@ -235,8 +235,8 @@ def _draw_deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
         axes.annotate(text, (sizes[-1] * 1.3, 10**height), va="center", fontsize=SMALL_SIZE, color=colour)
     axes.set_xlabel("examples of a minibatch", fontsize=TEXT_SIZE, color=GREY, loc="left")
     axes.set_ylabel("standard deviation of the violation (nats)", fontsize=TEXT_SIZE, color=GREY)
-    take_title(axes, "the nearer to θ*, the more noise pairing removes", 5.0, TEXT_SIZE + 1)
-    dress(axes)
+    set_title(axes, "the nearer to θ*, the more noise pairing removes", 5.0, TEXT_SIZE + 1)
+    style_axes(axes)
 
 
 def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, training: Training) -> None:

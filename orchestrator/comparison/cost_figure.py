@@ -22,10 +22,10 @@ from orchestrator.figures.style import (
     TEXT_SIZE,
     TITLE_SIZE,
     blank_figure,
-    dress,
-    fitting,
-    literal,
+    escape_mathtext,
+    fit_font_size,
     spread,
+    style_axes,
 )
 
 MEASURED = "measured: trained and counted"
@@ -58,7 +58,7 @@ def cost_against_tasks(costs: Sequence[CostPoint], *, exact: bool = True) -> Fig
     methods = list(dict.fromkeys(point.method for point in costs))
     figure = blank_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
-    dress(axes)
+    style_axes(axes)
     axes.set_yscale("log")
     _set_limits(axes, costs)
     ends: dict[str, CostPoint] = {}
@@ -86,7 +86,11 @@ def cost_against_tasks(costs: Sequence[CostPoint], *, exact: bool = True) -> Fig
     axes.set_ylabel("samples (training examples seen)", fontsize=TEXT_SIZE, color=GREY)
     title = _takeaway(costs, exact)
     axes.set_title(
-        literal(title), loc="left", fontsize=fitting(title, TITLE_SIZE, 0.95 * _WIDTH), color=INK, fontweight="bold"
+        escape_mathtext(title),
+        loc="left",
+        fontsize=fit_font_size(title, TITLE_SIZE, 0.95 * _WIDTH),
+        color=INK,
+        fontweight="bold",
     )
     _draw_legend(axes, costs, size, exact)
     return figure
@@ -148,7 +152,7 @@ def _label_ends(axes: Axes, ends: dict[str, CostPoint], colours: dict[str, str],
         axes.text(
             1.035,
             place,
-            literal(f"{method}\n{known}{count_text(end.samples)} at m = {end.tasks}"),
+            escape_mathtext(f"{method}\n{known}{count_text(end.samples)} at m = {end.tasks}"),
             va="center",
             fontsize=TEXT_SIZE,
             linespacing=1.15,

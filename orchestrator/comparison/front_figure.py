@@ -23,9 +23,9 @@ from orchestrator.figures.style import (
     TEXT_SIZE,
     TITLE_SIZE,
     blank_figure,
-    dress,
-    literal,
-    wrapped,
+    escape_mathtext,
+    style_axes,
+    wrap_text,
 )
 
 MOST_PAIRED = 3
@@ -63,7 +63,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
     columns = min(3, len(pairs))
     rows = -(-len(pairs) // columns)
     width = 7.2 if columns == 1 else 3.5 * columns
-    title = wrapped(headline(comparison).front, TITLE_SIZE, width)
+    title = wrap_text(headline(comparison).front, TITLE_SIZE, width)
     alone = len(comparison.tasks) == 1
     heading = 0.3 * (1 + title.count("\n"))
     figure = blank_figure(width, (2.4 if alone else 3.1 * rows if columns > 1 else 4.6) + 0.9 + heading)
@@ -72,7 +72,7 @@ def trade_off_front(comparison: Comparison) -> Figure:
         axes.set_axis_off()
     for (across, up), axes in zip(pairs, grid.flat, strict=False):
         _draw_panel(axes, comparison, across, up)
-    figure.suptitle(literal(title), x=0.01, ha="left", fontsize=TITLE_SIZE, fontweight="bold", color=INK)
+    figure.suptitle(escape_mathtext(title), x=0.01, ha="left", fontsize=TITLE_SIZE, fontweight="bold", color=INK)
     found: dict[str, Artist] = {}
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -80,13 +80,13 @@ def trade_off_front(comparison: Comparison) -> Figure:
     if found:
         legend = figure.legend(
             handles=list(found.values()),
-            labels=[literal(label) for label in found],
+            labels=[escape_mathtext(label) for label in found],
             loc="outside lower left",
             ncols=3 if columns == 1 else 4,
             fontsize=SMALL_SIZE + 0.5,
             frameon=False,
             labelcolor=INK,
-            title=literal(_omission_text(comparison.tasks, len(pairs))) or None,
+            title=escape_mathtext(_omission_text(comparison.tasks, len(pairs))) or None,
             title_fontproperties={"size": TEXT_SIZE},
             alignment="left",
         )
@@ -114,7 +114,7 @@ def _omission_text(tasks: Sequence[ComparedTask], panels: int) -> str:
 
 
 def _draw_panel(axes: Axes, comparison: Comparison, across: ComparedTask, up: ComparedTask | None) -> None:
-    dress(axes)
+    style_axes(axes)
     axes.grid(axis="x", color="#EBEBEB", linewidth=0.7)
     axes.margins(0.09)
     _draw_single_task(axes, comparison, across, up)
@@ -202,4 +202,4 @@ def _metric(model: ComparedModel, task: ComparedTask) -> float:
 
 
 def _axis_label(task: ComparedTask) -> str:
-    return literal(f"{truncate(task.name, 28)}: test {task.metric}")
+    return escape_mathtext(f"{truncate(task.name, 28)}: test {task.metric}")

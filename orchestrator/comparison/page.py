@@ -65,7 +65,7 @@ def page(comparison: Comparison) -> str:
         common=common_metric(comparison.tasks),
         comparison=comparison,
         costs=_costs_svg(comparison),
-        counts=_trained(comparison),
+        counts=_count_models(comparison),
         front=_front_svg(comparison),
         headline=headline(comparison),
         lines=lines(comparison),
@@ -126,7 +126,7 @@ def _models(comparison: Comparison) -> list[tuple[ComparedModel, tuple[str, ...]
     return list(zip(ordered, zip(*columns, strict=True), strict=True))
 
 
-def _trained(comparison: Comparison) -> str:
+def _count_models(comparison: Comparison) -> str:
     """Return how many models each source trained."""
     counts = {source: len(models_of(comparison, source)) for source in _SOURCES}
     return ", ".join(f"{_SOURCES[source]} {count:,}" for source, count in counts.items() if count)

@@ -1,1 +1,1 @@
-"""Data sets outside training: which there are, how they are prepared in parallel, what they hold."""
+"""The command ``nmt data``: list data sources, prepare data sets in parallel, describe them."""

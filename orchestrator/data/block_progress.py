@@ -1,4 +1,4 @@
-"""How far the blocks of a preparation are: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a preparation in blocks: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ R = TypeVar("R")
 
 
 class BlockProgress:
-    """Counts the results of steps; a context manager, within which the bars are alive.
+    """Counts finished blocks; a context manager, within which the bars are live.
 
     Args:
-        console: Where to; standard error, so that standard output stays for results.
+        console: Console for the progress; standard error, since standard output is for results.
     """
 
     def __init__(self, console: Console) -> None:
@@ -47,13 +47,13 @@ class BlockProgress:
             self._bars.stop()
 
     def follow(self, step: str, results: Iterator[R], total: int) -> Iterator[R]:
-        """The results, counted as they come."""
+        """Yield the results and count them."""
         task = self._bars.add_task(step, total=total)
-        spoken = self._console.get_time()
+        printed = self._console.get_time()
         for done, result in enumerate(results, start=1):
             self._bars.advance(task)
             now = self._console.get_time()
-            if not self._live and (done == total or now - spoken >= LINE_SECONDS):
-                spoken = now
+            if not self._live and (done == total or now - printed >= LINE_SECONDS):
+                printed = now
                 self._console.print(f"{step}: {done} of {total} blocks", highlight=False)
             yield result

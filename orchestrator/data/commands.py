@@ -32,7 +32,7 @@ def list_sources(json: Json = False) -> None:
     found = [{"name": name, "input": takes, "about": find(name).about} for name, takes in SOURCES.items()]
 
     def show(out: Console) -> None:
-        table = Table("source", "input", "what")
+        table = Table("source", "input", "description")
         for source in found:
             table.add_row(*(escape(cell) for cell in source.values()))
         out.print(table)
@@ -43,21 +43,21 @@ def list_sources(json: Json = False) -> None:
 @app.command()
 def prepare(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A name of nmt data list, or package.module.")],
-    input: Annotated[str, typer.Argument(metavar="INPUT", help="File or folder; - for a source that needs none.")],
+    input: Annotated[str, typer.Argument(metavar="INPUT", help="File or folder; - for a source without input.")],
     output: Annotated[str, typer.Argument(metavar="OUTPUT", help="The folder to write; must not exist.")],
     option: Annotated[
         list[str], typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the source.")
     ] = [],  # noqa: B006
     ray: Annotated[
-        bool | None, typer.Option("--ray/--no-ray", help="Use Ray; by default from 1 GB of input on.")
+        bool | None, typer.Option("--ray/--no-ray", help="Use Ray; by default for 1 GiB of input or more.")
     ] = None,
     address: Annotated[
-        str | None, typer.Option(help="Ray cluster to join; every node must see INPUT and OUTPUT.")
+        str | None, typer.Option(help="Ray cluster to join; every node must have access to INPUT and OUTPUT.")
     ] = None,
     json: Json = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")] = False,
 ) -> None:
-    """Turn official files into a prepared folder: sharded Parquet and a vocabulary, whole or not at all."""
+    """Prepare official files: write a folder of sharded Parquet and a vocabulary, complete or not at all."""
     from orchestrator.data.prepare import prepare as prepare_
     from orchestrator.data.sources import find
 
@@ -66,7 +66,7 @@ def prepare(
             find(source),
             None if input == "-" else input,
             output,
-            dict(_option(text) for text in option),
+            dict(_parse_option(text) for text in option),
             console,
             parallel=ray,
             address=address,
@@ -96,27 +96,27 @@ def prepare(
 def describe(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A prepared folder, or its URI.")], json: Json = False
 ) -> None:
-    """Tell rows, features, label rates and conflicts between tasks; exit status 2 when it cannot be trained on."""
+    """Describe rows, features, label rates and conflicts between tasks; exit status 2 if training would fail."""
     from orchestrator.data.describe import describe as describe_
-    from orchestrator.data.describe import show
+    from orchestrator.data.describe import print_description
 
     found = describe_(folder)
-    _print(found.to_dict(), json, lambda out: show(found, out))
+    _print(found.to_dict(), json, lambda out: print_description(found, out))
     for problem in found.problems:
         console.print(f"[red]cannot be trained on:[/] {escape(problem)}", soft_wrap=True, highlight=False)
     if found.problems:
         raise typer.Exit(WRONG_REQUEST)
 
 
-def _option(text: str) -> tuple[str, Any]:
-    """``key=value``, the value as YAML."""
+def _parse_option(text: str) -> tuple[str, Any]:
+    """Parse ``key=value``, with the value as YAML."""
     key, equals, value = text.partition("=")
     if not (key and equals):
-        raise RequestError(f"--option {text!r} is no KEY=VALUE")
+        raise RequestError(f"--option {text!r} is not of the form KEY=VALUE")
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise RequestError(f"--option {text!r}: the value is no YAML ({error})") from error
+        raise RequestError(f"--option {text!r}: the value is not valid YAML ({error})") from error
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:

@@ -1,16 +1,16 @@
-"""How far two tasks want different things, before anything is trained.
+"""Conflict between tasks, measured on the data before training.
 
-Two numbers for each pair of labels, over the training rows, exact, in one pass over each column.
+Two numbers for each pair of labels, exact, over the training rows:
 
 * φ, the correlation of the labels over the rows that have both: −1 when one always excludes the other.
 * The cosine of the gradients of the two losses, in a linear model over all features (a weight for each token, numeric
-  column and bit), at the constant prediction, which is where training begins: with residuals
-  ``r_t = y_t − ȳ_t`` over the rows that have the label, the gradient of task t is ``g_t = −Xᵀ r_t / n_t``, and the
-  cosine ``⟨g_t, g_u⟩ / (‖g_t‖ ‖g_u‖)``. Below zero, the step that helps one task most harms the other. This is the
-  gradient of cross-entropy and, up to a factor, that of squared error. Tokens that are rarely seen contribute the
-  correlation of the labels themselves.
+  column and bit), at the constant prediction, where training begins. With residuals ``r_t = y_t − ȳ_t`` over the
+  n_t rows that have the label, the gradient of task t is ``g_t = −Xᵀ r_t / n_t`` and the cosine is
+  ``⟨g_t, g_u⟩ / (‖g_t‖ ‖g_u‖)``. Below zero, a gradient step of one task raises the loss of the other. ``g_t`` is the
+  gradient of cross-entropy and, up to a factor, of squared error. Rare tokens contribute the correlation of the
+  labels themselves.
 
-Only labels that are binary or real-valued have them.
+Both are defined for binary and real-valued labels only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from trainers.data.schema import Schema
 from trainers.store.file_system import locate, parquet_files
 
 GRADIENT_BYTES = 256 << 20
-"""Memory for gradients; more columns than fit take another pass over the labels."""
+"""Memory for gradients; columns that do not fit take another pass over the labels."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -40,9 +40,9 @@ class Conflict:
 
     Attributes:
         tasks: The two labels.
-        correlation: φ of the labels; NaN where there is none.
-        cosine: Cosine of the gradients; NaN where there is none.
-        both: Training rows that have both labels.
+        correlation: φ of the labels; NaN where undefined.
+        cosine: Cosine of the gradients; NaN where undefined.
+        both: Number of training rows that have both labels.
     """
 
     tasks: tuple[str, str]
@@ -52,7 +52,7 @@ class Conflict:
 
 
 def conflicts(folder: str, schema: Schema) -> list[Conflict]:
-    """The pairs of tasks of a prepared data set, those that conflict most first."""
+    """Return the pairs of tasks of a prepared data set, lowest cosine first."""
     labels = [name for name, classes in schema.labels.items() if classes in (0, 2)]
     if len(labels) < 2:
         return []
@@ -80,7 +80,7 @@ def conflicts(folder: str, schema: Schema) -> list[Conflict]:
 
 
 def batches(folder: str, split: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a split, some columns, a piece at a time."""
+    """Yield the rows of a split in batches, with these columns only."""
     filesystem, root = locate(folder)
     for path in parquet_files(filesystem, f"{root}/{split}"):
         with pq.ParquetFile(path, filesystem=filesystem) as file:
@@ -88,9 +88,9 @@ def batches(folder: str, split: str, columns: Sequence[str]) -> Iterator[pa.Reco
 
 
 def _correlations(folder: str, labels: Sequence[str]) -> tuple[Floats, Floats, Floats]:
-    """Means of labels; rows that have both labels of a pair; φ over these rows.
+    """Return the means of labels, the number of rows that have both labels of a pair, and φ over these rows.
 
-    All sums are of values minus the first labelled one, so that they lose no digits far from zero.
+    Sums are of values minus the first labelled one, so that no digits are lost far from zero.
     """
     size = len(labels)
     shift = np.full(size, np.nan)
@@ -115,12 +115,12 @@ def _correlations(folder: str, labels: Sequence[str]) -> tuple[Floats, Floats, F
 
 
 def _values(batch: pa.RecordBatch, columns: Sequence[str]) -> Floats:
-    """Columns as rows of an array; a missing value is NaN."""
+    """Return an array of shape (columns, rows); a missing value is NaN."""
     return np.stack([batch.column(name).to_numpy(zero_copy_only=False).astype(np.float64) for name in columns])
 
 
 def _add(gradient: Floats, column: pa.Array, residual: Floats, schema: Schema, name: str) -> None:
-    """Add the rows of a batch to −g of one column."""
+    """Add the contribution of a batch to −n·g of one column."""
     if name in schema.categorical:
         ids = column.to_numpy()
         for task, values in enumerate(residual):
@@ -138,16 +138,16 @@ def _width(schema: Schema, name: str) -> int:
 
 
 def _groups(schema: Schema, tasks: int) -> Iterator[list[str]]:
-    """Columns whose gradients fit into memory together; a single one that does not, alone."""
+    """Yield groups of columns whose gradients fit into memory together; a column that does not fit is alone."""
     group: list[str] = []
-    taken = 0
+    used = 0
     for name in schema.features:
         size = 8 * tasks * _width(schema, name)
-        if group and taken + size > GRADIENT_BYTES:
+        if group and used + size > GRADIENT_BYTES:
             yield group
-            group, taken = [], 0
+            group, used = [], 0
         group.append(name)
-        taken += size
+        used += size
     if group:
         yield group
 

@@ -1,4 +1,4 @@
-"""``nmt data describe``: what a prepared folder holds, and why it could not be trained on."""
+"""``nmt data describe``: the content of a prepared folder, and problems that would stop training."""
 
 from __future__ import annotations
 
@@ -17,26 +17,28 @@ from rich.table import Table
 
 from orchestrator.data.conflict import Conflict, batches, conflicts
 from orchestrator.errors import RequestError
+from orchestrator.summary.wording import NOTHING
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS, Schema
 from trainers.data.split import Split
+from trainers.records import null_non_finite
 from trainers.store.file_system import is_file, locate, parquet_files
 
 SHOWN_PAIRS = 10
-"""Pairs of tasks that are printed, those that conflict most; ``--json`` has all."""
+"""Most pairs of tasks printed, those with the strongest conflict; ``--json`` has all."""
 
 
 @dataclass(frozen=True)
 class Rates:
-    """A label in one split.
+    """Statistics of a label in one split.
 
     Attributes:
-        labelled: Rows that have it.
-        missing: Rows that have not.
-        mean: Its mean; the positive rate of a binary label. NaN when there is none.
-        low: The lowest.
-        high: The highest.
-        classes: Rows of each class; empty for a real-valued label.
+        labelled: Number of rows with the label.
+        missing: Number of rows without it.
+        mean: Mean; the positive rate of a binary label. NaN without a labelled row, like ``low`` and ``high``.
+        low: Lowest value.
+        high: Highest value.
+        classes: Number of rows of each class; empty for a real-valued label.
     """
 
     labelled: int
@@ -49,15 +51,15 @@ class Rates:
 
 @dataclass(frozen=True)
 class Description:
-    """What a prepared folder holds.
+    """The content of a prepared folder.
 
     Attributes:
-        folder: Where it is.
+        folder: Path or URI of the folder.
         schema: Its columns.
-        labels: Label → split → rates.
-        conflicts: Pairs of tasks, those that conflict most first.
-        report: What its files held, where that was written down.
-        problems: Why it cannot be trained on.
+        labels: Label → split → statistics.
+        conflicts: Pairs of tasks, strongest conflict first.
+        report: Report of the preparation; ``None`` for a source that writes none.
+        problems: Problems that would stop training.
     """
 
     folder: str
@@ -68,7 +70,7 @@ class Description:
     problems: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``--json``: what is no number is null."""
+        """Return the document of ``--json``; a number that is not finite is ``None``."""
         document = {
             "folder": self.folder,
             "source": self.schema.source,
@@ -84,34 +86,33 @@ class Description:
             "report": self.report,
             "problems": list(self.problems),
         }
-        plain = _without_nan(document)
-        assert isinstance(plain, dict)
-        return plain
+        finite: dict[str, Any] = null_non_finite(document)
+        return finite
 
 
 def describe(folder: str) -> Description:
-    """Read a prepared folder.
+    """Describe a prepared folder.
 
     Raises:
-        RequestError: ``folder`` is no prepared data set.
+        RequestError: ``folder`` is not a prepared data set.
     """
     try:
         schema = read_schema(folder)
     except (ValueError, OSError) as error:
         raise RequestError(f"data: {error}") from error
-    problems = _broken(folder, schema)
+    problems = _split_problems(folder, schema)
     labels: dict[str, dict[str, Rates]] = {}
     pairs: list[Conflict] = []
     if not problems:
-        problems = _features(folder, schema)
+        problems = _feature_problems(folder, schema)
         labels = {name: {split: _rates(folder, split, name, schema) for split in SPLITS} for name in schema.labels}
-        problems += [text for name, of in labels.items() for text in _untrainable(name, of, schema)]
+        problems += [text for name, of in labels.items() for text in _label_problems(name, of, schema)]
         if not problems:
             pairs = conflicts(folder, schema)
     return Description(folder, schema, labels, tuple(pairs), _report(folder), tuple(problems))
 
 
-def show(found: Description, out: Console) -> None:
+def print_description(found: Description, out: Console) -> None:
     """Print a description."""
     schema = found.schema
     out.print(f"[bold]{escape(schema.source or found.folder)}[/], {schema.fingerprint}", highlight=False)
@@ -132,18 +133,20 @@ def show(found: Description, out: Console) -> None:
         columns.add_row(escape(name), "bits", f"{bits:,}")
     out.print(columns)
     if found.conflicts:
-        pairs = Table("tasks", "correlation", "cosine of gradients", title="conflict; below zero they pull apart")
+        pairs = Table(
+            "tasks", "correlation", "cosine of gradients", title="conflict; tasks oppose each other below zero"
+        )
         for pair in found.conflicts[:SHOWN_PAIRS]:
             pairs.add_row(escape(" and ".join(pair.tasks)), _number(pair.correlation), _number(pair.cosine))
         out.print(pairs)
         if len(found.conflicts) > SHOWN_PAIRS:
-            out.print(f"and {len(found.conflicts) - SHOWN_PAIRS} pairs that conflict less; --json has them")
+            out.print(f"and {len(found.conflicts) - SHOWN_PAIRS} more pairs with weaker conflict; --json has them")
     if found.report is not None:
         out.print(f"{found.report['damaged']:,} of {found.report['lines']:,} lines were damaged")
 
 
-def _broken(folder: str, schema: Schema) -> list[str]:
-    """Splits that cannot be read, or do not hold what the schema says."""
+def _split_problems(folder: str, schema: Schema) -> list[str]:
+    """Return problems of splits that cannot be read or do not agree with the schema."""
     problems = []
     for split in SPLITS:
         if not schema.examples.get(split):
@@ -156,8 +159,8 @@ def _broken(folder: str, schema: Schema) -> list[str]:
     return problems
 
 
-def _features(folder: str, schema: Schema) -> list[str]:
-    """Feature values that a model could not take, as far as the statistics of the files tell."""
+def _feature_problems(folder: str, schema: Schema) -> list[str]:
+    """Return problems of feature values, as far as the statistics of the Parquet files show them."""
     problems = []
     filesystem, root = locate(folder)
     for split in SPLITS:
@@ -213,8 +216,8 @@ def _rates(folder: str, split: str, name: str, schema: Schema) -> Rates:
     return Rates(labelled, missing, total / labelled, low, high, tuple(counts.tolist()) if classes else ())
 
 
-def _untrainable(name: str, of: Mapping[str, Rates], schema: Schema) -> list[str]:
-    """What is wrong with a label, one line each."""
+def _label_problems(name: str, of: Mapping[str, Rates], schema: Schema) -> list[str]:
+    """Return the problems of a label."""
     classes = schema.labels[name]
     problems = []
     for split, rates in of.items():
@@ -249,12 +252,4 @@ def _rate(rates: Rates) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:+.3f}"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return NOTHING if math.isnan(value) else f"{value:+.3f}"

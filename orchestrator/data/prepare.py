@@ -1,4 +1,4 @@
-"""``nmt data prepare``: official files in, a prepared folder out."""
+"""``nmt data prepare``: writes a prepared folder from official files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from experiments.data.official.recipe import Recipe
 from experiments.data.official.report import Report
 from orchestrator.cluster.ray_cluster import address_in_use, cluster
 from orchestrator.data.block_progress import BlockProgress
-from orchestrator.data.ray_blocks import on_ray
+from orchestrator.data.ray_blocks import map_on_ray
 from orchestrator.data.sources import Source
 from orchestrator.errors import RequestError, RunError
 from trainers.data.prepared import read_schema
@@ -29,7 +29,7 @@ from trainers.data.schema import Schema
 from trainers.registry import check_options
 
 RAY_BYTES = 1 << 30
-"""Bytes of input from which on Ray is worth its start, which takes as long as about half of that in one process."""
+"""Input in bytes above which Ray is used; starting Ray takes as long as preparing half of that in one process."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -37,12 +37,12 @@ R = TypeVar("R")
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was prepared.
+    """A prepared data set.
 
     Attributes:
-        folder: Where it is.
+        folder: Path of the folder.
         schema: Its columns.
-        report: What the files held; ``None`` for a source that prepares in one process.
+        report: Report on the input files; ``None`` for a source that prepares in one process.
         on_ray: Whether Ray was used.
         seconds: Wall time.
     """
@@ -54,7 +54,7 @@ class Prepared:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the document of ``--json``."""
         return {
             "folder": self.folder,
             "rows": dict(self.schema.rows),
@@ -80,25 +80,25 @@ def prepare(
     address: str | None = None,
     verbose: bool = False,
 ) -> Prepared:
-    """Prepare a data set, whole or not at all.
+    """Prepare a data set, complete or not at all.
 
     Args:
-        source: What prepares it.
-        path: The input; ``None`` for a source that needs none.
+        source: The data source.
+        path: Path of the input; ``None`` for a source without input.
         output: The folder to write; must not exist.
         options: Options of the source.
-        console: For progress.
-        parallel: Whether to use Ray; ``None`` does for :data:`RAY_BYTES` of input or more, or with an address.
+        console: Console for progress.
+        parallel: Whether to use Ray; with ``None``, for :data:`RAY_BYTES` of input or more, or with an address.
         address: Ray cluster to join.
-        verbose: Whether Ray's log goes to the terminal.
+        verbose: Whether to print Ray's own log.
 
     Raises:
         RequestError: The input, an option or the output cannot be used.
-        RunError: Ray, or the disk, failed.
+        RunError: Ray or the disk failed.
     """
     folder = Path(output).expanduser().absolute()
     if folder.exists():
-        raise RequestError(f"{output} exists already; name a folder that does not, or remove it")
+        raise RequestError(f"{output} exists already; name another folder, or remove it")
     started = time.monotonic()
     try:
         recipe = _recipe(source, path, options)
@@ -106,20 +106,20 @@ def prepare(
             if parallel:
                 raise RequestError(f"{source.name} prepares this input in one process; leave out --ray")
             _in_one_process(source, path, folder, options)
-            report, on = None, False
+            report, use_ray = None, False
         else:
             size = sum(file.stat().st_size for file in recipe.inputs if file.exists())
-            on = parallel if parallel is not None else size >= RAY_BYTES or bool(address)
-            report = _in_blocks(recipe, folder, console, on, address, verbose)
+            use_ray = parallel if parallel is not None else size >= RAY_BYTES or bool(address)
+            report = _in_blocks(recipe, folder, console, use_ray, address, verbose)
     except (ValueError, FileNotFoundError, ImportError) as error:
         raise RequestError(f"data: {error}") from error
     except OSError as error:
         raise RunError(f"{error}; nothing was written to {output}") from error
-    return Prepared(str(folder), read_schema(str(folder)), report, on, time.monotonic() - started)
+    return Prepared(str(folder), read_schema(str(folder)), report, use_ray, time.monotonic() - started)
 
 
 def _recipe(source: Source, path: str | None, options: Mapping[str, Any]) -> Recipe | None:
-    """What the source declares for this input; ``None`` when it prepares the input itself."""
+    """Return the source's recipe for this input; ``None`` where the source prepares the input itself."""
     if source.recipe is not None:
         official = getattr(inspect.getmodule(source.recipe), "is_official", None)
         if official is None or path is None or official(path):
@@ -138,12 +138,12 @@ def _in_blocks(
         if parallel:
             stack.enter_context(cluster(address_in_use(address), verbose))
         progress = stack.enter_context(BlockProgress(console))
-        chosen: Map = partial(on_ray, verbose=verbose) if parallel else in_turn
+        block_map: Map = partial(map_on_ray, verbose=verbose) if parallel else in_turn
 
-        def mapped(step: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-            return progress.follow(step, chosen(step, function, items), len(items))
+        def map_with_progress(step: str, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+            return progress.follow(step, block_map(step, function, items), len(items))
 
-        return build(recipe, folder, mapped)
+        return build(recipe, folder, map_with_progress)
 
 
 def _in_one_process(source: Source, path: str | None, folder: Path, options: Mapping[str, Any]) -> None:

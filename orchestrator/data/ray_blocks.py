@@ -1,4 +1,4 @@
-"""Blocks side by side on Ray Data."""
+"""Maps blocks in parallel with Ray Data."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def on_ray(step: str, function: Callable[[T], R], items: Sequence[T], *, verbose: bool = False) -> Iterator[R]:
-    """Map a pure function over items with Ray Data, one task an item; the results come in the order of the items.
+def map_on_ray(step: str, function: Callable[[T], R], items: Sequence[T], *, verbose: bool = False) -> Iterator[R]:
+    """Map a pure function over items with Ray Data, one task per item; the results have the order of the items.
 
-    Only the descriptions of blocks pass through Ray's object store: lines are read, and columns written, by the tasks
-    themselves, in files that every node must see.
+    Only descriptions of blocks pass through Ray's object store: the tasks themselves read lines and write columns, in
+    files to which every node must have access.
 
     Args:
-        step: Name of the step, for people.
-        function: What to do with each.
+        step: Name of the step, for messages.
+        function: The function.
         items: Its arguments.
-        verbose: Whether Ray Data's log goes to the terminal.
+        verbose: Whether to print Ray Data's log.
 
     Raises:
         ValueError: The function raised it.
@@ -32,7 +32,7 @@ def on_ray(step: str, function: Callable[[T], R], items: Sequence[T], *, verbose
     import ray.data
     from ray.exceptions import RayError
 
-    # Loading Ray Data sets up its log anew.
+    # Importing Ray Data configures its logger again.
     logging.getLogger("ray.data").setLevel(logging.INFO if verbose else logging.ERROR)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -53,7 +53,7 @@ def on_ray(step: str, function: Callable[[T], R], items: Sequence[T], *, verbose
 
 
 class _Call:
-    """Calls the function in a task; what the input is at fault for comes back as a message."""
+    """Calls the function in a task, and returns an error of the input as a message."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self._function = function

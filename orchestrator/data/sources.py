@@ -22,10 +22,10 @@ SOURCES: Mapping[str, str] = {
     "toxcast": "Parquet",
     "complete_journey": "- (the installed wheel); or a folder with its tables",
     "digits": "- (scikit-learn's images)",
-    "conflict": "- (made up)",
+    "conflict": "- (synthetic)",
     "table": "your own Parquet file or folder, with a split column",
 }
-"""Short name of a module of :data:`PACKAGE` → what it takes."""
+"""Short name of a module of :data:`PACKAGE` → its input."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Source:
     """A data source.
 
     Attributes:
-        name: As asked for.
-        recipe: Declares what becomes of official files, for preparing in parallel; or ``None``.
-        prepare: Prepares in one process.
+        name: Name in the request.
+        recipe: Declares how official files are prepared in parallel; ``None`` for a source without a recipe.
+        prepare: Prepares a data set in one process.
     """
 
     name: str
@@ -44,23 +44,23 @@ class Source:
 
     @property
     def about(self) -> str:
-        """The first line of its module's documentation."""
+        """First line of its module's docstring."""
         return (inspect.getdoc(import_module(self.prepare.__module__)) or "").partition("\n")[0]
 
 
 def find(name: str) -> Source:
-    """A source by its short name, or as ``package.module`` or ``package.module:callable``.
+    """Return a source by its short name, or as ``package.module`` or ``package.module:callable``.
 
     Raises:
-        RequestError: There is none.
+        RequestError: There is no such source.
     """
     path, _, attribute = name.partition(":")
     if name in SOURCES:
         path = f"{PACKAGE}.{name}"
     elif "." not in path:
         raise RequestError(
-            f"there is no data source {name!r}{closest(name, SOURCES)}; there are {', '.join(SOURCES)}, and your own "
-            "as package.module or package.module:callable"
+            f"there is no data source {name!r}{closest(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or name "
+            "your own as package.module or package.module:callable"
         )
     try:
         module: ModuleType = import_module(path)

@@ -1,1 +1,1 @@
-"""Pictures of a chain, each a ``matplotlib.figure.Figure`` made without pyplot and without global state."""
+"""Figures of a chain, each a ``matplotlib.figure.Figure`` made without pyplot and without global state."""

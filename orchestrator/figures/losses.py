@@ -1,4 +1,4 @@
-"""The losses of a chain against their optima, after the paper's Fig. 3."""
+"""Figure of a chain's losses against their optima, after the paper's Fig. 3."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from orchestrator.figures.style import (
     TITLE_SIZE,
     Span,
     blank_figure,
-    dress,
-    fitting,
-    literal,
+    escape_mathtext,
+    fit_font_size,
     mark_accepted,
     mark_stages,
+    set_title,
     spans,
     strokes,
-    take_title,
+    style_axes,
 )
 from orchestrator.summary.limits import against_limit, share_used, worst_verdict
 from orchestrator.summary.wording import format_values, nan_if_none
 from trainers.records import Candidate, StageRecord, Verdict
 
 MOST_PANELS = 12
-"""Tasks that get a panel each; more are drawn as one strip per task."""
+"""Most tasks that have a panel each; more are drawn as one strip per task."""
 
 MOST_ZOOMED = 3
-"""Tasks for which there is room to show the allowed excess enlarged: it is often a hundredth of the loss."""
+"""Most tasks with an enlarged panel of the allowed excess, which is often a hundredth of the loss."""
 
 MOST_POINTS = 300
-"""Points of a stage's minibatch losses: where there are more rows, neighbours are averaged."""
+"""Most points of a stage's minibatch losses; where there are more rows, neighbours are averaged."""
 
 TRAIN = "minibatch loss (train)"
 OPTIMUM = "optimum L* (train)"
@@ -71,25 +71,25 @@ _SOLVING = "#B8B8B8"
 
 
 def losses_against_optima(records: Sequence[StageRecord]) -> Figure:
-    r"""Every task's loss over the optimisation steps of the whole chain, and what it was held to.
+    r"""Draw every task's loss over the optimisation steps of the whole chain, with its optimum and its limit.
 
     Up to :data:`MOST_PANELS` tasks have a panel each: minibatch losses, every candidate's validation loss and, from
-    the step on that recorded them, the optimum L* on train (which the multipliers compare with) and on valid (which
-    the acceptance rule compares with, up to the allowed excess ε + s·SE). More tasks have one row each in a strip,
-    coloured by the excess over the valid optimum as a share of what is allowed.
+    the accepted step on, the optimum L* on train, with which the multipliers compare, and on valid, with which the
+    acceptance rule compares up to the allowed excess ε + s·SE. More tasks have one row each in a strip, coloured by the
+    excess over the valid optimum as a share of the allowed excess.
 
     Args:
         records: Records of a chain's stages, in order.
 
     Raises:
-        ValueError: There is no record.
+        ValueError: ``records`` is empty.
     """
     stages = spans(records)
     tasks = [task for record in records for task in record.level]
-    return _panels(tasks, stages) if len(tasks) <= MOST_PANELS else _strip(tasks, stages)
+    return _draw_panels(tasks, stages) if len(tasks) <= MOST_PANELS else _draw_strip(tasks, stages)
 
 
-def _panels(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
+def _draw_panels(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     columns = 1 if len(tasks) <= MOST_ZOOMED else 2 if len(tasks) <= 6 else 3
     rows = -(-len(tasks) // columns)
     zoomed = [task for task in tasks if task in stages[-1].record.protected] if columns == 1 else []
@@ -100,35 +100,35 @@ def _panels(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     for axes in grid.flat[len(tasks) :] if not zoomed else grid[len(zoomed) :, 1]:
         axes.set_axis_off()
     for task, axes in zip(tasks, grid[:, 0] if zoomed else grid.flat, strict=False):
-        _history(axes, task, stages, look[task].colour)
+        _draw_history(axes, task, stages, look[task].colour)
         mark_stages(axes, stages, 0.9 * widths[0])
         title = _takeaway(task, stages)
-        if fitting(title, TEXT_SIZE, 0.95 * widths[0]) < SMALL_SIZE:
+        if fit_font_size(title, TEXT_SIZE, 0.95 * widths[0]) < SMALL_SIZE:
             title = title.replace("; ", "\n")
-        take_title(axes, title, 0.95 * widths[0], TEXT_SIZE + 1)
+        set_title(axes, title, 0.95 * widths[0], TEXT_SIZE + 1)
     for task, axes in zip(zoomed, grid[:, -1], strict=False):
-        _zoom(axes, task, stages, look[task].colour)
+        _draw_zoom(axes, task, stages, look[task].colour)
     for column in grid.T:
         lowest = [axes for axes in column if axes.axison][-1]
         lowest.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
     for axes in grid[:, 0]:
         axes.set_ylabel("loss (nats)", fontsize=TEXT_SIZE, color=GREY)
     headline = _headline(stages)
-    size = fitting(headline, TITLE_SIZE + 1, 0.97 * sum(widths))
-    figure.suptitle(literal(headline), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
+    size = fit_font_size(headline, TITLE_SIZE + 1, 0.97 * sum(widths))
+    figure.suptitle(escape_mathtext(headline), x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
     found: dict[str, Artist] = {}
     for axes in grid.flat:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
-    _legend(figure, [found[label] for label in _LEGEND if label in found], columns=5 if sum(widths) > 9 else 4)
+    _draw_legend(figure, [found[label] for label in _LEGEND if label in found], columns=5 if sum(widths) > 9 else 4)
     return figure
 
 
 _LEGEND = (TRAIN, OPTIMUM, VALID, OPTIMUM_VALID, UNSOLVED, ALLOWED, FEASIBLE, INFEASIBLE, ACCEPTED, BEYOND)
 
 
-def _history(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
-    dress(axes)
+def _draw_history(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    style_axes(axes)
     own = next(span for span in stages if task in span.record.level)
     later = [span for span in stages if span.start >= own.start]
     steps, losses = _minibatches(task, stages)
@@ -138,14 +138,14 @@ def _history(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None
         y = [nan_if_none(candidate.losses.get(task)) for candidate in span.record.candidates]
         solved = span in later
         axes.plot(x, y, color=colour if solved else PALE, linewidth=1, zorder=3, label=VALID if solved else UNSOLVED)
-    _candidates(axes, task, later, colour)
-    _optima(axes, task, own, stages[-1].end)
-    _band(axes, task, later, colour)
-    _limits(axes, task, later, losses)
+    _draw_candidates(axes, task, later, colour)
+    _draw_optima(axes, task, own, stages[-1].end)
+    _draw_band(axes, task, later, colour)
+    _set_limits(axes, task, later, losses)
 
 
 def _minibatches(task: str, stages: Sequence[Span]) -> tuple[Floats, Floats]:
-    """Steps and losses, averaged over blocks of rows, with a NaN where a stage ends."""
+    """Return steps and losses, averaged over blocks of rows, with a NaN where a stage ends."""
     steps: list[Floats] = []
     losses: list[Floats] = []
     for span in stages:
@@ -162,8 +162,8 @@ def _minibatches(task: str, stages: Sequence[Span]) -> tuple[Floats, Floats]:
     return (np.concatenate(steps), np.concatenate(losses)) if steps else (np.zeros(0), np.zeros(0))
 
 
-def _candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
-    """A marker per candidate, from the stage on that solves the task."""
+def _draw_candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """Draw a marker per candidate, from the task's own stage on."""
     kinds: dict[str, list[tuple[float, float]]] = {FEASIBLE: [], INFEASIBLE: [], ACCEPTED: []}
     for span in stages:
         for candidate in span.record.candidates:
@@ -188,7 +188,7 @@ def _candidates(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> N
             )
 
 
-def _optima(axes: Axes, task: str, own: Span, end: int) -> None:
+def _draw_optima(axes: Axes, task: str, own: Span, end: int) -> None:
     optimum = next((optimum for optimum in own.record.optima if optimum.task == task), None)
     if optimum is None:
         return
@@ -200,10 +200,10 @@ def _optima(axes: Axes, task: str, own: Span, end: int) -> None:
             )
 
 
-def _band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
-    """The allowed excess at each candidate, which widens with the standard error."""
+def _draw_band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """Draw the allowed excess at each candidate, which widens with the standard error."""
     for span in stages:
-        judged = _judged(task, span)
+        judged = _verdicts_on(task, span)
         if not judged:
             continue
         axes.fill_between(
@@ -218,8 +218,8 @@ def _band(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
         )
 
 
-def _limits(axes: Axes, task: str, stages: Sequence[Span], losses: Floats) -> None:
-    """Heights that show every candidate from the task's own stage on, and most of the minibatches."""
+def _set_limits(axes: Axes, task: str, stages: Sequence[Span], losses: Floats) -> None:
+    """Set limits that show every candidate from the task's own stage on, and most of the minibatches."""
     heights = [nan_if_none(candidate.losses.get(task)) for span in stages for candidate in span.record.candidates]
     finite = losses[np.isfinite(losses)]
     if finite.size:
@@ -230,17 +230,17 @@ def _limits(axes: Axes, task: str, stages: Sequence[Span], losses: Floats) -> No
         axes.set_ylim(min(known) - margin, max(known) + margin)
 
 
-def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
-    """The paired difference that the acceptance rule looks at, and its limit; what is far off stands at the edge."""
-    dress(axes)
+def _draw_zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
+    """Draw the paired difference that the acceptance rule tests, and its limit; outliers are drawn at the edge."""
+    style_axes(axes)
     later = [span for span in stages if task in span.record.protected]
     mark_stages(axes, later, 3.0)
-    take_title(axes, "enlarged: validation loss − L*", 3.0, TEXT_SIZE)
+    set_title(axes, "enlarged: validation loss − L*", 3.0, TEXT_SIZE)
     reach = _reach(task, later)
     axes.set_ylim(-reach, reach)
     axes.axhline(0, color=INK, linestyle=":", linewidth=1)
     for span in later:
-        judged = _judged(task, span)
+        judged = _verdicts_on(task, span)
         limits = [nan_if_none(verdict.allowed) for _, verdict in judged]
         axes.fill_between([_at(span, one) for one, _ in judged], 0, limits, color=colour, alpha=0.25, linewidth=0)
         for candidate, verdict in judged:
@@ -265,15 +265,18 @@ def _zoom(axes: Axes, task: str, stages: Sequence[Span], colour: str) -> None:
 
 
 def _reach(task: str, stages: Sequence[Span]) -> float:
-    """Three times the typical limit."""
+    """Return the half height of the enlarged panel: three times the median limit."""
     limits = sorted(
-        limit for span in stages for _, verdict in _judged(task, span) if (limit := nan_if_none(verdict.allowed)) > 0
+        limit
+        for span in stages
+        for _, verdict in _verdicts_on(task, span)
+        if (limit := nan_if_none(verdict.allowed)) > 0
     )
     return 3 * limits[len(limits) // 2] if limits else 1.0
 
 
-def _judged(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
-    """A stage's candidates with their verdicts on a task that it protects."""
+def _verdicts_on(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
+    """Return a stage's candidates with their verdicts on a task that it protects."""
     return [
         (candidate, verdict)
         for candidate in span.record.candidates
@@ -283,12 +286,12 @@ def _judged(task: str, span: Span) -> list[tuple[Candidate, Verdict]]:
 
 
 def _judgements(span: Span) -> list[tuple[int, Sequence[Verdict]]]:
-    """Step and verdicts of each candidate after the starting point."""
+    """Return step and verdicts of each candidate after the starting point."""
     return [(candidate.step, candidate.verdicts) for candidate in span.record.candidates if candidate.step > 0]
 
 
-def _final(span: Span) -> list[Verdict]:
-    """What the validation split says of the accepted model."""
+def _final_verdicts(span: Span) -> list[Verdict]:
+    """Return the verdicts on the accepted model on the validation split."""
     return [verdict for verdict in span.record.verdicts if verdict.split == "valid"]
 
 
@@ -296,7 +299,7 @@ def _at(span: Span, candidate: Candidate) -> float:
     return float(span.start + candidate.step)
 
 
-def _legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
+def _draw_legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
     figure.legend(
         handles=handles,
         loc="outside lower center",
@@ -308,7 +311,7 @@ def _legend(figure: Figure, handles: Sequence[Artist], columns: int) -> None:
 
 
 def _takeaway(task: str, stages: Sequence[Span]) -> str:
-    """What the panel says in words."""
+    """Return a panel's title: the finding in words."""
     own = next(span.record for span in stages if task in span.record.level)
     verdict = stages[-1].record.verdict(task, "valid")
     idle = "" if own.gained else f"stage {own.stage + 1} gained nothing"
@@ -336,22 +339,23 @@ def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
     return f"Losses against their optima: {result}{closest.task} ({against_limit(closest)})"
 
 
-def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
-    """One row per task; a cell is a candidate's excess over the optimum as a share of the allowed one.
+def _draw_strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
+    """Draw one row per task; a cell is a candidate's excess over the optimum as a share of the allowed excess.
 
-    Where a stage has too many tasks for its record to tell of all of them at every candidate, a cell is the accepted
-    model's.
+    Where a stage has too many tasks for its record to hold all of them at every candidate, a cell shows the accepted
+    model.
     """
-    whole = all(len(candidate.verdicts) == len(_final(span)) for span in stages for candidate in span.record.candidates)
+    both = [(candidate, span) for span in stages for candidate in span.record.candidates]
+    whole = all(len(candidate.verdicts) == len(_final_verdicts(span)) for candidate, span in both)
     figure = blank_figure(9.0, 1.6 + 0.125 * len(tasks))
     axes = figure.add_subplot()
-    dress(axes)
+    style_axes(axes)
     axes.grid(visible=False)
     place = {task: row for row, task in enumerate(tasks)}
     edges: list[float] = [0.0]
     shares: list[Floats] = []
     for span in stages:
-        for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final(span))]:
+        for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final_verdicts(span))]:
             column = np.full(len(tasks), np.nan)
             for verdict in verdicts:
                 most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it
@@ -369,14 +373,14 @@ def _strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
         axes.fill_between([span.start, span.end], min(rows) - 0.5, max(rows) + 0.5, color=_SOLVING, linewidth=0)
     mark_stages(axes, stages, 7.5)
     axes.set_ylim(len(tasks) - 0.5, -0.5)
-    axes.set_yticks(range(len(tasks)), [literal(task) for task in tasks], fontsize=6)
+    axes.set_yticks(range(len(tasks)), [escape_mathtext(task) for task in tasks], fontsize=6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
-    take_title(axes, _headline(stages, separator="\n"), 8.0)
+    set_title(axes, _headline(stages, separator="\n"), 8.0)
     patches = [Patch(facecolor=colour, label=name) for colour, name in zip(_BAND_COLOURS, _BAND_NAMES, strict=True)]
     patches += [
         Patch(facecolor=_SOLVING, label="being minimised"),
         Patch(facecolor="white", edgecolor=PALE, label="not yet solved"),
     ]
-    _legend(figure, [*patches, *mark_accepted(axes, stages)], columns=3)
+    _draw_legend(figure, [*patches, *mark_accepted(axes, stages)], columns=3)
     return figure

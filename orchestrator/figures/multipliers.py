@@ -1,4 +1,4 @@
-"""The multipliers of a chain, step by step."""
+"""Figure of a chain's multipliers over its optimisation steps."""
 
 from __future__ import annotations
 
@@ -18,90 +18,92 @@ from orchestrator.figures.style import (
     Span,
     Stroke,
     blank_figure,
-    dress,
-    literal,
+    escape_mathtext,
     mark_accepted,
     mark_stages,
+    set_title,
     spans,
     spread,
     strokes,
-    take_title,
+    style_axes,
 )
 from orchestrator.summary.wording import format_multiplier, level_name, nan_if_none
 from trainers.records import StageRecord
 
 MOST_NAMED = 6
-"""Lines with a colour and a name; the others are grey."""
+"""Most lines with a colour and a name; the others are grey."""
 
 MOST_POINTS = 1500
-"""Points of a line: more are not seen."""
+"""Most points of a line; more could not be told apart."""
 
 WIDE = 30.0
-"""Largest λ over the small ones (the tenth part of the tasks) from which on the axis is logarithmic."""
+"""Ratio of the largest λ to the lowest tenth above which the axis is logarithmic."""
 
 _WIDTH, _HEIGHT = 9.0, 4.2
 _LABEL_GAP = 0.055
 
 
 def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
-    r"""λ of every protected task over the optimisation steps of the whole chain.
+    r"""Draw λ of every protected task over the optimisation steps of the whole chain.
 
-    λ_i starts anew in each stage, so its line has a gap at each border; of many tasks only its last value in
-    each stage is drawn. It is the price of task i: what the stage's
-    objective would fall per unit of tolerance given to it. The tasks with the largest at the end carry colour and name.
+    λ_i starts anew in each stage, so its line has a gap between stages. Where a stage has too many tasks for its record
+    to follow them all, only the final value of each stage is drawn. λ_i is the shadow price of task i: how much the
+    stage's objective would fall per unit of additional tolerance. The tasks with the largest final λ have colour and
+    name.
 
     Args:
         records: Records of a chain's stages, in order.
 
     Raises:
-        ValueError: There is no record.
+        ValueError: ``records`` is empty.
     """
     stages = spans(records)
     figure = blank_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
-    dress(axes)
+    style_axes(axes)
     mark_stages(axes, stages, 0.8 * _WIDTH)
     axes.set_xlabel(STEPS_LABEL, fontsize=TEXT_SIZE, color=GREY)
-    # Where a stage has too many tasks for its record to follow them all, what all of them have is λ at its end.
     whole = all(len(row.multipliers) == len(record.protected) for record in records for row in record.rows)
     label = "multiplier λ" if whole else "multiplier λ at the end of the stage"
     axes.set_ylabel(label, fontsize=TEXT_SIZE, color=GREY)
     lines = {task: (_line if whole else _ends)(task, stages) for task in records[-1].protected}
     if not lines:
-        take_title(axes, "Multipliers: none, the chain has one stage and protects nothing", 0.85 * _WIDTH)
+        set_title(axes, "Multipliers: none, the chain has one stage and protects nothing", 0.85 * _WIDTH)
         axes.set_yticks([])
         return figure
-    take_title(axes, _takeaway(records[-1]), 0.85 * _WIDTH)
+    set_title(axes, _takeaway(records[-1]), 0.85 * _WIDTH)
     last = {task: _last(values) for task, (_, values) in lines.items()}
     by_size = sorted(lines, key=lambda task: last[task], reverse=True)
     coloured = by_size[: MOST_NAMED + 1] if len(lines) == MOST_NAMED + 1 else by_size[:MOST_NAMED]
     look = strokes(records)
     for task in reversed(by_size):
-        named = task in coloured
+        has_name = task in coloured
         axes.plot(
             *lines[task],
-            color=look[task].colour if named else PALE,
-            linestyle=look[task].dashes if named else "-",
-            linewidth=1.5 if named else 0.6,
-            zorder=3 if named else 2,
+            color=look[task].colour if has_name else PALE,
+            linestyle=look[task].dashes if has_name else "-",
+            linewidth=1.5 if has_name else 0.6,
+            zorder=3 if has_name else 2,
             label=f"λ {task}",
         )
-    _scale(axes, [max(filter(math.isfinite, values), default=0.0) for _, values in lines.values()])
+    _set_scale(axes, [max(filter(math.isfinite, values), default=0.0) for _, values in lines.values()])
     axes.legend(
         handles=mark_accepted(axes, stages), loc="upper left", fontsize=SMALL_SIZE, frameon=False, labelcolor=GREY
     )
-    _names(axes, {task: last[task] for task in coloured if math.isfinite(last[task])}, look, len(lines) - len(coloured))
+    _label_ends(
+        axes, {task: last[task] for task in coloured if math.isfinite(last[task])}, look, len(lines) - len(coloured)
+    )
     return figure
 
 
 def _ends(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
-    """Steps and λ at the end of each stage that holds the task."""
+    """Return steps and λ at the end of each stage that protects the task."""
     held = [span for span in stages if task in span.record.multipliers]
     return [float(span.end) for span in held], [nan_if_none(span.record.multipliers[task]) for span in held]
 
 
 def _line(task: str, stages: Sequence[Span]) -> tuple[list[float], list[float]]:
-    """Steps and λ, with a NaN where a stage ends."""
+    """Return steps and λ, with a NaN where a stage ends."""
     points = sum(len(span.record.rows) for span in stages if task in span.record.protected)
     stride = max(1, -(-points // MOST_POINTS))
     steps: list[float] = []
@@ -138,8 +140,8 @@ def _takeaway(last: StageRecord) -> str:
     return f"Multipliers: {dearest} holds {objective} back{most}, λ = {format_multiplier(known[dearest])} at the end"
 
 
-def _scale(axes: Axes, peaks: Sequence[float]) -> None:
-    """Logarithmic where the largest lines would press the others flat, and linear around 0 even then."""
+def _set_scale(axes: Axes, peaks: Sequence[float]) -> None:
+    """Set a logarithmic scale, linear around 0, where the largest lines would flatten the others."""
     positive = sorted(peak for peak in peaks if peak > 0)
     if positive and positive[-1] > WIDE * (typical := positive[len(positive) // 10]):
         threshold = 10 ** math.floor(math.log10(max(typical, positive[-1] / 1000)))
@@ -148,8 +150,8 @@ def _scale(axes: Axes, peaks: Sequence[float]) -> None:
     axes.set_ylim(bottom=0)
 
 
-def _names(axes: Axes, ends: dict[str, float], look: dict[str, Stroke], others: int) -> None:
-    """Name and last λ of each coloured line, to the right of its end; and how many lines have none."""
+def _label_ends(axes: Axes, ends: dict[str, float], look: dict[str, Stroke], others: int) -> None:
+    """Write name and last λ of each coloured line to the right of its end, and the number of the other lines."""
     to_share = axes.transScale + axes.transLimits
     heights = [float(to_share.transform((0.0, end))[1]) for end in ends.values()]
     places = spread(heights, _LABEL_GAP)
@@ -160,7 +162,7 @@ def _names(axes: Axes, ends: dict[str, float], look: dict[str, Stroke], others: 
         axes.text(
             1.035,
             place,
-            literal(f"{task}  {format_multiplier(end)}"),
+            escape_mathtext(f"{task}  {format_multiplier(end)}"),
             va="center",
             fontsize=TEXT_SIZE,
             color=stroke.colour,

@@ -1,4 +1,4 @@
-"""How the pictures of a chain look: colours, sizes, and the axis on which its stages stand in a row."""
+"""Style of the figures: colours, sizes, text, and the axis of a chain's consecutive stages."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ KEPT = "start kept, nothing gained"
 
 @dataclass(frozen=True)
 class Span:
-    """A stage's place on the axis of the chain's optimisation steps.
+    """A stage's interval on the axis of the chain's optimisation steps.
 
     Attributes:
         record: The stage.
-        start: Steps of all stages before it.
-        end: ``start`` and its own steps.
+        start: Number of steps of all earlier stages.
+        end: ``start`` plus the stage's own steps.
     """
 
     record: StageRecord
@@ -51,18 +51,18 @@ class Span:
 
     @property
     def accepted(self) -> int:
-        """Where the accepted candidate lies."""
+        """Position of the accepted candidate."""
         return self.start + self.record.accepted_step
 
 
 def spans(records: Sequence[StageRecord]) -> tuple[Span, ...]:
-    """Stages in a row, one beginning where the other ends.
+    """Return the intervals of consecutive stages.
 
     Raises:
-        ValueError: There is no record.
+        ValueError: ``records`` is empty.
     """
     if not records:
-        raise ValueError("a chain has at least one stage, found no record")
+        raise ValueError("a chain needs at least one stage, found no record")
     found: list[Span] = []
     for record in records:
         start = found[-1].end if found else 0
@@ -76,7 +76,7 @@ class Stroke:
 
     Attributes:
         colour: From :data:`PALETTE`.
-        dashes: Line style; tells apart tasks that share a colour where many lines cross.
+        dashes: Line style, by which tasks that share a colour differ.
     """
 
     colour: str
@@ -84,7 +84,7 @@ class Stroke:
 
 
 def strokes(records: Sequence[StageRecord]) -> dict[str, Stroke]:
-    """Task → its stroke, by its place in the order of priority: a task looks the same in every picture of a chain."""
+    """Return task → stroke, by order of priority, so that a task looks the same in every figure of a chain."""
     tasks = [task for record in records for task in record.level]
     return {
         task: Stroke(PALETTE[index % len(PALETTE)], DASHES[index // len(PALETTE) % len(DASHES)])
@@ -93,12 +93,12 @@ def strokes(records: Sequence[StageRecord]) -> dict[str, Stroke]:
 
 
 def blank_figure(width: float, height: float) -> Figure:
-    """An empty white figure, ``width`` by ``height`` inches."""
+    """Return an empty white figure of ``width`` × ``height`` inches."""
     return Figure(figsize=(width, height), dpi=144, layout="constrained", facecolor="white")
 
 
-def dress(axes: Axes) -> None:
-    """Take away what carries nothing: frame, heavy ticks, strong grid."""
+def style_axes(axes: Axes) -> None:
+    """Remove frame and heavy ticks, and draw a light grid."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(BORDER)
     axes.tick_params(labelsize=SMALL_SIZE, color=BORDER, labelcolor=GREY, which="both")
@@ -107,12 +107,12 @@ def dress(axes: Axes) -> None:
 
 
 def mark_stages(axes: Axes, stages: Sequence[Span], inches: float) -> None:
-    """Thin lines where a stage begins, and each stage's name above the frame, as long as there is room for it.
+    """Draw a thin line where a stage begins, and write each stage's name above the frame where there is room.
 
     Args:
-        axes: Where.
+        axes: The axes.
         stages: The chain's stages.
-        inches: Width of ``axes``, about.
+        inches: Approximate width of ``axes``.
     """
     first, last = stages[0].start, max(stages[-1].end, stages[0].start + 1)
     axes.set_xlim(first, last)
@@ -130,7 +130,7 @@ def mark_stages(axes: Axes, stages: Sequence[Span], inches: float) -> None:
             continue
         free = place + _width(text) + _GAP
         axes.annotate(
-            literal(text),
+            escape_mathtext(text),
             (span.start, 1),
             xycoords=("data", "axes fraction"),
             xytext=(2, 3),
@@ -142,10 +142,10 @@ def mark_stages(axes: Axes, stages: Sequence[Span], inches: float) -> None:
 
 
 def mark_accepted(axes: Axes, stages: Sequence[Span]) -> list[Line2D]:
-    """A star on the step axis where each stage's accepted candidate lies; a hollow one where the start was kept.
+    """Draw a star on the step axis at each stage's accepted candidate, hollow where the start was kept.
 
     Returns:
-        What a legend needs: the filled stars, then the hollow ones, each only if there are any.
+        Handles for a legend: the filled stars, then the hollow ones, each only if there are any.
     """
     gained = [span for span in stages if span.record.gained]
     idle = [span for span in stages if not span.record.gained]
@@ -170,40 +170,40 @@ def mark_accepted(axes: Axes, stages: Sequence[Span]) -> list[Line2D]:
     return drawn
 
 
-def take_title(axes: Axes, text: str, inches: float, size: float = TITLE_SIZE) -> None:
-    """Set what is seen, and what to take from it, above the stages' names, in a size that fits ``inches``."""
-    size = fitting(text, size, inches)
-    axes.set_title(literal(text), loc="left", fontsize=size, color=INK, fontweight="bold", pad=16)
+def set_title(axes: Axes, text: str, inches: float, size: float = TITLE_SIZE) -> None:
+    """Set the title above the stages' names, in a font size that fits ``inches``."""
+    size = fit_font_size(text, size, inches)
+    axes.set_title(escape_mathtext(text), loc="left", fontsize=size, color=INK, fontweight="bold", pad=16)
 
 
-def wrapped(text: str, size: float, inches: float) -> str:
-    """Lines of bold text that are no wider than ``inches`` at this font size, about equally long."""
+def wrap_text(text: str, size: float, inches: float) -> str:
+    """Wrap bold text into lines of about equal length, no wider than ``inches`` at this font size."""
     width = round(inches * 72 / (0.56 * size))
     lines = len(textwrap.wrap(text, width))
     even = next(some for some in range(len(text) // lines, width + 1) if len(textwrap.wrap(text, some)) <= lines)
     return textwrap.fill(text, even)
 
 
-def fitting(text: str, size: float, inches: float) -> float:
-    """The font size, or a smaller one at which bold text is no wider than ``inches``; never below 6."""
+def fit_font_size(text: str, size: float, inches: float) -> float:
+    """Return ``size``, or the smaller font size at which bold text is no wider than ``inches``; at least 6."""
     longest = max(len(line) for line in text.splitlines())
     return max(6.0, min(size, inches * 72 / (0.68 * longest)))
 
 
-def literal(text: str) -> str:
-    """Text in which a dollar sign is a dollar sign, not the beginning of a formula, and a minus looks like one."""
+def escape_mathtext(text: str) -> str:
+    """Escape dollar signs, which would begin a formula, and set a minus sign before numbers."""
     return re.sub(r"(?<!\S)(\(?)-(?=\d)", r"\1−", text).replace("$", r"\$")
 
 
 def spread(heights: Sequence[float], gap: float) -> list[float]:
-    """Heights moved apart until neighbours are at least ``gap`` from each other; their order stays.
+    """Move heights apart until neighbours are at least ``gap`` from each other, in the same order.
 
     Args:
-        heights: Wanted heights of labels.
-        gap: Least distance.
+        heights: Preferred heights of labels.
+        gap: Smallest distance.
     """
     order = sorted(range(len(heights)), key=lambda index: heights[index])
-    # Blocks of touching labels, each as (sum of wanted bottom places, members); a block stands at its mean.
+    # Blocks of touching labels, each as (sum of the preferred bottom heights, members), placed at the mean.
     blocks: list[tuple[float, list[int]]] = []
     for index in order:
         total, members = heights[index], [index]

@@ -1,4 +1,4 @@
-"""A picture as SVG inside an HTML page."""
+"""Figures as SVG elements inside an HTML page."""
 
 from __future__ import annotations
 
@@ -30,36 +30,39 @@ SCHEME = {
         )
     },
 }
-"""Colour of a picture → its name as a CSS variable, and its values in the light and in the dark scheme."""
+"""Colour of a figure → name of its CSS variable, and its values in the light and in the dark scheme."""
 
 
 _LEGIBLE = 1.2
-"""Pixels per point below which a picture's small letters are hard to read: the page scrolls instead."""
+"""Smallest scale in pixels per point at which small text is legible; on a narrower page the figure scrolls."""
 
 
 def inline_svg(figure: Figure, prefix: str, description: str) -> str:
-    """The picture as an ``<svg>`` element that stands alone: no prologue, no metadata, no address of anything.
+    """Return the figure as a self-contained ``<svg>`` element, without prologue, metadata and external references.
 
-    Text is drawn as outlines, so that it looks the same everywhere; ``description`` is what is read aloud instead.
-    The colours of :data:`SCHEME` become CSS variables ``--NAME``, which the page has to define. Ids are numbered, so
-    that equal pictures give equal text.
+    Text is drawn as outlines, so that it looks the same everywhere; a screen reader reads ``description`` instead. The
+    colours of :data:`SCHEME` become CSS variables ``--NAME``, which the page has to define. Ids are numbered, so that
+    equal figures give equal text.
 
     Args:
-        figure: The picture.
-        prefix: What every id begins with; pictures on one page need different ones.
-        description: What is seen, in words.
+        figure: The figure.
+        prefix: Prefix of every id, different for each figure of a page.
+        description: Description of the figure in words.
+
+    Raises:
+        ValueError: Matplotlib wrote an SVG without a view box.
     """
     stream = io.StringIO()
-    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    figure.savefig(stream, format="svg", metadata=nothing)
+    no_metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    figure.savefig(stream, format="svg", metadata=no_metadata)
     text = stream.getvalue()
     text = text[text.index("<svg") :].rstrip()
     text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it is for all of a document, so for all of a page
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would apply to the whole page
     text = re.sub(r"<metadata.*?</metadata>", "", text, flags=re.DOTALL)
     text = text.replace("xlink:href=", "href=")
-    text = _numbered(text, prefix)
-    text = re.sub(r'\bd="[^"]+"', lambda path: re.sub(r"\d+\.\d{3,}", _rounded, path.group()), text)
+    text = _number_ids(text, prefix)
+    text = re.sub(r'\bd="[^"]+"', lambda path: re.sub(r"\d+\.\d{3,}", _round, path.group()), text)
     text = re.sub(r"#[0-9a-f]{6}\b", lambda found: _variable(found.group()), text)
     view = re.search(r'viewBox="([^"]*)"', text)
     if view is None:
@@ -69,8 +72,8 @@ def inline_svg(figure: Figure, prefix: str, description: str) -> str:
     return re.sub(r"\n\s*\n", "\n", opening + text[text.index(">") + 1 :])
 
 
-def _numbered(text: str, prefix: str) -> str:
-    """Ids as ``PREFIX1``, ``PREFIX2`` …, where they are needed; the others are dropped."""
+def _number_ids(text: str, prefix: str) -> str:
+    """Rename referenced ids to ``PREFIX1``, ``PREFIX2`` … and drop the others."""
     needed = set(re.findall(r'href="#([^"]+)"', text)) | set(re.findall(r"url\(#([^)]+)\)", text))
     numbers = count(1)
     names: dict[str, str] = {}
@@ -82,7 +85,7 @@ def _numbered(text: str, prefix: str) -> str:
     return re.sub(r"url\(#([^)]+)\)", lambda found: f"url(#{names[found[1]]})", text)
 
 
-def _rounded(found: re.Match[str]) -> str:
+def _round(found: re.Match[str]) -> str:
     return f"{float(found.group()):.2f}".rstrip("0").rstrip(".")
 
 

@@ -15,7 +15,7 @@ from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, 
 from orchestrator.terminal.output import Output
 
 SMALL = "small"
-"""Preset that is taken where the data only stand in for the paper's."""
+"""Default preset for data that stand in for the paper's."""
 
 
 def reproduce(
@@ -32,36 +32,41 @@ def reproduce(
     """Run a study of the paper.
 
     Args:
-        name: ``table1`` …
-        source: Data set; the paper's where a place is given, otherwise the one that needs no file.
-        place: Where the data are.
-        seeds: Seeds.
-        preset: Smaller sizes by name; ``small`` for stand-ins and none for the paper's data when absent.
+        name: Name of the study, such as ``table1``.
+        source: Data set; when absent, the paper's if ``place`` is given, otherwise the one that needs no file.
+        place: Path of the data.
+        seeds: Number of seeds.
+        preset: Name of a preset of smaller sizes; when absent, ``small`` for stand-ins and none for the paper's data.
         overrides: ``key=value`` assignments to the experiment file of all trials.
         output: Where progress is shown.
         address: Ray cluster to join.
-        verbose: Whether Ray's own log is shown.
+        verbose: Whether to show Ray's own log.
 
     Raises:
-        RequestError: Something in the request is wrong.
+        RequestError: The request is wrong.
         RunError: The run failed; finished stages are kept.
-        KeyboardInterrupt: The user ended it; finished stages are kept.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     study = load_study(name)
     if seeds < 1:
-        raise RequestError(f"--seeds {seeds}: at least 1")
-    chosen = source or (next(iter(study.data_sets)) if place is not None else study.default)
-    if chosen in study.data_sets and preset is None and not study.data_sets[chosen].paper and SMALL in study.presets:
+        raise RequestError(f"--seeds {seeds}: must be at least 1")
+    data_set = source or (next(iter(study.data_sets)) if place is not None else study.default)
+    if (
+        data_set in study.data_sets
+        and preset is None
+        and not study.data_sets[data_set].paper
+        and SMALL in study.presets
+    ):
         preset = SMALL
     keys = {"storage": "./nmt-runs", "tracking": "sqlite:///mlflow.db", "name": f"reproduce-{name}"}
-    content = content_of(study, chosen, preset, place, keys, overrides)
+    content = content_of(study, data_set, preset, place, keys, overrides)
     base = experiment_of(study, content, preset, next(iter(study.rows)), Arm(), 0)
 
-    def fits(experiment: Experiment) -> None:
+    def check_placement(experiment: Experiment) -> None:
         check_trial(experiment, address)
 
-    prepared = prepare_experiment(base, output.say, fits)
-    title = title_of(study, chosen, preset)
+    prepared = prepare_experiment(base, output.say, check_placement)
+    title = title_of(study, data_set, preset)
     output.about(experiment=base.name)
     output.say(title)
     trials = study_trials(study, content, preset, prepared, seeds)
@@ -70,7 +75,7 @@ def reproduce(
 
 
 def draw_landscape(folder: str) -> Path:
-    """The paper's figure 1, which trains nothing but two numbers; returns the picture's path.
+    """Draw the paper's figure 1, which trains only two parameters; return the path of the image.
 
     Raises:
         RequestError: The folder cannot be written to.
@@ -89,7 +94,7 @@ def draw_landscape(folder: str) -> Path:
 
 
 def title_of(study: Study, data_set: str, preset: str | None) -> str:
-    """What everything that is printed is headed by: the paper's title, the data, and whether they are the paper's."""
+    """Return the title of all output: the paper's title, the data and whether they are the paper's, and the preset."""
     data = study.data_sets[data_set]
     on = data.title if data.paper else f"{data.title}, which stands in for the paper's data"
     return f"{study.title}; on {on}" + (f"; preset {preset}" if preset else "")

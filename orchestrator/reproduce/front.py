@@ -1,9 +1,10 @@
-"""The paper's figure 2: what weights reach between two tasks, and where NMT stands."""
+"""The paper's figure 2: the trade-off between two tasks, for loss weights and for NMT."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from orchestrator.figures.style import (
@@ -12,9 +13,9 @@ from orchestrator.figures.style import (
     SMALL_SIZE,
     TEXT_SIZE,
     blank_figure,
-    dress,
-    literal,
-    wrapped,
+    escape_mathtext,
+    style_axes,
+    wrap_text,
 )
 from orchestrator.reproduce.table import Line, StudyTable
 from trainers.spec.task import Task
@@ -24,7 +25,7 @@ _TITLE_SIZE = 10.0
 
 
 def study_front(table: StudyTable, tasks: Sequence[Task]) -> Figure:
-    """First task against the second: weighted arms as a line of points, arms with priorities as stars, with errors.
+    """Draw the first task against the second: weighted arms as a line, arms with priorities as stars, with errors.
 
     Args:
         table: The study's table.
@@ -38,28 +39,30 @@ def study_front(table: StudyTable, tasks: Sequence[Task]) -> Figure:
     first, second = tasks[0].name, tasks[1].name
     figure = blank_figure(_WIDTH, _HEIGHT)
     axes = figure.add_subplot()
-    dress(axes)
+    style_axes(axes)
     weighted = [line for line in table.lines if line.held is None]
     _draw(axes, weighted, first, second, PALETTE[0], "o", "weighted sum", "-")
     for place, line in enumerate(line for line in table.lines if line.held is not None):
         _draw(axes, [line], first, second, PALETTE[1 + place % (len(PALETTE) - 1)], "*", line.arm, "")
     for line in weighted:
         at = (line.values[first].mean, line.values[second].mean)
-        axes.annotate(literal(line.arm), at, xytext=(5, 4), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY)
-    axes.set_xlabel(literal(f"{first}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
-    axes.set_ylabel(literal(f"{second}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
-    title = wrapped(table.title, _TITLE_SIZE, 0.8 * _WIDTH)  # the axes begin a tenth of the width from the left
-    axes.set_title(literal(title), loc="left", fontsize=_TITLE_SIZE, fontweight="bold")
+        axes.annotate(
+            escape_mathtext(line.arm), at, xytext=(5, 4), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY
+        )
+    axes.set_xlabel(escape_mathtext(f"{first}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
+    axes.set_ylabel(escape_mathtext(f"{second}: test {table.metric}"), fontsize=TEXT_SIZE, color=GREY)
+    title = wrap_text(table.title, _TITLE_SIZE, 0.8 * _WIDTH)  # the axes begin a tenth of the width from the left
+    axes.set_title(escape_mathtext(title), loc="left", fontsize=_TITLE_SIZE, fontweight="bold")
     axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="best")
     return figure
 
 
 def _draw(
-    axes: object, lines: Sequence[Line], first: str, second: str, colour: str, marker: str, label: str, style: str
+    axes: Axes, lines: Sequence[Line], first: str, second: str, colour: str, marker: str, label: str, style: str
 ) -> None:
     x = [line.values[first] for line in lines]
     y = [line.values[second] for line in lines]
-    axes.errorbar(  # type: ignore[attr-defined]
+    axes.errorbar(
         [one.mean for one in x],
         [one.mean for one in y],
         xerr=[one.error for one in x],
@@ -71,6 +74,6 @@ def _draw(
         markeredgecolor="white" if marker == "*" else colour,
         elinewidth=0.8,
         color=colour,
-        label=literal(label),
+        label=escape_mathtext(label),
         zorder=5 if marker == "*" else 3,
     )

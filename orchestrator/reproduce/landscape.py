@@ -1,10 +1,10 @@
-r"""The paper's figure 1: a weighted sum and NMT on a landscape of two dimensions whose answer is known.
+r"""The paper's figure 1: a weighted sum and NMT on a two-dimensional landscape with a known answer.
 
 .. math:: L_1 = x^2, \qquad L_2 = (x - 1)^2 + (y - 2)^2
 
-The first task is at its optimum, 0, on the whole line x = 0; with tolerance ε the second may go to
-:math:`x = \sqrt\varepsilon`, :math:`y = 2`, where :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w
-ends at :math:`x = w_2 / (w_1 + w_2)`, whatever that costs the first task.
+The first task has its optimum, 0, on the whole line x = 0. With tolerance ε the constrained optimum of the second is
+:math:`x = \sqrt\varepsilon`, :math:`y = 2`, with :math:`\lambda = 1/\sqrt\varepsilon - 1`. A sum with weights w ends
+at :math:`x = w_2 / (w_1 + w_2)`, at any cost to the first task.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from orchestrator.figures.style import GREY, INK, PALETTE, SMALL_SIZE, TEXT_SIZE, blank_figure, dress, literal
+from orchestrator.figures.style import (
+    GREY,
+    INK,
+    PALETTE,
+    SMALL_SIZE,
+    TEXT_SIZE,
+    blank_figure,
+    escape_mathtext,
+    style_axes,
+)
 from trainers.multipliers import Multipliers
 
 TITLE = "Figure 1: a weighted sum and NMT on two losses"
@@ -33,13 +42,13 @@ Path = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Landscape:
-    """Two ways down.
+    """Trajectories of both methods.
 
     Attributes:
         weighted: Points of the weighted sum.
         first: Points of NMT's first stage, on L₁ alone.
-        second: Points of its second, on L₂ with L₁ held.
-        multiplier: λ at the end.
+        second: Points of its second stage, on L₂ with L₁ as the constraint.
+        multiplier: Final λ.
     """
 
     weighted: Path
@@ -49,13 +58,13 @@ class Landscape:
 
 
 def losses(point: Tensor) -> Tensor:
-    """L₁ and L₂ at a point of shape ``(2,)``."""
+    """Return L₁ and L₂ at a point of shape ``(2,)``, as shape ``(2,)``."""
     x, y = point.unbind()
     return torch.stack([x**2, (x - 1) ** 2 + (y - 2) ** 2])
 
 
 def descend() -> Landscape:
-    """Both trajectories, by plain gradient descent from :data:`START`."""
+    """Compute both trajectories by plain gradient descent from :data:`START`."""
     weights = torch.tensor(WEIGHTS)
     weighted = _path(START, lambda values: weights @ values, lambda _: None)
     first = _path(START, lambda values: values[0], lambda _: None)
@@ -65,10 +74,10 @@ def descend() -> Landscape:
 
 
 def landscape_figure(found: Landscape, title: str) -> Figure:
-    """Contours of both losses, the set that keeps the first task, and both trajectories."""
+    """Draw contours of both losses, the feasible set of the first task, and both trajectories."""
     figure = blank_figure(6.4, 5.6)
     axes = figure.add_subplot()
-    dress(axes)
+    style_axes(axes)
     x, y = np.meshgrid(np.linspace(-1.2, 1.4, 200), np.linspace(-1.0, 2.6, 200))
     axes.contour(x, y, (x - 1) ** 2 + (y - 2) ** 2, levels=12, colors="#C9D8E6", linewidths=0.7)
     axes.contour(x, y, x**2, levels=8, colors="#E6D3C9", linewidths=0.7)
@@ -79,13 +88,13 @@ def landscape_figure(found: Landscape, title: str) -> Figure:
         (found.first, PALETTE[4], "NMT, stage 1: the first task alone"),
         (found.second, PALETTE[1], f"NMT, stage 2: the first task held, λ → {found.multiplier:.2f}"),
     ):
-        axes.plot(*zip(*path, strict=True), color=colour, linewidth=1.8, label=literal(label))
+        axes.plot(*zip(*path, strict=True), color=colour, linewidth=1.8, label=escape_mathtext(label))
         axes.plot(*path[-1], marker="*" if colour == PALETTE[1] else "o", color=colour, markersize=10)
     axes.plot(*START, marker="o", color=INK, markersize=5)
     axes.annotate("start", START, xytext=(-4, -12), textcoords="offset points", fontsize=SMALL_SIZE, color=GREY)
     axes.set_xlabel("x", fontsize=TEXT_SIZE, color=GREY)
     axes.set_ylabel("y", fontsize=TEXT_SIZE, color=GREY)
-    axes.set_title(literal(title), loc="left", fontsize=9.5, fontweight="bold")
+    axes.set_title(escape_mathtext(title), loc="left", fontsize=9.5, fontweight="bold")
     axes.legend(fontsize=SMALL_SIZE, frameon=False, loc="lower right")
     return figure
 

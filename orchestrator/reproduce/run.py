@@ -1,4 +1,4 @@
-"""The verb ``reproduce``: a study of the paper, trained, tabled and drawn."""
+"""Trains a study of the paper, and makes its table and figures."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainers.store.stage_store import StageStore
 
 @dataclass(frozen=True)
 class Place:
-    """Where a trial stands in a study's table."""
+    """A trial's place in a study's table."""
 
     row: str
     arm: str
@@ -37,12 +37,12 @@ class Place:
 
 @dataclass(frozen=True)
 class Reproduced:
-    """A study that ran.
+    """Result of a study.
 
     Attributes:
         table: Its table.
-        group: Its trials.
-        folder: Where its files are.
+        group: Outcome of its trials.
+        folder: Folder of its files.
     """
 
     table: StudyTable
@@ -50,7 +50,7 @@ class Reproduced:
     folder: str
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready content."""
+        """Return the JSON-ready content."""
         return {
             "title": self.table.title,
             "columns": self.table.columns(),
@@ -62,7 +62,7 @@ class Reproduced:
 def study_trials(
     study: Study, content: Content, preset: str | None, prepared: PreparedExperiment, seeds: int
 ) -> dict[Place, Trial]:
-    """Every trial of a study.
+    """Return every trial of a study.
 
     Raises:
         RequestError: A trial's experiment is not valid.
@@ -89,21 +89,21 @@ def run_study(
     runner: TrialRunner,
     output: Output,
 ) -> Reproduced:
-    """Train a study, and make its table and picture.
+    """Train a study, and make its table and figures.
 
     Args:
         name: Name of the study.
-        title: What it is called, data and preset included.
+        title: Its title, with data and preset.
         study: The study.
-        prepared: The experiment that its trials start from.
+        prepared: The experiment on which its trials are based.
         trials: Its trials.
-        runner: Where they run.
+        runner: Runs the trials.
         output: Where progress is shown.
 
     Raises:
         RequestError: The cluster cannot hold one trial.
         RunError: Ray cannot be started.
-        KeyboardInterrupt: The user ended it; finished stages are kept.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     planned = forecast(list(trials.values()), prepared.schema, StageStore(prepared.experiment.storage))
     params = {"method": "several", "eta_theta": "several", "eta_lambda": "several", "weights": "several"}
@@ -116,7 +116,7 @@ def run_study(
 
 
 def study_table(title: str, study: Study, tasks: Sequence[Task], found: Mapping[Place, TrialResult]) -> StudyTable:
-    """Means over seeds, and differences paired by seed."""
+    """Return the table of a study: means over seeds, and differences paired by seed."""
     names = [task.name for task in tasks]
     columns = (*names, AVERAGE) if study.average else tuple(names)
     values = {place: _values(tasks, result, study.average) for place, result in found.items() if result.finished}
@@ -141,7 +141,7 @@ def study_table(title: str, study: Study, tasks: Sequence[Task], found: Mapping[
                     values={task: Estimate.of([value[task] for value in mine.values()]) for task in columns},
                     differences=differences,
                     printed=study.printed.get(row, {}).get(arm, {}),
-                    held=_held(results),
+                    held=_count_held(results),
                     seeds=len(mine),
                 )
             )
@@ -156,7 +156,7 @@ def _values(tasks: Sequence[Task], result: TrialResult, average: bool) -> dict[s
     return {**values, AVERAGE: sum(values.values()) / len(values)} if average else values
 
 
-def _held(results: Sequence[TrialResult]) -> int | None:
+def _count_held(results: Sequence[TrialResult]) -> int | None:
     if not any(is_constrained(result.trial.spec.training.method) and len(result.records) > 1 for result in results):
         return None
     return sum(result.records[-1].held for result in results)

@@ -1,4 +1,4 @@
-"""A study: an experiment of the paper, declared in ``experiments/paper``."""
+"""Studies: the experiments of the paper, declared in ``experiments/paper``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOLDER = Path(experiments.__path__[0]) / "paper"
 Content = dict[str, Any]
 
 ALL = "all"
-"""Stands for every line in a preset."""
+"""Key of a preset that applies to every row."""
 
 
 def _one_row() -> dict[str, Content]:
@@ -32,12 +32,12 @@ class _Part(BaseModel):
 
 
 class DataSet(_Part):
-    """Data that a study can run on.
+    """A data set for a study.
 
     Attributes:
-        title: What it is called in everything that is printed.
-        paper: Whether it is the paper's own; otherwise it stands in for it.
-        needs: Where the data come from, where they have to be given.
+        title: Its name in all output.
+        paper: Whether it is the paper's own; otherwise it stands in for that.
+        needs: Where to get the data, if the user has to provide them.
         experiment: ``data``, ``tasks``, ``model`` and ``training`` of the experiment file.
     """
 
@@ -51,9 +51,9 @@ class Arm(_Part):
     """One way to train.
 
     Attributes:
-        set: Keys of the experiment file, dotted, and their values.
-        tasks: Order of the tasks, by place in the data set's list; all in its order when absent.
-        stages: Stages to run; the tasks of the others are evaluated all the same. All when absent.
+        set: Dotted keys of the experiment file and their values.
+        tasks: Order of the tasks, by position in the data set's list; that of the list when absent.
+        stages: Number of stages to run, all when absent; the tasks of the other stages are still evaluated.
         weights: Loss weights in the arm's order of the tasks.
     """
 
@@ -64,20 +64,20 @@ class Arm(_Part):
 
 
 class Study(_Part):
-    """What is trained for a table or figure.
+    """The trials of a table or figure of the paper.
 
     Attributes:
-        title: The paper's own title.
-        figure: ``front``, ``trajectories`` or nothing: the picture that goes with the table.
-        data_sets: Data by name; the first one is the paper's.
+        title: Title in the paper.
+        figure: Figure beside the table: ``front``, ``trajectories`` or none.
+        data_sets: Data sets by name; the first one is the paper's.
         default: Name of the data set that needs no file.
-        rows: Name of a line → keys that differ.
+        rows: Name of a row → its keys of the experiment file.
         arms: Name of an arm → how it trains.
-        reference: Arm that the others are compared with, seed by seed.
-        average: Whether the mean over tasks is shown too.
-        presets: Name → line, or ``all`` → keys that make a study smaller.
-        printed: The paper's own figures: line → arm → task → text.
-        agreement: What the paper's figures say, in a sentence.
+        reference: Arm with which the others are compared, seed by seed.
+        average: Whether to show the mean over tasks too.
+        presets: Name → row, or ``all`` → keys of the experiment file that make the study smaller.
+        printed: The paper's numbers: row → arm → task → text.
+        agreement: The paper's finding, in a sentence.
     """
 
     title: str
@@ -94,7 +94,7 @@ class Study(_Part):
 
 
 def names() -> list[str]:
-    """Studies that there are."""
+    """Return the names of all studies."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -102,12 +102,12 @@ def load_study(name: str) -> Study:
     """Read a study.
 
     Raises:
-        RequestError: There is none of this name.
-        ValueError: The file is not a study.
+        RequestError: There is no study of this name.
+        ValueError: The file does not declare a study.
     """
     path = FOLDER / f"{name}.yaml"
     if not path.is_file():
-        raise RequestError(f"there is nothing called {name!r} to reproduce; there are {', '.join(names())}")
+        raise RequestError(f"there is nothing called {name!r} to reproduce; choose one of {', '.join(names())}")
     try:
         return Study.model_validate(yaml.safe_load(path.read_text()))
     except ValidationError as error:
@@ -117,26 +117,26 @@ def load_study(name: str) -> Study:
 def content_of(
     study: Study, data_set: str, preset: str | None, place: str | None, common: Content, overrides: Sequence[str] = ()
 ) -> Content:
-    """The experiment file that all trials of a study start from.
+    """Return the content of the experiment file on which all trials of a study are based.
 
     Args:
         study: The study.
-        data_set: Name of the data.
+        data_set: Name of the data set.
         preset: Name of the preset, if any.
-        place: Where the data are.
+        place: Path of the data.
         common: Further keys, such as storage and tracking.
         overrides: ``key=value`` assignments.
 
     Raises:
-        RequestError: Unknown data or preset, or data that have to be given and are not.
+        RequestError: The data set or preset is unknown, or the data have to be provided and are not.
     """
     if data_set not in study.data_sets:
-        raise RequestError(f"--source {data_set!r}: this runs on {', '.join(study.data_sets)}")
+        raise RequestError(f"--source {data_set!r}: this study runs on {', '.join(study.data_sets)}")
     if preset is not None and preset not in study.presets:
-        raise RequestError(f"--preset {preset!r}: there are {', '.join(study.presets) or 'none'}")
+        raise RequestError(f"--preset {preset!r}: this study has {', '.join(study.presets) or 'none'}")
     data = study.data_sets[data_set]
     if data.needs is not None and place is None:
-        raise RequestError(f"{data.title} comes with no package: {data.needs}; give it with --data PATH")
+        raise RequestError(f"{data.title} comes with no package: {data.needs}; give its path with --data PATH")
     content = copy.deepcopy(data.experiment)
     if place is not None:
         content.setdefault("data", {})["path"] = place
@@ -147,7 +147,7 @@ def content_of(
 
 
 def with_keys(content: Content, keys: Mapping[str, Any]) -> Content:
-    """A copy with dotted keys set."""
+    """Return a copy with dotted keys set."""
     content = copy.deepcopy(content)
     for key, value in keys.items():
         *path, last = key.split(".")
@@ -159,18 +159,18 @@ def with_keys(content: Content, keys: Mapping[str, Any]) -> Content:
 
 
 def experiment_of(study: Study, content: Content, preset: str | None, row: str, arm: Arm, seed: int) -> Experiment:
-    """The experiment of one trial.
+    """Return the experiment of one trial.
 
     Args:
         study: The study.
-        content: What all trials start from.
+        content: Content of :func:`content_of`.
         preset: Name of the preset, if any.
-        row: Name of the line.
+        row: Name of the row.
         arm: How it is trained.
         seed: Its seed.
 
     Raises:
-        RequestError: It is not valid.
+        RequestError: The experiment is not valid.
     """
     keys = {**study.rows[row], **study.presets.get(preset or "", {}).get(row, {}), **arm.set, "training.seed": seed}
     content = with_keys(content, keys)

@@ -1,4 +1,4 @@
-"""A study's table: means and standard errors over seeds, paired differences, and the paper's figures beside them."""
+"""A study's table: means and standard errors over seeds, paired differences, and the paper's numbers."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.comparison.numerals import plural_text
 from orchestrator.summary.wording import NOTHING
 
 AVERAGE = "average"
@@ -24,7 +25,7 @@ class Estimate:
 
     Attributes:
         mean: The mean.
-        error: Its standard error; NaN with one seed.
+        error: Standard error of the mean; NaN with one seed.
     """
 
     mean: float
@@ -32,14 +33,14 @@ class Estimate:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Estimate:
-        """From one value a seed."""
+        """Estimate from one value per seed."""
         if not values:
             return cls(math.nan, math.nan)
         error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(statistics.mean(values), error)
 
     def text(self, signed: bool = False) -> str:
-        """``0.8165 ± 0.0021``."""
+        """Format ``0.8165 ± 0.0021``, with the sign of the mean if ``signed``."""
         if not math.isfinite(self.mean):
             return NOTHING
         mean = f"{self.mean:+.4f}" if signed else f"{self.mean:.4f}"
@@ -55,9 +56,9 @@ class Line:
         arm: Name of the arm.
         values: Task → test metric over seeds.
         differences: Task → difference to the reference arm, paired by seed; empty for the reference itself.
-        printed: Task → the paper's own figure.
-        held: Seeds in which every protected task kept its limit, of those that have any; ``None`` without priorities.
-        seeds: Seeds that were trained.
+        printed: Task → the paper's number.
+        held: Number of seeds in which every protected task kept its limit; ``None`` for an arm without priorities.
+        seeds: Number of seeds trained.
     """
 
     row: str
@@ -74,12 +75,12 @@ class StudyTable:
     """The table of a study.
 
     Attributes:
-        title: What it is, on which data, with which preset.
-        tasks: Columns.
-        metric: What is shown.
-        reference: The arm that others are compared with.
-        lines: Its lines.
-        agreement: What the paper found.
+        title: Title, with data and preset.
+        tasks: Tasks, one column each.
+        metric: Name of the metric shown.
+        reference: Arm with which the others are compared.
+        lines: Lines of the table.
+        agreement: The paper's finding, in a sentence.
     """
 
     title: str
@@ -90,7 +91,7 @@ class StudyTable:
     agreement: str
 
     def columns(self) -> dict[str, list[str]]:
-        """Heads and cells, as text."""
+        """Return header → cells, as text."""
         found: dict[str, list[str]] = {"": [_name(line) for line in self.lines]}
         for task in self.tasks:
             found[task] = [line.values[task].text() for line in self.lines]
@@ -106,14 +107,14 @@ class StudyTable:
         return found
 
     def markdown(self) -> str:
-        """The table as Markdown."""
+        """Return the table as Markdown."""
         columns = self.columns()
         lines = [f"## {self.title}", "", f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
         lines += [f"| {' | '.join(row)} |" for row in zip(*columns.values(), strict=True)]
         return "\n".join([*lines, "", self._note(), ""])
 
     def terminal(self) -> RenderableType:
-        """The table for a terminal: what was reached, then how it differs and what the paper has."""
+        """Return the table for a terminal: metrics, then differences, then the paper's numbers."""
         columns = self.columns()
         names = columns.pop("")
         reached = {head: cells for head, cells in columns.items() if head in (*self.tasks, HELD)}
@@ -122,14 +123,14 @@ class StudyTable:
         own = {h.removeprefix(printed): cells for h, cells in columns.items() if h.startswith(printed)}
         parts: list[RenderableType] = [_table(self.title, names, reached), Text()]
         parts += [_table(f"against {self.reference}, paired by seed", names, differences), Text()]
-        parts += [_table("the paper's own figures", names, own), Text()] if own else []
+        parts += [_table("the paper's numbers", names, own), Text()] if own else []
         return Group(*parts, Text(self._note()), Text())
 
     def _note(self) -> str:
         seeds = max((line.seeds for line in self.lines), default=0)
         spread = "mean ± standard error" if seeds > 1 else "one seed, so no standard error"
         return (
-            f"Test {self.metric} over {seeds} seed{'s' * (seeds != 1)}, {spread}; differences are paired by seed. "
+            f"Test {self.metric} over {plural_text(seeds, 'seed')}, {spread}; differences are paired by seed. "
             f"The paper: {self.agreement}"
         )
 

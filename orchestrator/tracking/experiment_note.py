@@ -9,7 +9,7 @@ from trainers.spec.task import Task
 TAG = "mlflow.note.content"
 
 BEGIN = "<!-- nmt writes from here -->"
-END = "<!-- to here; what stands outside is yours -->"
+END = "<!-- to here; text outside is yours -->"
 
 # One paragraph per line, since MLflow shows a line break as one.
 _TEXT = (

@@ -24,7 +24,7 @@ class Writer(Generic[Item]):
 
     Args:
         write: Called with the waiting items. It must be idempotent: after a failure it is called again with all of
-            them, since nobody knows which it has written.
+            them, since some may be written already.
         is_transient: Whether a failure is worth a retry. After any other failure nothing more is written.
     """
 

@@ -1,4 +1,4 @@
-"""``nmt data`` as people type it."""
+"""The command ``nmt data``."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_describe_refuses_with_status_2(file: Path, tmp_path: Path) -> None:
         ("no.module", [], "cannot be imported"),
         ("experiments.data.tiktok:nothing", [], "has no function 'nothing'"),
         ("tiktok", ["mincount=3"], r"unknown key 'mincount' of options of tiktok \(did you mean 'min_count'"),
-        ("tiktok", ["min_count"], "is no KEY=VALUE"),
-        ("tiktok", ["min_count=[1"], "the value is no YAML"),
+        ("tiktok", ["min_count"], "is not of the form KEY=VALUE"),
+        ("tiktok", ["min_count=[1"], "the value is not valid YAML"),
         ("tiktok", ["max_damaged=0"], r"1 of 1,001 lines are damaged"),
         ("table", [], "options of table lack labels"),
         ("adult", [], "no file that ends in|cannot be read as Parquet"),
@@ -105,7 +105,7 @@ def test_wrong_requests_leave_nothing_behind(
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
-def test_an_output_that_exists(file: Path, tmp_path: Path) -> None:
+def test_an_existing_output_is_refused(file: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="exists already"):
         run("prepare", "tiktok", str(file), str(tmp_path))
 
@@ -128,7 +128,7 @@ def test_every_source_is_found() -> None:
     assert find("experiments.data.tiktok:prepare").recipe is None
 
 
-def test_progress_on_a_terminal_and_elsewhere() -> None:
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
     terminal = io.StringIO()
     with BlockProgress(Console(file=terminal, force_terminal=True, width=100)) as progress:
         assert list(progress.follow("read", iter([1, 2, 3]), 3)) == [1, 2, 3]
@@ -141,7 +141,7 @@ def test_progress_on_a_terminal_and_elsewhere() -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_on_ray_the_result_is_the_same(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_is_the_same_on_ray(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("experiments.data.official.text.blocks.BYTES", 5000)
     one = json.loads(run("prepare", "tiktok", str(file), str(tmp_path / "one"), "--json", "--no-ray").stdout)
     other = json.loads(run("prepare", "tiktok", str(file), str(tmp_path / "other"), "--json", "--ray").stdout)

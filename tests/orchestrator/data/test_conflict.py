@@ -1,4 +1,4 @@
-"""Conflict between tasks, against the plain computation."""
+"""Conflict between tasks, against autograd and NumPy."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_opposite_and_equal_labels(tmp_path: Path) -> None:
     assert found["a", "c"].cosine == pytest.approx(1)
 
 
-def test_what_has_none(tmp_path: Path) -> None:
+def test_labels_without_a_conflict_are_nan_or_left_out(tmp_path: Path) -> None:
     labels = {"a": binary(1), "constant": np.ones(ROWS), "many": np.arange(ROWS) % 3.0, "amount": np.arange(ROWS) * 1.0}
     place, schema = folder(tmp_path, labels, {"a": 2, "constant": 2, "many": 3, "amount": 0})
     found = {pair.tasks: pair for pair in conflicts(str(place), schema)}

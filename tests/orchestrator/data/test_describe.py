@@ -1,4 +1,4 @@
-"""What a prepared folder holds, and folders that cannot be trained on."""
+"""Descriptions of prepared folders, and folders that cannot be trained on."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_rates(tmp_path: Path) -> None:
         ({"x": [1.0, float("inf")] * 50}, "column 'x' of split 'train' holds a number that is not finite"),
     ],
 )
-def test_what_cannot_be_trained_on(tmp_path: Path, changed: dict[str, Any], problem: str) -> None:
+def test_columns_that_cannot_be_trained_on(tmp_path: Path, changed: dict[str, Any], problem: str) -> None:
     found = describe(str(made(tmp_path, train=table(**changed))))
     assert len(found.problems) == 1
     assert problem in found.problems[0]

@@ -1,4 +1,4 @@
-"""Samples against the number of tasks: what is solid was counted, what is hollow is predicted."""
+"""Samples against the number of tasks: solid points were counted, hollow points are predicted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Point = tuple[float, float]
 
 
 def marks(axes: Axes, method: str) -> tuple[list[Point], list[Point]]:
-    """Solid and hollow points of a method."""
+    """Return the solid and the hollow points of a method."""
     solid: list[Point] = []
     hollow: list[Point] = []
     for line in axes.lines:
@@ -30,7 +30,7 @@ def marks(axes: Axes, method: str) -> tuple[list[Point], list[Point]]:
 
 
 def segments(axes: Axes, colour: str) -> list[tuple[float, float, str]]:
-    """Lines between neighbours: from, to, style."""
+    """Return the lines between neighbours: from, to, style."""
     return [
         (*np.asarray(line.get_xdata()).tolist(), str(line.get_linestyle()))
         for line in axes.lines
@@ -80,7 +80,7 @@ def test_a_line_is_solid_only_between_two_measured_points() -> None:
     assert segments(axes, colour_of(axes, "NMT")) == [(1, 2, "-"), (2, 3, "--"), (3, 4, "--")]
 
 
-def test_where_both_are_there_the_line_goes_through_the_measured_one() -> None:
+def test_the_line_goes_through_the_measured_point_where_there_are_both() -> None:
     points = [
         CostPoint("NMT", 1, 1, 100, True),
         CostPoint("NMT", 2, 1, 250, False),

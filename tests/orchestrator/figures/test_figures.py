@@ -1,4 +1,4 @@
-"""The pictures of a chain say what its records say, at 2, 3 and 64 tasks."""
+"""The figures of a chain show what its records hold, at 2, 3 and 64 tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from matplotlib.lines import Line2D
 from orchestrator.figures import losses as losses_module
 from orchestrator.figures.losses import losses_against_optima
 from orchestrator.figures.multipliers import MOST_NAMED, MOST_POINTS, multiplier_trajectory
-from orchestrator.figures.style import ACCEPTED, KEPT, PALETTE, fitting, literal, spans, spread, strokes
+from orchestrator.figures.style import ACCEPTED, KEPT, PALETTE, escape_mathtext, fit_font_size, spans, spread, strokes
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import StageRecord
 from trainers.stage.followed import condensed
@@ -32,7 +32,7 @@ IN_FOUR_LEVELS = [[f"assay_{index:02}" for index in range(first, first + 16)] fo
 
 
 def rendered(figure: Figure) -> bytes:
-    """The picture, as a PNG: artists may fail only when they are drawn."""
+    """Return the figure as a PNG, since some artists fail only when they are drawn."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=40)
     return stream.getvalue()
@@ -84,7 +84,7 @@ def test_no_record_is_refused(draw: Draw) -> None:
         draw([])
 
 
-def test_drawing_leaves_no_trace_in_pyplot_or_its_settings() -> None:
+def test_drawing_does_not_change_matplotlib_settings() -> None:
     import matplotlib
 
     before = dict(matplotlib.rcParams)
@@ -114,7 +114,7 @@ class TestMultipliers:
         (axes,) = multiplier_trajectory(chain(TWO, steps=4 * MOST_POINTS, evaluations=2)).axes
         assert len(np.asarray(line(axes, "λ like").get_xdata())) <= MOST_POINTS + 2
 
-    def test_stars_stand_at_the_accepted_steps_and_are_hollow_where_nothing_was_gained(self) -> None:
+    def test_stars_are_at_the_accepted_steps_and_hollow_where_nothing_was_gained(self) -> None:
         records = chain(THREE, steps=40, idle=[1])
         (axes,) = multiplier_trajectory(records).axes
         accepted, kept = line(axes, ACCEPTED), line(axes, KEPT)
@@ -145,16 +145,16 @@ class TestMultipliers:
         assert named == largest
         assert f"{63 - MOST_NAMED} more, smaller" in texts(axes)
 
-    def test_of_64_tasks_that_stages_follow_in_part_the_ends_are_drawn(self) -> None:
+    def test_of_64_tasks_recorded_in_part_the_final_values_are_drawn(self) -> None:
         records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
         (axes,) = multiplier_trajectory(records).axes
         drawn = [line(axes, f"λ {task}") for task in records[-1].protected]
-        assert [len(one.get_xdata()) for one in drawn] == list(range(63, 0, -1))  # a stage that holds it, a point
+        assert [len(one.get_xdata()) for one in drawn] == list(range(63, 0, -1))  # one point per stage that protects it
         assert sum(one.get_color() in PALETTE for one in drawn) == MOST_NAMED
         assert len([text for text in texts(axes) if text.startswith("assay")]) == MOST_NAMED
         assert axes.get_ylabel() == "multiplier λ at the end of the stage"
 
-    def test_the_axis_is_logarithmic_only_where_a_large_multiplier_would_press_the_others_flat(self) -> None:
+    def test_the_axis_is_logarithmic_only_where_a_large_multiplier_would_flatten_the_others(self) -> None:
         records = chain(THREE)
         assert multiplier_trajectory(records).axes[0].get_yscale() == "linear"
         grown = tuple(
@@ -213,7 +213,7 @@ class TestLosses:
         assert line(axes, losses_module.INFEASIBLE).get_markerfacecolor() == "white"
         assert line(axes, losses_module.FEASIBLE).get_markerfacecolor() == PALETTE[0]
 
-    def test_the_band_reaches_from_the_valid_optimum_to_what_is_allowed(self) -> None:
+    def test_the_band_reaches_from_the_valid_optimum_to_the_limit(self) -> None:
         records = chain(TWO, steps=40)
         axes = losses_against_optima(records).axes[0]
         (band,) = [one for one in axes.collections if one.get_label() == losses_module.ALLOWED]
@@ -293,7 +293,7 @@ class TestLosses:
         assert axes.get_title(loc="left").startswith("Losses against their optima: all 48 guarantees held\nclosest")
         assert list(np.asarray(line(axes, KEPT).get_xdata())) == [120]
 
-    def test_of_64_stages_that_follow_tasks_in_part_the_accepted_models_are_drawn(self) -> None:
+    def test_of_64_tasks_recorded_in_part_the_accepted_models_are_drawn(self) -> None:
         records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
         figure = losses_against_optima(records)
         (mesh,) = [one for one in figure.axes[0].collections if isinstance(one, QuadMesh)]
@@ -312,7 +312,7 @@ class TestLosses:
 
 
 class TestStyle:
-    def test_stages_stand_in_a_row(self) -> None:
+    def test_stages_are_consecutive(self) -> None:
         records = [record(0, ["a"], steps=10, accepted_step=4), record(1, ["b"], ["a"], steps=5, accepted_step=0)]
         assert [(span.start, span.end, span.accepted) for span in spans(records)] == [(0, 10, 4), (10, 15, 10)]
 
@@ -333,9 +333,9 @@ class TestStyle:
         assert np.mean(crowd) == pytest.approx(0.2)
 
     def test_dollars_and_signs_are_literal_and_hyphens_stay(self) -> None:
-        assert literal("a-b $x$ -0.5 (-1)") == r"a-b \$x\$ −0.5 (−1)"
+        assert escape_mathtext("a-b $x$ -0.5 (-1)") == r"a-b \$x\$ −0.5 (−1)"
 
-    def test_text_shrinks_to_the_room_there_is(self) -> None:
-        assert fitting("short", 11, 9) == 11
-        assert 6 <= fitting("x" * 120, 11, 9) < 11
-        assert fitting("x" * 1000, 11, 9) == 6
+    def test_text_shrinks_to_the_available_width(self) -> None:
+        assert fit_font_size("short", 11, 9) == 11
+        assert 6 <= fit_font_size("x" * 120, 11, 9) < 11
+        assert fit_font_size("x" * 1000, 11, 9) == 6

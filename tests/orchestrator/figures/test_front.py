@@ -1,4 +1,4 @@
-"""The trade-off front: what is drawn where, and what its title claims."""
+"""The trade-off front: positions of its markers, and its title."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def rendered(figure: Figure) -> bytes:
 
 
 def by_hand(first: bool = True, second: bool = True) -> Comparison:
-    """Four grid models, of which two or three are on the front, whatever the directions."""
+    """Four grid models, two or three of them on the front in any directions."""
     values = [(1.0, 5.0), (3.0, 3.0), (5.0, 1.0), (1.0, 1.0), (5.0, 5.0)][: 4 if first and second else 5]
     grid = [model({"a": a, "b": b}) for a, b in values]
     star = model({"a": 4.0, "b": 4.0}, "sweep", winner=True, guarantee="held")
@@ -80,7 +80,7 @@ def test_every_comparison_can_be_drawn(found: Comparison) -> None:
     assert rendered(trade_off_front(found)).startswith(b"\x89PNG")
 
 
-def test_every_point_stands_where_its_metrics_are() -> None:
+def test_every_point_is_at_its_metrics() -> None:
     found = comparison()
     (first, second, third) = drawn(trade_off_front(found))
     assert [axes.get_xlabel().split(":")[0] for axes in (first, second, third)] == ["pay", "pay", "amount"]
@@ -121,7 +121,7 @@ def test_the_front_is_the_border_of_what_the_grid_dominates(
     assert axes.get_title(loc=side) == arrow  # type: ignore[arg-type]
 
 
-def test_stairs_where_less_is_better_go_round_the_outer_corners() -> None:
+def test_the_front_goes_round_the_outer_corners_where_lower_is_better() -> None:
     found = by_hand()
     low = replace(
         found,
@@ -161,7 +161,7 @@ def test_the_title_is_the_headlines(found: Comparison) -> None:
     assert trade_off_front(found).get_suptitle().replace("\n", " ") == headline(found).front
 
 
-def test_of_many_tasks_the_first_is_drawn_against_the_next_and_it_says_so() -> None:
+def test_of_many_tasks_the_first_is_drawn_against_the_next_and_the_legend_says_so() -> None:
     names = [f"t{index}" for index in range(9)]
     figure = trade_off_front(comparison(names))
     assert [axes.get_ylabel().split(":")[0] for axes in drawn(figure)] == names[1 : MOST_PANELS + 1]

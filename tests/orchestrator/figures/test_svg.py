@@ -1,4 +1,4 @@
-"""Pictures inside a page: nothing leaks out of them, nothing clashes."""
+"""Figures inside a page: self-contained, with distinct ids."""
 
 from __future__ import annotations
 

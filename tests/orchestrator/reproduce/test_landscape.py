@@ -10,7 +10,7 @@ from orchestrator.reproduce.command import draw_landscape
 from orchestrator.reproduce.landscape import START, TOLERANCE, descend
 
 
-def test_both_ways_end_where_they_must() -> None:
+def test_both_trajectories_end_at_the_known_answers() -> None:
     found = descend()
     assert found.weighted[-1] == pytest.approx((0.5, 2.0), abs=1e-4)
     assert found.first[-1] == pytest.approx((0.0, START[1]), abs=1e-6)

@@ -1,4 +1,4 @@
-"""The paper's studies as they are declared: every trial of each is a valid experiment."""
+"""The declarations of the paper's studies: every trial is a valid experiment."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_printed_figures_belong_to_lines_arms_and_tasks(name: str) -> None:
             assert set(values) <= tasks
 
 
-def test_the_paper_s_sizes_stand_without_a_preset() -> None:
+def test_without_a_preset_sizes_are_the_papers() -> None:
     study = load_study("table1")
     content = content_of(study, "tiktok", None, "/nowhere/data", KEYS)
     experiment = experiment_of(study, content, None, "PLE", study.arms["with NMT"], 0)
@@ -81,7 +81,7 @@ def test_table_3_orders_tasks_by_arm_and_evaluates_all_of_them() -> None:
     assert (weighted.training.method, weighted.training.weights) == ("weighted_sum", (0.5, 0.5, 0.0))
 
 
-def test_a_stand_in_is_named_as_such() -> None:
+def test_the_title_names_a_stand_in() -> None:
     study = load_study("table1")
     assert title_of(study, "kuairand", "small").endswith(
         "on KuaiRand-Pure, which stands in for the paper's data; preset small"
@@ -92,18 +92,18 @@ def test_a_stand_in_is_named_as_such() -> None:
 @pytest.mark.parametrize(
     ("data", "preset", "place", "message"),
     [
-        ("movielens", None, None, "--source 'movielens': this runs on tiktok, kuairand, complete_journey"),
-        ("tiktok", None, None, "TikTok .* comes with no package: its owners .*; give it with --data PATH"),
-        ("complete_journey", "tiny", None, "--preset 'tiny': there are small"),
+        ("movielens", None, None, "--source 'movielens': this study runs on tiktok, kuairand, complete_journey"),
+        ("tiktok", None, None, "TikTok .* comes with no package: its owners .*; give its path with --data PATH"),
+        ("complete_journey", "tiny", None, "--preset 'tiny': this study has small"),
     ],
 )
-def test_what_cannot_be_run_is_refused(data: str, preset: str | None, place: str | None, message: str) -> None:
+def test_a_wrong_request_is_refused(data: str, preset: str | None, place: str | None, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         content_of(load_study("table1"), data, preset, place, KEYS)
 
 
 def test_an_unknown_study_is_refused() -> None:
-    with pytest.raises(RequestError, match="nothing called 'table9' to reproduce; there are figure2, figure3, table1"):
+    with pytest.raises(RequestError, match="nothing called 'table9' to reproduce; choose one of figure2, figure3"):
         load_study("table9")
 
 

@@ -65,7 +65,7 @@ def test_a_seed_that_failed_is_left_out_of_the_pairs() -> None:
     assert math.isnan(nmt.differences["pay"].error)
 
 
-def test_the_table_says_what_it_is_wherever_it_is_printed() -> None:
+def test_markdown_and_terminal_show_title_differences_and_the_papers_finding() -> None:
     table = study_table("A table, on made-up data", STUDY, TASKS, FOUND)
     stream = io.StringIO()
     Console(file=stream, width=160).print(table.terminal())
@@ -92,7 +92,7 @@ def test_the_front_has_a_star_and_points() -> None:
         study_front(table, TASKS[:1])
 
 
-def test_a_long_title_stays_in_the_picture() -> None:
+def test_a_long_title_stays_inside_the_figure() -> None:
     table = study_table(
         "Figure 2: loss weights and NMT; on data that " + "stand in for the paper's; " * 4, STUDY, TASKS, FOUND
     )
