@@ -24,12 +24,12 @@ from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
 from experiments.benchmarks.run_times import split_time
 from experiments.benchmarks.steps.bare_loop import BareLoop
+from experiments.benchmarks.steps.call_log import Calls
 from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.step import problem
 from experiments.benchmarks.steps.tasks import many_tasks
-from experiments.benchmarks.steps.timed_model import Calls
 from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
 from trainers.data.order import epoch_order
 from trainers.spec.chain_spec import ModelSpec
@@ -204,7 +204,7 @@ class TestArithmetic:
         assert parts[STEPS_OF_A_RUN] == 7.0
 
     def test_steps_are_the_time_between_training_passes(self) -> None:
-        calls = Calls(0, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
+        calls = Calls(0, 1, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
         assert calls.last_steps(2) == [6.0, 2.0]
         assert calls.median_step() == 2.0
         with pytest.raises(ValueError, match="5 training passes were logged; 5 steps need 6"):
