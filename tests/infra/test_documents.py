@@ -1,4 +1,4 @@
-"""README and runbook: what they quote is said by the program, and the files that they name are there."""
+"""README and runbook: the program has the messages that they quote, and the files that they name exist."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ RUNBOOK = (INFRA / "RUNBOOK.md").read_text()
 
 
 @cache
-def said() -> str:
-    """All texts in the program, with … where a value stands."""
+def program_texts() -> str:
+    """Return all string literals of the program, with … in place of values."""
     found = []
     for room in ("orchestrator", "trainers"):
         for path in sorted((ROOT / room).rglob("*.py")):
@@ -30,7 +30,7 @@ def said() -> str:
 
 
 def quoted() -> list[str]:
-    """The first column of the runbook's table of the program."""
+    """Return the messages in the runbook's table of the program."""
     section = RUNBOOK.partition("## The program")[2].partition("\n## ")[0]
     return re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
 
@@ -42,7 +42,7 @@ def test_there_are_messages() -> None:
 @pytest.mark.parametrize("message", quoted())
 def test_the_program_says_so(message: str) -> None:
     pattern = r"[^\n]*?".join(re.escape(part) for part in message.split("…"))
-    assert re.search(pattern, said()), message
+    assert re.search(pattern, program_texts()), message
 
 
 @pytest.mark.parametrize("name", re.findall(r"\]\(([^)]+)\)", README))
