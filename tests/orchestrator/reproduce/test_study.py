@@ -93,7 +93,7 @@ def test_a_stand_in_is_named_as_such() -> None:
     ("data", "preset", "place", "message"),
     [
         ("movielens", None, None, "--source 'movielens': this runs on tiktok, kuairand, complete_journey"),
-        ("tiktok", None, None, "TikTok .* comes with no package: its owners .*; give it with --data PATH"),
+        ("tiktok", None, None, "TikTok .* comes with no package: .* its owners .*; give it with --data PATH"),
         ("complete_journey", "tiny", None, "--preset 'tiny': there are small"),
     ],
 )
