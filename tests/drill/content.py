@@ -42,7 +42,7 @@ class Content:
     def repeated(self) -> list[str]:
         """Points that MLflow has more than once."""
         return [
-            f"{run}: {name} at step {step} is there {number} times"
+            f"{run}: {name} at step {step} occurs {number} times"
             for run, content in self.logged
             for (name, step), number in Counter((name, step) for name, step, _ in content["points"]).items()
             if number > 1
@@ -108,5 +108,5 @@ def log_differences(found: Content, expected: Content) -> list[str]:
                 lines.append(f"{name}: {part} {content[part]} differ from {other[part]}")
         points, same = set(content["points"]), set(other["points"])
         lines += [f"{name}: the point {point} is missing" for point in sorted(same - points, key=str)[:3]]
-        lines += [f"{name}: the point {point} is one too many" for point in sorted(points - same, key=str)[:3]]
+        lines += [f"{name}: the point {point} is unexpected" for point in sorted(points - same, key=str)[:3]]
     return lines

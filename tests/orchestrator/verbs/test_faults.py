@@ -88,9 +88,9 @@ class TestTheDrillItself:
     @pytest.mark.parametrize(
         ("points", "expected"),
         [
-            ([*POINTS, POINTS[0]], ["chain k: lambda/first at step 5 is there 2 times"]),
+            ([*POINTS, POINTS[0]], ["chain k: lambda/first at step 5 occurs 2 times"]),
             (POINTS[1:], [f"chain k: the point {POINTS[0]} is missing"]),
-            ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is one too many"]),
+            ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is unexpected"]),
         ],
     )
     def test_finds_points_that_are_not_there_exactly_once(
