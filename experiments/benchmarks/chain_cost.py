@@ -15,8 +15,8 @@ import numpy as np
 
 from experiments.benchmarks.harness.options import Options
 from experiments.benchmarks.harness.result import Result, Table
+from experiments.benchmarks.steps.call_log import read_calls
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
-from experiments.benchmarks.steps.timed_model import read_calls
 from experiments.benchmarks.steps.workers import with_timed_model
 from experiments.data import toxcast
 from trainers.data.prepared import read_schema

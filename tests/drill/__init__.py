@@ -1,1 +1,1 @@
-"""What faults cost: runs that are disturbed, and how they differ from an undisturbed one."""
+"""The fault drill: runs with a fault, compared with a run without."""

@@ -1,4 +1,4 @@
-"""A command ``nmt`` while it runs, and what it wrote."""
+"""A running command ``nmt`` and its output."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.drill.errors import DrillError
 from tests.drill.family import Family
 
 PATIENCE = 600.0
-"""Seconds after which a command, or an event of its run, is no longer waited for."""
+"""Longest wait for the end of a command or an event of its run, in seconds."""
 
 
 class Command:
-    """A command ``nmt`` while it runs, started as a person would start it.
+    """A running command ``nmt``, started as a user would start it.
 
     Args:
         arguments: Its arguments.
-        folder: Where it is started; its output is kept there.
-        number: Distinguishes its output from that of other commands.
+        folder: Its working directory, also for its output.
+        number: Number of the command, in the names of its output files.
         environment: Environment variables.
     """
 
@@ -43,38 +43,38 @@ class Command:
 
     @property
     def said(self) -> str:
-        """What it wrote to standard error so far."""
+        """Its standard error so far."""
         return self._err.read_text(errors="replace")
 
     def wait(self) -> None:
         """Wait for its end.
 
         Raises:
-            DrillError: It does not end.
+            DrillError: It does not end in time.
         """
         end = time.monotonic() + PATIENCE
         while self.process.poll() is None:
             self.family.look()
             if time.monotonic() > end:
-                raise DrillError(f"the command did not end within {PATIENCE:.0f} s; it said:\n{self.said[-2000:]}")
+                raise DrillError(f"the command did not end within {PATIENCE:.0f} s; its log ends:\n{self.said[-2000:]}")
             time.sleep(0.5)
 
     def document(self) -> tuple[dict[str, Any], str]:
-        """The JSON document of a command that ended well, and what stands before it and should not.
+        """Return the JSON document on standard output, and the text before it, which should be empty.
 
         Raises:
-            DrillError: It did not end well, or there is no document.
+            DrillError: The command failed, or there is no document.
         """
         if self.process.returncode != 0:
-            raise DrillError(f"exit status {self.process.returncode}; it said:\n{self.said[-2000:]}")
+            raise DrillError(f"exit status {self.process.returncode}; its log ends:\n{self.said[-2000:]}")
         text = self._out.read_text(errors="replace")
         begin = re.search(r"^\{", text, re.MULTILINE)
         if begin is None:
-            raise DrillError(f"no JSON document on standard output, but: {text[:500]}")
+            raise DrillError(f"standard output holds no JSON document, but: {text[:500]}")
         return json.loads(text[begin.start() :]), text[: begin.start()]
 
     def kill(self) -> None:
-        """End it by force, with all that it started."""
+        """Kill it and all its descendants."""
         self.family.look()
         self.process.kill()
         self.process.wait()

@@ -1,4 +1,4 @@
-"""What runs leave in the storage and in MLflow, without times, and how two of them differ."""
+"""The contents of the storage and of MLflow after a run, without times, and their differences."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from mlflow import MlflowClient
 from tests.drill.trial import NAME, Trial
 from trainers.store.stage_store import StageStore
 
-OF_A_CLOCK = ("cost/wall_seconds", "cost/worker_seconds", "seconds/")
-"""Metrics that differ between two runs of the same."""
+TIMES = ("cost/wall_seconds", "cost/worker_seconds", "seconds/")
+"""Start of the names of metrics that are times."""
 
-OF_THE_MOMENT = ("mlflow.", "nmt.run_uuid")
-"""Starts of the tags that do."""
+RUN_TAGS = ("mlflow.", "nmt.run_uuid")
+"""Start of the names of tags that differ between any two runs."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What runs leave, without times.
+    """The contents of the storage and of MLflow, without times.
 
     Attributes:
         keys: Keys of the stages.
         records: Record of each stage.
         states: θ* of each stage.
-        logged: MLflow run → what it holds; points are counted, so that one may be there twice.
+        logged: Name and content of each MLflow run; its points are a list, so that duplicates show.
     """
 
     keys: tuple[str, ...]
@@ -40,17 +40,17 @@ class Content:
 
     @property
     def repeated(self) -> list[str]:
-        """Points that are there more than once."""
+        """Points that MLflow has more than once."""
         return [
-            f"{run}: {name} at step {step} is there {number} times"
+            f"{run}: {name} at step {step} occurs {number} times"
             for run, content in self.logged
             for (name, step), number in Counter((name, step) for name, step, _ in content["points"]).items()
             if number > 1
         ]
 
 
-def content_of(trial: Trial) -> Content:
-    """Read the storage and the tracking store of a trial whose runs are over."""
+def read_content(trial: Trial) -> Content:
+    """Read the storage and the tracking store of a trial after its runs."""
     found = {}
     for path in trial.storage.glob("stages/*/record.json"):
         record = json.loads(path.read_text())
@@ -68,11 +68,11 @@ def _logged(database: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     runs = client.search_runs([experiment.experiment_id]) if experiment is not None else []
     for run in sorted(runs, key=lambda run: run.info.run_name):
         points = [
-            (name, point.step, None if name.startswith(OF_A_CLOCK) else point.value)
+            (name, point.step, None if name.startswith(TIMES) else point.value)
             for name in run.data.metrics
             for point in client.get_metric_history(run.info.run_id, name)
         ]
-        tags = {name: value for name, value in run.data.tags.items() if not name.startswith(OF_THE_MOMENT)}
+        tags = {name: value for name, value in run.data.tags.items() if not name.startswith(RUN_TAGS)}
         content = {
             "status": run.info.status,
             "tags": tags,
@@ -83,30 +83,30 @@ def _logged(database: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def differences(found: Content, expected: Content) -> list[str]:
-    """What of the records and of θ* is not as it was without a fault, to the last bit."""
+    """List the differences of records and θ*, bit by bit."""
     if found.keys != expected.keys:
-        return [f"stages {found.keys} are there, expected {expected.keys}"]
-    told = []
+        return [f"the storage has the stages {found.keys}, expected {expected.keys}"]
+    lines = []
     for number, (record, other) in enumerate(zip(found.records, expected.records, strict=True), 1):
-        told += [f"stage {number}: {name} differs" for name in other if record.get(name) != other[name]]
+        lines += [f"stage {number}: {name} differs" for name in other if record.get(name) != other[name]]
     for number, (state, same) in enumerate(zip(found.states, expected.states, strict=True), 1):
-        told += [
+        lines += [
             f"stage {number}: parameter {name} differs" for name in same if not torch.equal(state[name], same[name])
         ]
-    return told
+    return lines
 
 
 def log_differences(found: Content, expected: Content) -> list[str]:
-    """What MLflow has twice, or has not as it has it of an undisturbed run."""
-    told = found.repeated
+    """List the differences in MLflow, and the points that it has more than once."""
+    lines = found.repeated
     names, others = [name for name, _ in found.logged], [name for name, _ in expected.logged]
     if names != others:
-        return [*told, f"MLflow has the runs {names}, expected {others}"]
+        return [*lines, f"MLflow has the runs {names}, expected {others}"]
     for (name, content), (_, other) in zip(found.logged, expected.logged, strict=True):
         for part in ("status", "tags", "params"):
             if content[part] != other[part]:
-                told.append(f"{name}: {part} {content[part]} differ from {other[part]}")
+                lines.append(f"{name}: {part} {content[part]} differ from {other[part]}")
         points, same = set(content["points"]), set(other["points"])
-        told += [f"{name}: the point {point} is missing" for point in sorted(same - points, key=str)[:3]]
-        told += [f"{name}: the point {point} is one too many" for point in sorted(points - same, key=str)[:3]]
-    return told
+        lines += [f"{name}: the point {point} is missing" for point in sorted(same - points, key=str)[:3]]
+        lines += [f"{name}: the point {point} is unexpected" for point in sorted(points - same, key=str)[:3]]
+    return lines

@@ -1,39 +1,30 @@
-"""A model that writes down when it is trained, pass by pass: what a process did is known also after ``kill -9``."""
+"""A model that logs its training passes: what a process did is known even after ``kill -9``."""
 
 from __future__ import annotations
 
-import os
-import struct
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
+from experiments.benchmarks.steps.call_log import CallLog, is_training_pass
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.models.shared_bottom import SharedBottom
 from trainers.spec.task import Task
-from trainers.workers.process_group import rank
-
-_TIME = struct.Struct("<d")
-_PACE = "pace"
 
 
 class CountedModel(SharedBottom):
-    """Shared-Bottom with dropout, so that its numbers depend on the random generators, which notes its training passes.
+    """Shared-Bottom that logs its training passes, with dropout, so that the result depends on the random state.
 
-    A training pass is a forward pass in training mode and with gradients. Each process appends the time of each of them
-    to a file of its own below ``passes``. A file ``pace`` there slows training down: it holds the seconds that a pass
-    waits, and numbers do not depend on it.
+    A training pass can be slowed down while a run is going (:func:`slow_down`), which does not change the result.
 
     Args:
         schema: Columns of the data set.
         tasks: The chain's tasks.
-        passes: Folder to write to.
+        passes: Folder of the log.
         embedding_dim: Width of an embedding.
         units: Widths of the trunk and of a tower.
         dropout: Share of the trunk's outputs that a training pass drops.
@@ -50,53 +41,26 @@ class CountedModel(SharedBottom):
     ) -> None:
         super().__init__(schema, tasks, embedding_dim, units[:1], units[1:])
         self._dropout = nn.Dropout(dropout)
-        self._passes = passes
-        self._file: int | None = None
+        self._pace = pace_file(Path(passes))
+        self._log = CallLog(passes)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → logit, shape ``(rows,)``."""
-        if self.training and torch.is_grad_enabled():
-            self._note()
+        """Return task → logit, shape ``(rows,)``."""
+        if is_training_pass(self):
+            self._log.append(training=True)
+            with suppress(FileNotFoundError):
+                time.sleep(float(self._pace.read_text()))
         logits = self.towers(self._dropout(self.bottom(self.features(batch))))
         return dict(zip(self._tasks, logits.unbind(0), strict=True))
 
-    def _note(self) -> None:
-        if self._file is None:
-            path = f"{self._passes}/{time.time_ns()}.{rank()}.{os.getpid()}"
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.write(self._file, _TIME.pack(time.time()))
-        with suppress(FileNotFoundError, ValueError):
-            time.sleep(float(Path(self._passes, _PACE).read_text()))
 
-
-@dataclass(frozen=True)
-class TrainingProcess:
-    """A process that trained.
-
-    Attributes:
-        rank: Its rank.
-        pid: Its id.
-        times: When its training passes began, in seconds since 1970.
-    """
-
-    rank: int
-    pid: int
-    times: tuple[float, ...]
-
-
-def training_processes(passes: Path) -> list[TrainingProcess]:
-    """All processes that trained so far, in the order in which they began."""
-    found = []
-    for path in sorted(path for path in passes.iterdir() if path.name != _PACE):
-        _, its_rank, pid = path.name.split(".")
-        content = path.read_bytes()
-        whole = content[: len(content) // _TIME.size * _TIME.size]
-        found.append(TrainingProcess(int(its_rank), int(pid), tuple(time for (time,) in _TIME.iter_unpack(whole))))
-    return found
+def pace_file(passes: Path) -> Path:
+    """Return the file that holds the seconds that a training pass waits."""
+    return passes.with_name(f"{passes.name}.pace")
 
 
 def slow_down(passes: Path, seconds: float) -> None:
-    """Let every training pass from now on wait so long; 0 does not."""
-    temporary = passes.with_name(f"{passes.name}.{_PACE}")
+    """Make each training pass from now on wait this long."""
+    temporary = passes.with_name(f"{passes.name}.pace.new")
     temporary.write_text(str(seconds))
-    temporary.replace(passes / _PACE)
+    temporary.replace(pace_file(passes))

@@ -1,11 +1,11 @@
-"""What can go wrong with the drill itself."""
+"""Errors of the drill."""
 
 from __future__ import annotations
 
 
 class DrillError(Exception):
-    """A run did not come to its end, or a fault could not be placed."""
+    """A run did not end, or a fault could not be caused as intended."""
 
 
 class SkippedError(Exception):
-    """A fault cannot be made on this machine."""
+    """A fault cannot be caused on this machine."""

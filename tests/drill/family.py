@@ -1,4 +1,4 @@
-"""A process and all that it starts, so that none of them is left behind."""
+"""A process and its descendants, so that none is left behind."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 from contextlib import suppress
 from typing import Any
 
-import ray  # noqa: F401  # brings psutil
+import ray  # noqa: F401  # makes its copy of psutil importable
 
 psutil: Any = importlib.import_module("psutil")
 
 LEFT_WITHIN = 90.0
-"""Seconds within which every process of a command has to be gone; two of Ray's agents try to reach others for 60."""
+"""Seconds within which all processes of a command must have ended; two of Ray's agents take up to 60."""
 
 
 class Family:
-    """A command's process and all that it starts, and that these start.
+    """A process and its descendants.
 
     Args:
-        pid: The process.
+        pid: Id of the process.
     """
 
     def __init__(self, pid: int) -> None:
@@ -27,12 +27,12 @@ class Family:
         self._seen: set[Any] = set()
 
     def look(self) -> None:
-        """Take note of the present descendants: once their parents are gone, nobody knows whose they were."""
+        """Record the present descendants; a process cannot be attributed once its parent is gone."""
         with suppress(psutil.NoSuchProcess):
             self._seen.update(self._root.children(recursive=True))
 
     def end(self, seconds: float) -> list[str]:
-        """Wait for all of them to be gone; those that are not are ended, and their command lines returned."""
+        """Wait for the recorded descendants to end; kill those that do not, and return their command lines."""
         end = time.monotonic() + seconds
         while (left := [process for process in self._seen if alive(process)]) and time.monotonic() < end:
             time.sleep(0.2)
@@ -45,7 +45,7 @@ class Family:
 
 
 def alive(process: Any) -> bool:
-    """Whether a process of psutil still runs."""
+    """Return whether a psutil process still runs."""
     with suppress(psutil.NoSuchProcess):
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     return False

@@ -1,4 +1,4 @@
-"""What a fault cost, in comparison with the undisturbed run."""
+"""The outcome of a fault, compared with the undisturbed run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.drill.content import content_of, differences, log_differences
-from tests.drill.counted_model import TrainingProcess
+from experiments.benchmarks.steps.call_log import Calls
+from tests.drill.content import differences, log_differences, read_content
 from tests.drill.faults.fault import Fault
 from tests.drill.site import TASKS
 from tests.drill.trial import Trial
@@ -16,18 +16,18 @@ from tests.drill.undisturbed import Undisturbed
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a fault cost.
+    """The outcome of a fault.
 
     Attributes:
-        fault: What happened.
-        lost_steps: Training steps that were made twice.
-        recovery_seconds: From the fault to the first step of a new process; ``None`` when none was needed.
-        equal: Whether records and θ* are those of the undisturbed run.
-        trained_twice: Stages that were trained to their end more than once.
+        fault: Description of the fault.
+        lost_steps: Steps that were taken twice.
+        recovery_seconds: Time from the fault to the first step of a new process; ``None`` if none was needed.
+        equal: Whether records and θ* equal those of the undisturbed run.
+        trained_twice: Number of stages that were trained to their end more than once.
         once: Whether MLflow has everything exactly once.
-        notes: What else is worth telling.
-        problems: What is wrong.
-        skipped: Why it was not tried.
+        notes: Observations.
+        problems: Everything that is wrong.
+        skipped: Reason why the fault was not caused.
     """
 
     fault: str
@@ -42,15 +42,15 @@ class Outcome:
 
 
 def examine(trial: Trial, fault: Fault, at: float, expected: Undisturbed) -> Outcome:
-    """Compare a trial whose runs are over with the undisturbed one.
+    """Compare a trial with the undisturbed run, after its runs have ended.
 
     Args:
         trial: The trial.
-        fault: What happened.
-        at: When, in seconds since 1970.
+        fault: Its fault.
+        at: Time of the fault, in seconds since 1970.
         expected: The undisturbed run.
     """
-    content = content_of(trial)
+    content = read_content(trial)
     differing, log_differing = differences(content, expected.content), log_differences(content, expected.content)
     stages = _StageLog.of(trial)
     lost = _lost_steps(trial, stages, expected)
@@ -78,12 +78,12 @@ def examine(trial: Trial, fault: Fault, at: float, expected: Undisturbed) -> Out
 
 @dataclass(frozen=True)
 class _StageLog:
-    """What the commands of a trial said of its stages.
+    """The stages in the logs of a trial's commands.
 
     Attributes:
-        begun: Stage → times that it was started.
-        ended: Stage → times that it was trained to its end.
-        resumed: Times that a stage went on from a checkpoint.
+        begun: Stage → number of times that it started from scratch.
+        ended: Stage → number of times that it was trained to its end.
+        resumed: Number of times that a stage resumed from a checkpoint.
     """
 
     begun: Counter[str]
@@ -92,7 +92,7 @@ class _StageLog:
 
     @classmethod
     def of(cls, trial: Trial) -> _StageLog:
-        """Read what was said."""
+        """Read the logs."""
         said = "".join(command.said for command in trial.commands)
         return cls(
             begun=Counter(re.findall(r"(?m)^stage (\d+)/.*: started", said)),
@@ -102,28 +102,28 @@ class _StageLog:
 
     @property
     def repeated(self) -> list[str]:
-        """Stages that were trained, or begun, more than once."""
+        """Stages that were trained, or started from scratch, more than once."""
         return [
             f"stage {stage} was {what} {number} times"
-            for what, counted in (("trained", self.ended), ("begun", self.begun))
+            for what, counted in (("trained", self.ended), ("started", self.begun))
             for stage, number in counted.items()
             if number > 1
         ]
 
 
-def _first_workers(trial: Trial) -> list[TrainingProcess]:
+def _first_workers(trial: Trial) -> list[Calls]:
     return [process for process in trial.processes() if process.rank == 0]
 
 
 def _lost_steps(trial: Trial, stages: _StageLog, expected: Undisturbed) -> int:
-    """Passes of the first worker beyond the undisturbed ones, without those before the first step of a new start."""
+    """Count the passes of the first worker beyond the undisturbed run, without the warm-up of further starts."""
     passes = sum(len(process.times) for process in _first_workers(trial))
-    again = stages.begun.total() + stages.resumed - len(TASKS)
-    return passes - expected.passes - again * expected.warm_up
+    restarts = stages.begun.total() + stages.resumed - len(TASKS)
+    return passes - expected.passes - restarts * expected.warm_up
 
 
 def _recovery_seconds(trial: Trial, at: float, expected: Undisturbed) -> float | None:
-    """From the fault to the first step of a new process; ``None`` when there was none."""
+    """Return the time from the fault to the first step of a new process; ``None`` without one."""
     started = [process.times for process in _first_workers(trial) if len(process.times) > expected.warm_up]
     steps = (times[expected.warm_up] for times in started)
     return min((when - at for when in steps if when > at), default=None)

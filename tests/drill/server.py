@@ -1,4 +1,4 @@
-"""An MLflow server that can be taken away."""
+"""An MLflow server that can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.drill.trial import Trial
 
 
 class Server:
-    """An MLflow server on this machine alone.
+    """An MLflow server on the loopback address.
 
     Args:
-        trial: Whose tracking store it serves.
+        trial: The trial whose tracking store it serves.
     """
 
     def __init__(self, trial: Trial) -> None:
@@ -37,7 +37,7 @@ class Server:
         """Start it, and wait until it answers.
 
         Raises:
-            DrillError: It does not.
+            DrillError: It does not answer.
         """
         with (self._trial.folder / "server.txt").open("ab") as out:
             self._process = subprocess.Popen(
@@ -57,7 +57,7 @@ class Server:
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """End it, with all of its processes, by force."""
+        """Kill it and all its processes."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()

@@ -1,4 +1,4 @@
-"""What all runs of a drill share: their data, their size, and their environment."""
+"""The site of a drill: the data, the size and the environment that all its runs share."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ TASKS = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class Size:
-    """How large the experiment is; a stage takes ``epochs × train_rows / batch_size`` steps.
+    """Size of the experiment; a stage takes ``epochs × train_rows / batch_size`` steps.
 
     Attributes:
-        train_rows: Rows to train on; a fifth of them each to validate and test.
-        vocabulary: Rows of the embedding: they are nearly all of a checkpoint.
+        train_rows: Training rows; validation and test have a fifth of that each.
+        vocabulary: Rows of the embedding, which is most of a checkpoint.
         batch_size: Rows of a global batch.
         epochs: Passes over the data.
         checkpoint_every: Steps between two checkpoints.
-        pace: Seconds that every training pass waits.
+        pace: Seconds that each training pass waits.
     """
 
     train_rows: int = 20_000
@@ -46,12 +46,12 @@ class Size:
 
 @dataclass(frozen=True)
 class Site:
-    """What all runs share: data, model and environment.
+    """The data, the size and the environment that all runs share.
 
     Attributes:
-        folder: Everything is written below it.
-        size: How large the experiment is.
-        ray: Folder of Ray's sessions: a cluster that somebody else has started on this machine is not joined.
+        folder: Folder of all files.
+        size: Size of the experiment.
+        ray: Folder of Ray's sessions, so that no other cluster on this machine is joined.
     """
 
     folder: Path
@@ -60,12 +60,12 @@ class Site:
 
     @property
     def passes(self) -> Path:
-        """Where the model of the run that is under way notes its passes."""
+        """Log of the training passes of the current trial."""
         return self.folder / "passes"
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment variables of every process."""
+        """Environment variables of all processes."""
         inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         return {
             "RAY_AUTH_MODE": "disabled",
@@ -81,14 +81,14 @@ class Site:
 
 
 @contextmanager
-def site(folder: Path, size: Size = Size()) -> Iterator[Site]:
-    """Prepare the data and, since their making takes seconds, MLflow's empty tables."""
+def prepare_site(folder: Path, size: Size = Size()) -> Iterator[Site]:
+    """Prepare the data, and MLflow's empty tables, which take seconds to create."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder / "data", ignore_errors=True)
     (folder / "mlflow.db").unlink(missing_ok=True)
     write_data(folder / "data", size)
     MlflowClient(f"sqlite:///{folder}/mlflow.db").search_experiments()
-    # Paths of sockets are short: Ray's folder cannot be below just any folder.
+    # The paths of Ray's sockets must be short.
     ray_folder = Path(tempfile.mkdtemp(prefix="nmt-drill-", dir="/tmp"))
     try:
         yield Site(folder, size, ray_folder)
@@ -97,7 +97,7 @@ def site(folder: Path, size: Size = Size()) -> Iterator[Site]:
 
 
 def write_data(folder: Path, size: Size) -> None:
-    """Rows whose three labels depend on different directions of the same features."""
+    """Write rows whose three labels depend on different directions of the same features."""
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(6, len(TASKS)))
     splits = {}
@@ -105,7 +105,7 @@ def write_data(folder: Path, size: Size) -> None:
         rows = size.train_rows if split == "train" else size.train_rows // 5
         features = rng.normal(size=(rows, 6))
         labels = features @ directions + rng.logistic(size=(rows, len(TASKS))) > 0.5
-        columns: dict[str, Any] = {"item": rng.integers(1, 100, rows)}  # the rest of the vocabulary is only to be kept
+        columns: dict[str, Any] = {"item": rng.integers(1, 100, rows)}  # the other ids only fill checkpoints
         columns |= {f"x{number}": features[:, number] for number in range(6)}
         columns |= {task: labels[:, number].astype(float) for number, task in enumerate(TASKS)}
         splits[split] = [pa.table(columns)]

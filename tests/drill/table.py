@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from experiments.benchmarks.harness.markdown import markdown_table
 from tests.drill.outcome import Outcome
 
 
-def table(outcomes: Iterable[Outcome]) -> str:
-    """Markdown."""
-    lines = [
-        "| fault | lost steps | recovery s | numbers equal | stages trained twice | records once |",
-        "|---|---|---|---|---|---|",
-    ]
-    for outcome in outcomes:
-        cells = [outcome.fault, *(["skipped", outcome.skipped, "", "", ""] if outcome.skipped else _cells(outcome))]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+def outcome_table(outcomes: Iterable[Outcome]) -> str:
+    """Format outcomes as a Markdown table."""
+    head = ("fault", "lost steps", "recovery s", "numbers equal", "stages trained twice", "records once")
+    return markdown_table(head, [(outcome.fault, *_cells(outcome)) for outcome in outcomes])
 
 
 def _cells(outcome: Outcome) -> list[str]:
+    if outcome.skipped:
+        return ["skipped", outcome.skipped, "", "", ""]
     if outcome.lost_steps is None:
         return ["failed", "", "", "", ""]
     return [

@@ -1,4 +1,4 @@
-"""A trial: a storage, a tracking store, and the commands that are given on them."""
+"""A trial: a storage, a tracking store, and the commands that use them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import yaml
 
+from experiments.benchmarks.steps.call_log import Calls, read_calls
 from tests.drill.command import PATIENCE, Command
-from tests.drill.counted_model import TrainingProcess, slow_down, training_processes
+from tests.drill.counted_model import slow_down
 from tests.drill.errors import DrillError
 from tests.drill.family import LEFT_WITHIN
 from tests.drill.site import TASKS, Site
@@ -27,14 +28,14 @@ NAME = "fault-drill"
 
 @dataclass
 class Trial:
-    """A storage, a tracking store, and the commands that are given on them.
+    """A storage, a tracking store, and the commands that use them.
 
     Attributes:
-        site: What all trials share.
-        folder: Everything of this one is below it.
+        site: The site, which all trials share.
+        folder: Folder of this trial.
         commands: The commands so far.
-        notes: What is worth telling.
-        problems: What went wrong although the runs came to their end.
+        notes: Observations.
+        problems: What went wrong in runs that ended.
     """
 
     site: Site
@@ -46,12 +47,12 @@ class Trial:
 
     @property
     def storage(self) -> Path:
-        """Where stages are kept."""
+        """Folder of the stages."""
         return self.folder / "runs"
 
     @property
     def database(self) -> Path:
-        """What the tracking store, or the server before it, writes to."""
+        """Database of the tracking store."""
         return self.folder / "mlflow.db"
 
     @property
@@ -66,7 +67,7 @@ class Trial:
             "name": NAME,
             "data": {
                 "path": str(self.site.folder / "data"),
-                "cache": str(self.site.folder),  # the default is below the storage, and params are compared
+                "cache": str(self.site.folder),  # outside the trial, since params in MLflow are compared
                 "batch_size": size.batch_size,
             },
             "tasks": [{"name": task, "loss": "binary_cross_entropy", "metric": "auc"} for task in TASKS],
@@ -92,71 +93,71 @@ class Trial:
         self.file.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def start(self, *options: str) -> Command:
-        """Give the command ``nmt run``."""
+        """Start ``nmt run``."""
         arguments = ["run", str(self.file), "--json", *options]
         self.commands.append(Command(arguments, self.folder, len(self.commands) + 1, self.site.environment))
         self._stored = len(list(self.storage.glob("stages/*/record.json")))
         return self.commands[-1]
 
     def finish(self) -> dict[str, Any]:
-        """Wait for the last command to end well, and look at what it tells.
+        """Wait for the last command, check its document, and return it.
 
         Raises:
-            DrillError: It does not end, or not well.
+            DrillError: The command does not end, or fails.
         """
         command = self.commands[-1]
         command.wait()
         left = [line for command in self.commands for line in command.family.end(LEFT_WITHIN)]
-        self.problems += [f"a process was left: {line}" for line in left]
+        self.problems += [f"a process is left: {line}" for line in left]
         document, other = command.document()
         if other:
-            self.problems.append(f"standard output holds more than the JSON document: {other[:80]}…")
+            self.problems.append(f"standard output holds text before the JSON document: {other[:80]}…")
         cost = document["cost"]
         if (cost["stages"], cost["stages_reused"]) != (len(TASKS) - self._stored, self._stored):
             self.problems.append(
-                f"{self._stored} stages were stored when the last command began, and it tells of {cost['stages']} "
+                f"{self._stored} stages were stored when the last command started, and it reports {cost['stages']} "
                 f"trained and {cost['stages_reused']} reused"
             )
         if not document["tracking_complete"]:
             self.problems.append(f"tracking is not complete: {document['tracking_failure']}")
         return document
 
-    def processes(self) -> list[TrainingProcess]:
-        """All processes that trained so far."""
-        return training_processes(self.site.passes)
+    def processes(self) -> list[Calls]:
+        """Return the training passes of all processes so far, in the order of their first passes."""
+        return read_calls(self.site.passes)
 
-    def worker(self, rank: int) -> TrainingProcess:
-        """The present worker of this rank."""
+    def worker(self, rank: int) -> Calls:
+        """Return the training passes of the current worker of a rank."""
         return [process for process in self.processes() if process.rank == rank][-1]
 
     def checkpoint(self, key: str) -> int:
-        """Steps in the newest checkpoint of a stage; 0 when there is none."""
+        """Return the step of the newest checkpoint of a stage; 0 without one."""
         files = (self.storage / "checkpoints" / key).glob("step-*.json")
         return max((int(file.stem.removeprefix("step-")) for file in files), default=0)
 
     def reach(self, key: str, extra: float = 0.5) -> None:
-        """Wait for the second checkpoint of a stage, and for a share of the steps to the next one.
+        """Wait for the second checkpoint of a stage, and then for the share ``extra`` of the steps to the next one.
 
         Raises:
-            DrillError: The stage was over before.
+            DrillError: The stage ended before.
         """
         every = self.site.size.checkpoint_every
         self.wait_for(f"a checkpoint of stage {key}", lambda: self.checkpoint(key) >= 2 * every)
         target = len(self.worker(0).times) + round(extra * every)
         self.wait_for("further steps", lambda: len(self.worker(0).times) >= target)
 
-    def wait_for(self, what: str, holds: Callable[[], T], interval: float = 0.05) -> T:
-        """Wait until something holds while the last command runs.
+    def wait_for(self, event: str, holds: Callable[[], T], interval: float = 0.05) -> T:
+        """Wait until ``holds`` returns a true value, and return it.
 
         Raises:
-            DrillError: It never did.
+            DrillError: The last command ended before, or the wait is too long.
         """
         command = self.commands[-1]
         end = time.monotonic() + PATIENCE
         looked = 0.0
         while not (found := holds()):
             if command.process.poll() is not None or time.monotonic() > end:
-                raise DrillError(f"waited in vain for {what}; the command said:\n{command.said[-2000:]}")
+                raise DrillError(f"waited in vain for {event}; the log of the command ends:\n{command.said[-2000:]}")
             if time.monotonic() - looked > 1.0:
                 command.family.look()
                 looked = time.monotonic()
@@ -165,7 +166,7 @@ class Trial:
         return found
 
     def close(self) -> None:
-        """End what still runs, and keep the notes of the passes."""
+        """Kill commands that still run, and move the log of training passes to the trial's folder."""
         for command in self.commands:
             if command.process.poll() is None:
                 command.kill()
@@ -175,11 +176,11 @@ class Trial:
 
 @contextmanager
 def fresh_trial(site: Site, name: str) -> Iterator[Trial]:
-    """A trial with an empty storage and an empty tracking store; in the end it is closed.
+    """Open a trial with an empty storage and an empty tracking store; close it at the end.
 
     Args:
-        site: What all trials share.
-        name: Name of its folder, below that of the site; what an earlier one left there is removed.
+        site: The site.
+        name: Name of its folder, which replaces an earlier one.
     """
     folder = site.folder / name
     for old in (folder, site.passes):

@@ -1,11 +1,11 @@
-"""The run that all others are compared with."""
+"""The undisturbed run, with which all others are compared."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from tests.drill.content import Content, content_of
+from tests.drill.content import Content, read_content
 from tests.drill.errors import DrillError
 from tests.drill.site import TASKS
 from tests.drill.trial import Trial
@@ -13,12 +13,12 @@ from tests.drill.trial import Trial
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """The run that all others are compared with.
+    """The undisturbed run.
 
     Attributes:
-        content: What it left.
-        passes: Training passes of its first worker.
-        warm_up: Those before the first step of a stage.
+        content: Its contents of the storage and of MLflow.
+        passes: Number of training passes of its first worker.
+        warm_up: Number of passes before the first step of a stage.
     """
 
     content: Content
@@ -26,17 +26,17 @@ class Undisturbed:
     warm_up: int
 
 
-def undisturbed(trial: Trial) -> Undisturbed:
-    """Run the experiment without any fault.
+def run_undisturbed(trial: Trial) -> Undisturbed:
+    """Run the experiment without a fault.
 
     Raises:
-        DrillError: It did not end well, or its training passes do not add up.
+        DrillError: It failed, or its training passes do not add up.
     """
     trial.start()
     trial.finish()
-    content = content_of(trial)
+    content = read_content(trial)
     if problems := [*trial.problems, *content.repeated]:
-        raise DrillError("without any fault: " + "; ".join(problems))
+        raise DrillError("without a fault: " + "; ".join(problems))
     (first,) = (process for process in trial.processes() if process.rank == 0)
     size = trial.site.size
     steps = sum(record["steps"] for record in content.records)
@@ -44,7 +44,7 @@ def undisturbed(trial: Trial) -> Undisturbed:
     warm_up, rest = divmod(len(first.times) - steps - certificates, len(TASKS))
     if rest or warm_up < 0:
         raise DrillError(
-            f"{len(first.times)} training passes are not {steps} steps, {certificates} of the certificates and the "
-            "same number before each stage: what the model counts is not understood"
+            f"{len(first.times)} training passes are not the sum of {steps} steps, {certificates} certificate passes "
+            "and an equal number before each stage; correct the count in tests.drill.undisturbed"
         )
     return Undisturbed(content, len(first.times), warm_up)

@@ -1,4 +1,4 @@
-"""A good table of a user, and what becomes of it."""
+"""A valid table of a user, and its preparation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS: dict[str, Any] = {"categorical": ["city"], "numeric": ["age"], "labels"
 
 
 def columns(rows: int = 30) -> dict[str, Any]:
-    """A good table: two thirds training rows."""
+    """Return the columns of a valid table; two thirds are training rows."""
     parts = ["train"] * (rows - 10) + ["valid"] * 5 + ["test"] * 5
     return {
         "city": ["ab"[i % 2] for i in range(rows)],

@@ -1,4 +1,4 @@
-"""Every experiment file that is shipped loads, and fits its data."""
+"""The experiment files of the project load and fit their data."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILES = sorted(FOLDER.glob("*.yaml"))
 
 
 def molecules(labels: list[str], folder: Path) -> str:
-    """A small file with ToxCast's columns and these assays."""
+    """Write a small file with ToxCast's columns and these assays, and return its path."""
     rng = np.random.default_rng(0)
     rows = 60
     columns = {
@@ -46,7 +46,7 @@ def test_it_loads_and_fits_its_data(file: Path, tmp_path: Path) -> None:
     if file.stem.startswith("toxcast"):
         labels = [task.label for level in load(str(file)).levels for task in level]
         overrides.append(f"data.path={molecules(labels, tmp_path)}")
-    prepared = prepare(str(file), overrides, lambda _: None)  # with the checks that `nmt run` makes before Ray
+    prepared = prepare(str(file), overrides, lambda _: None)  # with the checks of `nmt run` before Ray
     experiment = prepared.experiment
     assert experiment.training.eta_theta in experiment.sweep.eta_theta
     assert experiment.training.eta_lambda in experiment.sweep.eta_lambda

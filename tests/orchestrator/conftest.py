@@ -20,10 +20,9 @@ from mlflow import MlflowClient
 
 from orchestrator.tracking import backlog, writer
 from orchestrator.trials.group_outcome import GroupOutcome
-from tests.drill.site import Site, Size, site
+from tests.drill.site import Site, Size, prepare_site
 from tests.drill.trial import fresh_trial
-from tests.drill.undisturbed import Undisturbed
-from tests.drill.undisturbed import undisturbed as without_fault
+from tests.drill.undisturbed import Undisturbed, run_undisturbed
 from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 
@@ -192,7 +191,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, databa
 @pytest.fixture(scope="session")
 def drill_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Data and model of a short fault drill."""
-    with site(tmp_path_factory.mktemp("drill"), DRILL) as ground:
+    with prepare_site(tmp_path_factory.mktemp("drill"), DRILL) as ground:
         yield ground
 
 
@@ -200,4 +199,4 @@ def drill_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def undisturbed_drill(drill_site: Site) -> Undisturbed:
     """What it leaves when nothing happens."""
     with fresh_trial(drill_site, "undisturbed") as trial:
-        return without_fault(trial)
+        return run_undisturbed(trial)

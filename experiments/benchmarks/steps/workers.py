@@ -14,9 +14,9 @@ from experiments.benchmarks.harness.command import run_module
 from experiments.benchmarks.harness.options import Options
 from experiments.benchmarks.harness.pairing import Timing
 from experiments.benchmarks.harness.result import Result, Row
+from experiments.benchmarks.steps.call_log import Calls, read_calls
 from experiments.benchmarks.steps.problem import Problem
 from experiments.benchmarks.steps.step import problem
-from experiments.benchmarks.steps.timed_model import Calls, read_calls
 from experiments.benchmarks.steps.torchrun_loop import Run
 from orchestrator.cluster.mailbox import Mailbox
 from orchestrator.cluster.ray_cluster import cluster

@@ -1,6 +1,6 @@
 """A user's own table: one Parquet file, or a folder of them, with a ``split`` column.
 
-Every column has one role (:class:`~experiments.data.table.roles.Roles`), and the role alone decides what becomes of it:
+Every column has one role (:class:`~experiments.data.table.roles.Roles`), which alone decides how it is encoded:
 
 * *categorical*: ids from a vocabulary of the training split. 0 is PAD (no row has it), ``1 … n`` are the tokens in
   sorted order, the last id is OOV. OOV stands for nulls, and for tokens that fewer than ``min_count`` training rows
@@ -11,8 +11,7 @@ Every column has one role (:class:`~experiments.data.table.roles.Roles`), and th
 * *packed*: fixed-width bytes of bits (``numpy.packbits``).
 * *query*: groups rows into lists. Rows are sorted so that a list's rows are adjacent; a list lies in one split.
 
-The table is checked here, once, because nobody has checked it before. A value that cannot be used is refused with its
-place and a remedy.
+The table is checked here, once. An error names the place of a value that cannot be used, and a remedy.
 
 Columns are read and encoded one at a time, and wait on disk, beside the result, until the shards are written. Memory
 holds one column (about 25 bytes a row for numbers; its text and 4 bytes a row for tokens) and 1 byte a row for the

@@ -1,1 +1,1 @@
-"""Faults: each does something to a run of the experiment, and lets it come to its end."""
+"""Faults: each disturbs a run of the experiment, and lets it come to its end."""

@@ -1,4 +1,4 @@
-"""A fault: something that happens to a run."""
+"""A fault: a disturbance of a run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class Fault:
     """A fault.
 
     Attributes:
-        what: What happens, in words.
-        make: Runs the experiment in a trial, with the fault, to its end; gets the keys of the stages, and returns when
-            the fault happened, in seconds since 1970.
-        restarts: Whether workers have to start anew.
-        times: How often it happens in one run.
+        what: Description.
+        make: Function (trial, keys of the stages) that runs the experiment with the fault to its end, and returns the
+            time of the fault in seconds since 1970.
+        restarts: Whether workers have to restart.
+        times: How often the fault occurs in one run.
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""A disk that is full for a while."""
+"""A full disk."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.drill.trial import Trial
 
 
 def fill_disk(trial: Trial, keys: Sequence[str]) -> float:
-    """The disk of the checkpoints is full for a while; training goes on, and checkpoints later too."""
+    """Fill the disk of the checkpoints for a while; training continues, and later checkpoints succeed."""
     if not sys.platform.startswith("linux") or os.geteuid() != 0:
         raise SkippedError("needs root on Linux, to mount a small disk")
     disk = trial.storage / "checkpoints"
@@ -22,7 +22,7 @@ def fill_disk(trial: Trial, keys: Sequence[str]) -> float:
     mount = ["mount", "-t", "tmpfs", "-o", "size=64m", "fault-drill", str(disk)]
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
-        raise SkippedError(f"a small disk cannot be mounted: {mounted.stderr.strip()}")
+        raise SkippedError(f"cannot mount a small disk: {mounted.stderr.strip()}")
     try:
         command = trial.start()
         trial.reach(keys[1])
@@ -30,12 +30,12 @@ def fill_disk(trial: Trial, keys: Sequence[str]) -> float:
         with suppress(OSError), (disk / "filling").open("wb", buffering=0) as filling:
             while True:
                 filling.write(bytes(1 << 16))
-        trial.wait_for("two checkpoints that fail", lambda: command.said.count("failed, training goes on") >= 2)
+        trial.wait_for("two failed checkpoints", lambda: command.said.count("failed, training goes on") >= 2)
         newest = trial.checkpoint(keys[1])
         (disk / "filling").unlink()
-        trial.wait_for("a checkpoint after that", lambda: trial.checkpoint(keys[1]) > newest)
+        trial.wait_for("a checkpoint after there is room again", lambda: trial.checkpoint(keys[1]) > newest)
         failed = command.said.count("failed, training goes on")
-        trial.notes.append(f"{failed} checkpoints failed, the one of step {newest} stayed until there was room again")
+        trial.notes.append(f"{failed} checkpoints failed; that of step {newest} was kept until there was room again")
         trial.finish()
     finally:
         if trial.commands:

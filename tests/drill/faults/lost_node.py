@@ -1,4 +1,4 @@
-"""Nodes of a cluster that are lost."""
+"""Lost nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tests.drill.trial import WORKERS, Trial
 
 
 def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Callable[[Trial, Sequence[str]], float]:
-    """In some stages a node with a worker goes, that of the driver's mailbox if there is one, and another one comes.
+    """Lose a node with a worker in each of some stages, and add another one.
 
-    With spare nodes, the workers go on there at once; without, they have to wait for the other one, which comes a
-    little later.
+    The lost node is that of the driver's mailbox if a node has it. With spare nodes the workers restart there at once;
+    without, they wait for the new node, which comes five seconds later.
 
     Args:
         start: Starts the cluster.
         stages: Numbers of the stages.
-        spare: Nodes beyond one for each worker.
+        spare: Number of nodes beyond one for each worker.
     """
 
     def make(trial: Trial, keys: Sequence[str]) -> float:
@@ -29,7 +29,7 @@ def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Call
             trial.start("--address", cluster.address)
             for stage in stages:
                 trial.reach(keys[stage - 1])
-                lost = nodes.pop(_chosen(trial, nodes, stage))
+                lost = nodes.pop(_choose_node(trial, nodes, stage))
                 at = time.time()
                 cluster.lose(lost)
                 if not spare:
@@ -42,30 +42,30 @@ def lose_nodes(start: StartNodes, stages: Sequence[int], spare: int = 0) -> Call
 
 
 def unplug_node(trial: Trial, keys: Sequence[str]) -> float:
-    """The first worker's node can be reached no more, and goes on; it still sees the storage, as over NFS it may."""
+    """Cut the first worker's node off the network; it keeps running and sees the storage, as it may over NFS."""
     with namespaces(trial.site.environment) as cluster:
         nodes = [cluster.add() for _ in range(WORKERS + 1)]
         trial.start("--address", cluster.address)
         trial.reach(keys[1])
-        lost = nodes[_chosen(trial, nodes, stage=2)]
+        lost = nodes[_choose_node(trial, nodes, stage=2)]
         at = time.time()
         cluster.unplug(lost)
         trial.finish()
     return at
 
 
-def _chosen(trial: Trial, nodes: Sequence[Node], stage: int) -> int:
-    """Which node to lose: the mailbox's, or without a mailbox the first worker's; it is noted."""
+def _choose_node(trial: Trial, nodes: Sequence[Node], stage: int) -> int:
+    """Choose the node to lose, and note it: that of the mailbox, or else that of the first worker."""
     families = [node.processes() for node in nodes]
     with_mailbox = [any("_QueueActor" in " ".join(p.cmdline()) for p in family) for family in families]
     workers = [trial.worker(rank).pid for rank in range(WORKERS)]
     with_worker = [[pid for pid in workers if any(p.pid == pid for p in family)] for family in families]
     trial.notes.append(f"stage {stage}: workers on {sum(map(bool, with_worker))} of {len(nodes)} nodes")
     with_first_worker = [workers[0] in pids for pids in with_worker]
-    place = (with_mailbox if any(with_mailbox) else with_first_worker).index(True)
-    held = "the first" if with_first_worker[place] else "the second" if with_worker[place] else "no"
+    index = (with_mailbox if any(with_mailbox) else with_first_worker).index(True)
+    held = "the first" if with_first_worker[index] else "the second" if with_worker[index] else "no"
     trial.notes.append(
-        f"stage {stage}: the lost node {nodes[place].address} had {held} worker"
-        + (" and the mailbox" if with_mailbox[place] else "")
+        f"stage {stage}: the lost node {nodes[index].address} had {held} worker"
+        + (" and the mailbox" if with_mailbox[index] else "")
     )
-    return place
+    return index

@@ -1,4 +1,4 @@
-"""A tracking server that is away for a while."""
+"""An outage of the tracking server."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from tests.drill.server import Server
 from tests.drill.trial import Trial
 
 OUTAGE = 60.0
-"""Seconds that the tracking server is away."""
+"""Length of the outage, in seconds."""
 
 
 def stop_tracking(trial: Trial, keys: Sequence[str]) -> float:
-    """The tracking server is killed in stage 2 and comes back a minute later; training goes on meanwhile."""
+    """Kill the tracking server in stage 2 and restart it a minute later; training continues meanwhile."""
     server = Server(trial)
     server.start()
     try:
@@ -24,7 +24,7 @@ def stop_tracking(trial: Trial, keys: Sequence[str]) -> float:
         at = time.time()
         server.stop()
         before = len(trial.worker(0).times)
-        slow_down(trial.site.passes, 0.2)  # so that the run is longer than the outage
+        slow_down(trial.site.passes, 0.2)  # so that the run outlasts the outage
         trial.wait_for("the end of the outage", lambda: time.time() - at > OUTAGE)
         server.start()
         slow_down(trial.site.passes, trial.site.size.pace)

@@ -1,1 +1,1 @@
-"""Ray nodes on this machine, to be lost: on one address, each in a network namespace, or started by an autoscaler."""
+"""Ray nodes on this machine: on one address, in network namespaces of their own, or started by an autoscaler."""

@@ -1,4 +1,4 @@
-"""A cluster whose autoscaler starts nodes when somebody asks for more than there is, with Ray's provider for tests."""
+"""A cluster whose autoscaler starts nodes on demand, with Ray's provider for tests."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _COMMANDS = ("initialization", "setup", "head_setup", "worker_setup", "head_star
 
 @contextmanager
 def autoscaled_cluster(environment: Mapping[str, str], port: int, most: int) -> Iterator[str]:
-    """Start a head without CPUs; yields the cluster's address.
+    """Start a head without CPUs, and yield the cluster's address.
 
     Args:
         environment: Environment variables of all nodes.
-        port: A free port for it.
-        most: Nodes of one CPU that the autoscaler may start.
+        port: A free port for the head.
+        most: Largest number of nodes, of one CPU each.
     """
     import ray
 
     folder = Path(environment["RAY_TMPDIR"])
-    own = ray.util.get_node_ip_address()  # Ray takes it where it is told to take the loopback address
+    own = ray.util.get_node_ip_address()  # Ray uses it even when told to use the loopback address
     address = f"{own}:{port}"
     kinds = {
         _HEAD: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
@@ -40,13 +40,13 @@ def autoscaled_cluster(environment: Mapping[str, str], port: int, most: int) -> 
         "provider": {
             "type": "fake_multinode",
             "gcs_address": address,
-            "use_node_id_as_ip": True,  # they share an address
+            "use_node_id_as_ip": True,  # all nodes share one address
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
         },
         "available_node_types": kinds,
         "head_node_type": _HEAD,
-        # The autoscaler wants all of these, which ``ray up`` would have filled in.
+        # The autoscaler requires these keys, which ``ray up`` would fill in.
         **{name: {} for name in ("auth", "docker", "file_mounts")},
         "cluster_synced_files": [],
         "file_mounts_sync_continuously": False,

@@ -1,6 +1,6 @@
-"""Nodes with addresses of their own: each in a Linux network namespace, all on one bridge.
+"""Nodes with addresses of their own, each in a Linux network namespace, on one bridge.
 
-The head, which holds no worker, and the commands are in the namespace of the machine.
+The head, which has no worker, and the commands run in the machine's own namespace.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from tests.drill.nodes.nodes import Node, Nodes
 from tests.drill.nodes.ray_start import RayStart
 
 _CABLE = "eth0"
-"""What a node's network device is called in its namespace."""
+"""Name of a node's network device in its namespace."""
 
 
 def why_not() -> str | None:
-    """Why this machine cannot have such nodes; ``None`` when it can."""
+    """Return why this machine cannot run such nodes; ``None`` if it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
-        return "network namespaces take Linux and root"
+        return "network namespaces need Linux and root"
     if shutil.which("ip") is None:
-        return "there is no command ip; install iproute2"
+        return "the command ip is missing; install iproute2"
     name = f"nmt-try-{os.getpid()}"
     tried = subprocess.run(["ip", "link", "add", name[:15], "type", "bridge"], capture_output=True, text=True)
     if tried.returncode:
-        return f"this machine makes no bridges: {tried.stderr.strip()}"
+        return f"cannot create a bridge: {tried.stderr.strip()}"
     _ip("link", "del", name[:15])
     return None
 
@@ -43,9 +43,9 @@ class NamespaceNode:
     """A node in a namespace of its own.
 
     Attributes:
-        name: The namespace.
-        address: Its address on the bridge.
-        start: The command that started it and waits.
+        name: Name of the namespace.
+        address: Address on the bridge.
+        start: The command that runs it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NamespaceNode:
     start: RayStart | None = None
 
     def processes(self) -> list[Any]:
-        """All that runs in the namespace."""
+        """Return all processes in the namespace."""
         found = []
         for pid in _ip("netns", "pids", self.name).split():
             with suppress(psutil.NoSuchProcess):
@@ -66,7 +66,7 @@ class NamespaceNodes:
 
     Args:
         environment: Environment variables of all nodes.
-        folder: Where they log; short, since Ray's sockets are below it.
+        folder: Folder of their logs and of Ray's sockets, so its path must be short.
     """
 
     def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
@@ -79,7 +79,7 @@ class NamespaceNodes:
         self.address = f"{self._net}.1:6379"
 
     def open(self) -> None:
-        """Make the bridge, and start the head on it."""
+        """Create the bridge, and start the head on it."""
         _ip("link", "add", self._bridge, "type", "bridge")
         _ip("address", "add", f"{self._net}.1/24", "dev", self._bridge)
         _ip("link", "set", self._bridge, "up")
@@ -87,11 +87,11 @@ class NamespaceNodes:
         options += ["--include-dashboard=false", f"--temp-dir={self._folder}/ray"]
         self._head = self._start("head", [], [*options, "--min-worker-port=0", "--max-worker-port=0"])
 
-    def add(self, *, covered: Mapping[Path, Path] | None = None) -> NamespaceNode:
+    def add(self, *, mounts: Mapping[Path, Path] | None = None) -> NamespaceNode:
         """Start a node.
 
         Args:
-            covered: Folder → folder that the node sees in its place, as one that has not mounted what others have.
+            mounts: Folder → folder that the node sees in its place, as a node without the shared storage would.
         """
         number = len(self._nodes) + 2
         name, host = f"{self._bridge}-{number}", f"{self._bridge[3:]}v{number}"
@@ -104,16 +104,16 @@ class NamespaceNodes:
         _ip("-n", name, "address", "add", f"{address}/24", "dev", _CABLE)
         _ip("-n", name, "link", "set", _CABLE, "up")
         _ip("-n", name, "link", "set", "lo", "up")
-        _ip("-n", name, "route", "add", "default", "via", f"{self._net}.1")  # Ray asks the route for its own address
-        # ``ip netns exec`` has mounts of its own, so that nobody else sees these.
-        mounts = " && ".join(f"mount --bind '{own}' '{place}'" for place, own in (covered or {}).items())
-        within = ["ip", "netns", "exec", name, "sh", "-c", f'{mounts or "true"} && exec "$@"', "_"]
+        _ip("-n", name, "route", "add", "default", "via", f"{self._net}.1")  # Ray finds its own address by the route
+        # ``ip netns exec`` has its own mount namespace, so these mounts are private to the node.
+        commands = " && ".join(f"mount --bind '{own}' '{folder}'" for folder, own in (mounts or {}).items())
+        within = ["ip", "netns", "exec", name, "sh", "-c", f'{commands or "true"} && exec "$@"', "_"]
         options = [f"--address={self.address}", f"--node-ip-address={address}", "--num-cpus=1"]
         node.start = self._start(name, within, options)
         return node
 
     def lose(self, node: Node) -> None:
-        """``kill -9`` of all that runs in the namespace; its address is never given again."""
+        """``kill -9`` all processes in the namespace; its address is not used again."""
         assert isinstance(node, NamespaceNode)
         for process in node.processes():
             with suppress(psutil.NoSuchProcess):
@@ -122,11 +122,11 @@ class NamespaceNodes:
             node.start.process.wait()
 
     def unplug(self, node: NamespaceNode) -> None:
-        """Nobody reaches the node any more, which goes on."""
+        """Cut the node off the network; its processes keep running."""
         _ip("-n", node.name, "link", "set", _CABLE, "down")
 
     def close(self) -> None:
-        """End all nodes, and remove what was made."""
+        """End all nodes, and remove the namespaces and the bridge."""
         for node in self._nodes:
             self.lose(node)
             with suppress(DrillError):
@@ -137,21 +137,25 @@ class NamespaceNodes:
             _ip("link", "del", self._bridge)
 
     def _start(self, name: str, within: Sequence[str], options: Sequence[str]) -> RayStart:
-        # Gloo asks the name of the machine for its address, and that is the same in all namespaces.
+        # Gloo takes the address of the host name, which is the same in all namespaces.
         environment = {**self._environment, "GLOO_SOCKET_IFNAME": _CABLE}
         return RayStart(options, environment, self._folder / f"{name}.log", within)
 
 
 @contextmanager
 def namespace_nodes(environment: Mapping[str, str]) -> Iterator[Nodes]:
-    """A cluster whose nodes have network namespaces of their own; :func:`why_not` tells whether that works."""
+    """Start a cluster of nodes in network namespaces, as a :data:`~tests.drill.nodes.nodes.StartNodes`."""
     with namespaces(environment) as nodes:
         yield nodes
 
 
 @contextmanager
 def namespaces(environment: Mapping[str, str]) -> Iterator[NamespaceNodes]:
-    """The same, with what only such nodes can."""
+    """Start a cluster of nodes in network namespaces, which can also be cut off the network.
+
+    Raises:
+        SkippedError: This machine cannot run such nodes.
+    """
     if (reason := why_not()) is not None:
         raise SkippedError(reason)
     folder = Path(environment["RAY_TMPDIR"])

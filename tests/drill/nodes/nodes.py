@@ -17,15 +17,15 @@ class Node(Protocol):
     address: str
 
     def processes(self) -> list[Any]:
-        """What runs on it at present, as :class:`psutil.Process`; the workers are among them."""
+        """Return its processes as :class:`psutil.Process`, workers included."""
         ...
 
 
 class Nodes(Protocol):
-    """A cluster: its head holds no worker, each further node holds one.
+    """A cluster whose head has no worker, and whose other nodes have one each.
 
     Attributes:
-        address: What commands take as ``--address``.
+        address: Address for the option ``--address`` of commands.
     """
 
     address: str
@@ -35,9 +35,9 @@ class Nodes(Protocol):
         ...
 
     def lose(self, node: Node) -> None:
-        """``kill -9`` of everything on a node at once."""
+        """``kill -9`` all processes of a node at once."""
         ...
 
 
 StartNodes = Callable[[Mapping[str, str]], AbstractContextManager[Nodes]]
-"""Starts a cluster without nodes for workers, with these environment variables; it ends with the context."""
+"""Function (environment variables) → context of a cluster that has only a head at first."""

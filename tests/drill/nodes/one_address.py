@@ -1,4 +1,4 @@
-"""Nodes that share the address of this machine, by Ray's own test cluster."""
+"""Nodes that share this machine's address, on Ray's own test cluster."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.drill.nodes.nodes import Node, Nodes
 
 @dataclass
 class OneAddressNode:
-    """A raylet of its own.
+    """A node with its own raylet.
 
     Attributes:
-        raylet: Ray's handle.
-        address: As of all others.
+        raylet: Ray's handle of the node.
+        address: The machine's address.
     """
 
     raylet: Any
     address: str
 
     def processes(self) -> list[Any]:
-        """Workers, and actors such as the queue of :class:`orchestrator.cluster.mailbox.Mailbox`."""
+        """Return workers and actors, such as the queue of :class:`orchestrator.cluster.mailbox.Mailbox`."""
         found: list[Any] = psutil.Process(self.raylet.all_processes["raylet"][0].process.pid).children(recursive=True)
         return found
 
@@ -34,7 +34,7 @@ class OneAddressNodes:
     """A cluster of :class:`ray.cluster_utils.Cluster`.
 
     Args:
-        cluster: It, with a head.
+        cluster: The cluster, with a head.
     """
 
     def __init__(self, cluster: Any) -> None:
@@ -47,7 +47,7 @@ class OneAddressNodes:
         return OneAddressNode(raylet, raylet.node_ip_address)
 
     def lose(self, node: Node) -> None:
-        """End a node by force, and what ran on it."""
+        """Kill a node and its processes."""
         assert isinstance(node, OneAddressNode)
         processes = node.processes()
         self._cluster.remove_node(node.raylet, allow_graceful=False)
@@ -58,7 +58,7 @@ class OneAddressNodes:
 
 @contextmanager
 def one_address_nodes(environment: Mapping[str, str]) -> Iterator[Nodes]:
-    """A cluster on this machine's address; its nodes take the environment of this process, which is lent them."""
+    """Start a cluster on this machine's address; its nodes inherit this process's environment, set here meanwhile."""
     with _environment(environment):
         from ray.cluster_utils import Cluster
 

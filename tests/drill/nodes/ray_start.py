@@ -1,4 +1,4 @@
-"""``ray start --block`` while it runs."""
+"""A running ``ray start --block``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 from tests.drill.errors import DrillError
 from tests.drill.family import Family
 
-_UP = "Ray runtime started"
-_UP_WITHIN = 90.0
+_STARTED = "Ray runtime started"
+_STARTED_WITHIN = 90.0
 
 
 class RayStart:
     """A node of Ray, started as an administrator would start it.
 
     Args:
-        options: Those of ``ray start``.
+        options: Options of ``ray start``.
         environment: Environment variables.
-        log: File for what it says.
-        within: Command in which it is started.
+        log: File of its output.
+        within: Start of the command line, for a command that runs it.
 
     Raises:
-        DrillError: It did not come up.
+        DrillError: It did not start.
     """
 
     def __init__(
@@ -36,15 +36,15 @@ class RayStart:
         with log.open("wb") as out:
             self.process = subprocess.Popen(command, env=environment, stdout=out, stderr=out, start_new_session=True)
         self._family = Family(self.process.pid)
-        end = time.monotonic() + _UP_WITHIN
-        while _UP not in (said := log.read_text(errors="replace")):
+        end = time.monotonic() + _STARTED_WITHIN
+        while _STARTED not in (output := log.read_text(errors="replace")):
             if self.process.poll() is not None or time.monotonic() > end:
                 self.end()
-                raise DrillError(f"a node of Ray did not start:\n{said[-2000:]}")
+                raise DrillError(f"a node of Ray did not start:\n{output[-2000:]}")
             time.sleep(0.1)
 
     def end(self) -> None:
-        """End it, by force in the end, with all that it started."""
+        """End it and all its descendants; kill it after 30 seconds."""
         self._family.look()
         self.process.terminate()
         with suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""The benchmarks' runner on tiny sizes; that its rivals compute the same; and its arithmetic."""
+"""The runner of the benchmarks on tiny sizes, the equality of rivals, and the arithmetic."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
 from experiments.benchmarks.run_times import split_time
 from experiments.benchmarks.steps.bare_loop import BareLoop
+from experiments.benchmarks.steps.call_log import Calls
 from experiments.benchmarks.steps.cooper_loop import CooperLoop
 from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from experiments.benchmarks.steps.step import problem
 from experiments.benchmarks.steps.tasks import many_tasks
-from experiments.benchmarks.steps.timed_model import Calls
 from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
 from trainers.data.order import epoch_order
 from trainers.spec.chain_spec import ModelSpec
@@ -37,7 +37,7 @@ from trainers.spec.chain_spec import ModelSpec
 STEPS = 12
 WITHOUT_RAY = [name for name, one in BENCHMARKS.items() if not one.ray]
 STILL = replace(PAPER, eta_lambda=1e-12, eta_theta=1e-2, l2_embedding=1e-3)
-"""λ stays 1, so that the combination's weights are equal."""
+"""λ stays 1, so that the weights of the combination are equal."""
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """The runner sets the number of threads; later tests have theirs."""
+    """Restore the number of threads, which the runner sets."""
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -108,7 +108,7 @@ class TestRunner:
 
 
 class TestRivals:
-    """A comparison is one of equals: where weights are the same, so is θ."""
+    """With equal weights, rivals reach the same θ."""
 
     @pytest.mark.parametrize("stated", [lambda options: problem(options, STILL), lambda o: many_tasks(o, 8, STILL)])
     def test_the_bare_loop_takes_the_same_steps(self, stated: Callable[[Options], Problem], folder: Path) -> None:
@@ -131,11 +131,11 @@ class TestRivals:
         torch.testing.assert_close(parameters(ours.model), parameters(fixed.model), rtol=1e-4, atol=1e-5)
 
     def test_cooper_takes_the_same_steps(self, tmp_path: Path) -> None:
-        """Cooper does not re-scale its sum: a factor, to which Adam is blind while λ changes slowly."""
+        """Cooper does not rescale its sum, a factor that Adam ignores while λ changes slowly."""
         place = write_synthetic(tmp_path / "rows", 3, 200, numeric=6)
         rates = replace(STILL, eta_lambda=0.05, l2_embedding=0.0)
         model = ModelSpec("shared_bottom", {"bottom_units": [8], "tower_units": [4]})
-        # One batch an epoch: the order within it does not matter.
+        # One batch an epoch, so that the order of rows does not matter.
         asked = Problem(place, binary_tasks(3), model, 200, rates)
         ours, cooper = StageSteps(asked), CooperLoop(asked)
         for _ in range(STEPS):
@@ -161,14 +161,14 @@ class TestRivals:
 
 class TestArithmetic:
     def test_a_ratio_is_that_of_pairs(self) -> None:
-        """A slow phase of the machine in one round leaves its ratio as it is."""
+        """A slow phase of the machine in one round does not change its ratio."""
         found = Paired.of((1.1, 11.0, 2.4), (1.0, 10.0, 2.0))
         assert (found.median, found.lower, found.upper) == pytest.approx((1.1, 1.1, 1.15))
         with pytest.raises(ValueError, match="found 2 and 1"):
             Paired.of((1.0, 2.0), (1.0,))
 
     def test_every_rival_takes_its_steps_in_turn(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """After a step each to warm up, blocks of one step: who begins changes from block to block."""
+        """After a warm-up step each, blocks of one step, in an order that changes from block to block."""
         monkeypatch.setattr(pairing, "BLOCK_SECONDS", 0.0)
         taken: list[str] = []
         rivals = {name: partial(taken.append, name) for name in "ab"}
@@ -190,7 +190,7 @@ class TestArithmetic:
         assert Line.through((2, 4, 8), (4.0, 16.0, 64.0)).residual > 0.2
 
     def test_the_parts_of_a_run_add_up_to_it(self) -> None:
-        """Two stages of a run that was started at 100 and ended at 130; times to the second."""
+        """Two stages of a run from second 100 to second 130."""
         kinds = ({"start": 1.0, "steps": 4.0}, {"start": 1.0, "steps": 3.0, "evaluation": 2.0})
         records: Any = [
             SimpleNamespace(key=str(place), seconds=seconds, wall_seconds=sum(seconds.values()))
@@ -204,7 +204,7 @@ class TestArithmetic:
         assert parts[STEPS_OF_A_RUN] == 7.0
 
     def test_steps_are_the_time_between_training_passes(self) -> None:
-        calls = Calls(0, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
+        calls = Calls(0, 1, 15, (0.0, 1.0, 3.0, 4.0, 9.0, 11.0), (True, True, True, False, True, True))
         assert calls.last_steps(2) == [6.0, 2.0]
         assert calls.median_step() == 2.0
         with pytest.raises(ValueError, match="5 training passes were logged; 5 steps need 6"):
@@ -212,11 +212,11 @@ class TestArithmetic:
 
 
 def in_our_order(asked: Problem) -> BareLoop:
-    """The bare loop on the minibatches of our feed."""
+    """Return the bare loop on the minibatches of our feed."""
     rows = asked.feed().examples("train")
     return BareLoop(asked, lambda epoch: torch.from_numpy(epoch_order(rows, asked.training.seed, 1, epoch)))
 
 
 def parameters(model: torch.nn.Module) -> torch.Tensor:
-    """All of them in one vector."""
+    """Return all parameters as one vector."""
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).clone()

@@ -1,4 +1,4 @@
-"""The benchmark of paired violations: its arithmetic on numbers whose noise is known, and a small run of all of it."""
+"""The benchmark of paired violations: its arithmetic on known noise, and a small run of all of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trainers import Multipliers
 
 
 def known(size: int, point: str = NEXT) -> Spread:
-    """Losses of deviation 0.5 that moved by 0.01 ± 0.05 each."""
+    """Draw violations of losses with deviation 0.5 that changed by 0.01 ± 0.05 each."""
     generator = torch.Generator().manual_seed(1)
     reference = torch.randn(20_000, generator=generator).double() * 0.5 + 2.0
     losses = reference + 0.01 + 0.05 * torch.randn(20_000, generator=generator).double()
@@ -49,7 +49,7 @@ def test_both_have_the_mean_and_their_own_noise(size: int) -> None:
 
 
 def test_draws_of_both_are_the_same_minibatches() -> None:
-    """Moved alike, every sample's difference is the same, and nothing is left of the noise."""
+    """If all losses change by the same amount, pairing removes all noise."""
     reference = torch.randn(500).double()
     found = draw_violations("near", reference + 0.25, reference, 16, 200)
     assert found.paired.tolist() == pytest.approx([0.25] * 200, abs=1e-12)
@@ -68,7 +68,7 @@ def test_lambda_is_what_multipliers_make_of_it() -> None:
 
 
 def test_noise_alone_holds_lambda_up() -> None:
-    """Near the formula where steps are many and small beside λ; in proportion to the variance; 0 without noise."""
+    """Mean λ is near the formula for many small steps, proportional to the variance, and 0 without noise."""
     noise = torch.randn(400_000, generator=torch.Generator().manual_seed(3)).double()
     found = simulate_drift(noise, 0.1, rate=0.1, runs=20)
     assert found.theory == pytest.approx(0.1 / 0.2, rel=0.01)

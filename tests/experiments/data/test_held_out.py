@@ -1,4 +1,4 @@
-"""Rows held out as scikit-learn holds them out."""
+"""Random splits equal scikit-learn's."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_the_indices_are_scikit_learns(rows: int, seed: int) -> None:
 def test_a_thousand_rows() -> None:
     split = HeldOut().split(1000)
     assert np.bincount(split).tolist() == [810, 90, 100]
-    # RandomState(42).permutation(1000) begins so, and always will: numpy froze the stream.
+    # The start of RandomState(42).permutation(1000), a stream that numpy has frozen.
     assert (split[[521, 737, 740, 660, 411, 678, 626, 513, 859, 136]] == 2).all()
 
 

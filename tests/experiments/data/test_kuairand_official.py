@@ -1,4 +1,4 @@
-"""KuaiRand's official CSV files, made up small."""
+"""KuaiRand's official CSV files, small and synthetic."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def users(count: int = 40) -> Rows:
 
 
 def clips(count: int = 60) -> Rows:
-    """Videos, but not all of them: the log knows more."""
+    """Return the features of most videos; the log has a few more."""
     return [
         {
             "video_id": video,
@@ -99,8 +99,8 @@ def write(path: Path, rows: Rows, names: Sequence[str]) -> None:
         writer.writerows(rows)
 
 
-def unpacked(folder: Path, version: str) -> Rows:
-    """The archive of a version, unpacked; returns the rows of the later standard log."""
+def write_archive(folder: Path, version: str) -> Rows:
+    """Write the unpacked archive of a version, and return the rows of the later standard log."""
     data = folder / f"KuaiRand-{version}" / "data"
     parts = ["_part1", "_part2"] if version == "27k" else [""]
     rows: Rows = []
@@ -127,7 +127,7 @@ def split_of(day: int) -> str | None:
 @pytest.mark.parametrize("version", ["pure", "1k", "27k"])
 def test_the_official_files(tmp_path: Path, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks_module, "BYTES", 4000)  # lookups over several blocks
-    rows = unpacked(tmp_path, version)
+    rows = write_archive(tmp_path, version)
     folder = kuairand.prepare(str(tmp_path), tmp_path / "cache", min_count=1)
     schema = read_schema(str(folder))
     assert list(schema.labels) == ["is_like", "finish", "is_click", "long_view", "is_profile_enter"]
@@ -157,7 +157,7 @@ def test_the_official_files(tmp_path: Path, version: str, monkeypatch: pytest.Mo
 
 
 def test_the_whole_log_and_rare_labels(tmp_path: Path) -> None:
-    unpacked(tmp_path, "pure")
+    write_archive(tmp_path, "pure")
     recipe = kuairand.recipe(str(tmp_path), first_day=20220408, labels=["is_follow"])
     report = preparation.build(recipe, tmp_path / "out")
     assert report.left_out == 0
@@ -168,7 +168,7 @@ def test_the_whole_log_and_rare_labels(tmp_path: Path) -> None:
 
 
 def test_the_first_row_of_a_video_counts(tmp_path: Path) -> None:
-    unpacked(tmp_path, "pure")
+    write_archive(tmp_path, "pure")
     file = tmp_path / "KuaiRand-pure" / "data" / "video_features_basic_pure.csv"
     write(file, [*clips(), *(clip | {"upload_type": "Other"} for clip in clips())], VIDEO)
     folder = kuairand.prepare(str(tmp_path), tmp_path / "cache")
@@ -177,7 +177,7 @@ def test_the_first_row_of_a_video_counts(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_of_features(tmp_path: Path) -> None:
-    unpacked(tmp_path, "pure")
+    write_archive(tmp_path, "pure")
     file = tmp_path / "KuaiRand-pure" / "data" / "video_features_basic_pure.csv"
     lines = file.read_text().splitlines()
     lines[3] = lines[3].replace('"', "", 1) if '"' in lines[3] else lines[3] + ',"'
@@ -187,8 +187,8 @@ def test_a_damaged_line_of_features(tmp_path: Path) -> None:
 
 
 def test_refusals(tmp_path: Path) -> None:
-    unpacked(tmp_path, "pure")
-    unpacked(tmp_path, "1k")
+    write_archive(tmp_path, "pure")
+    write_archive(tmp_path, "1k")
     with pytest.raises(ValueError, match=r"has the versions \['1k', 'pure'\]; name one"):
         kuairand.recipe(str(tmp_path))
     assert kuairand.recipe(str(tmp_path), version="1k").name == "kuairand-1k"

@@ -1,4 +1,4 @@
-"""Lines to columns, and damaged lines."""
+"""Lines parsed to columns, damaged lines, and blocks of lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Official files: TikTok and QK-Video, made up in their formats."""
+"""Official files: synthetic ones in the formats of TikTok and QK-Video."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Row = dict[str, object]
 
 
 def videos(rows: int = 1000, seed: int = 0) -> list[Row]:
-    """Rows of TikTok; ``create_time`` is the number of the row."""
+    """Return rows of TikTok; ``create_time`` counts the rows."""
     rng = np.random.default_rng(seed)
     return [
         {
@@ -60,14 +60,14 @@ def write(folder: Path, content: str | bytes) -> Path:
 
 
 def indices(rows: int) -> dict[str, list[int]]:
-    """What scikit-learn puts where, in the order of the file."""
+    """Return split → row numbers as scikit-learn splits them, in the order of the file."""
     rest, test = train_test_split(np.arange(rows), test_size=0.1, random_state=42)
     train, valid = train_test_split(rest, test_size=0.1, random_state=42)
     return {name: sorted(part.tolist()) for name, part in zip(SPLITS, (train, valid, test), strict=True)}
 
 
 def expected_ids(rows: Sequence[Row], name: str, train: Sequence[int], min_count: int) -> list[int]:
-    """The recipe once more, the plain way."""
+    """Compute ids in plain Python."""
     counts = Counter(str(rows[i][name]) for i in train)
     tokens = sorted(token for token, count in counts.items() if count >= min_count)
     places = {token: place for place, token in enumerate(tokens, start=1)}
@@ -95,9 +95,9 @@ def test_tiktok_thousand_rows(tmp_path: Path) -> None:
 
 
 def test_every_row_is_where_scikit_learn_puts_it(tmp_path: Path) -> None:
-    """With a token of its own for each row, rows tell which they are."""
+    """Each row has a token of its own, which identifies it."""
     file = write(tmp_path, text(videos()))
-    folder = tiktok.prepare(str(tmp_path), tmp_path / "cache", min_count=1)  # the folder of the file will do, too
+    folder = tiktok.prepare(str(tmp_path), tmp_path / "cache", min_count=1)  # the folder of the file is enough
     words = pq.read_table(folder / "vocabulary.parquet").to_pylist()
     device = {word["id"]: int(word["token"]) for word in words if word["column"] == "device_id"}
     written = pq.read_table(folder / "train")["device_id"].to_pylist()
@@ -117,7 +117,7 @@ def test_nine_times_is_oov_and_ten_is_kept(tmp_path: Path) -> None:
     for number in where["train"][9:19]:
         rows[number]["uid"] = "ten"
     for number in where["test"][:20]:
-        rows[number]["uid"] = "nine"  # what is seen in test does not count
+        rows[number]["uid"] = "nine"  # rows of the test split do not count
     folder = tiktok.prepare(str(write(tmp_path, text(rows))), tmp_path / "cache")
     assert read_schema(str(folder)).categorical["uid"] == 4  # PAD, common, ten, OOV
     train = pq.read_table(folder / "train")["uid"].to_pylist()
@@ -170,7 +170,7 @@ def test_the_order_of_work_changes_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_memory_holds_no_more_than_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between blocks nothing of them is left, and the rows of 16 times as many take no more."""
+    """Nothing of a block is held after it, so 16 times as many blocks take no more memory."""
     monkeypatch.setattr(blocks_module, "BYTES", 16_000)
     held: dict[int, int] = {}
     for times in (1, 16):
@@ -204,7 +204,7 @@ def test_damaged_lines_are_counted_and_told(tmp_path: Path, monkeypatch: pytest.
         (701, "not UTF-8: b'"[:12] + report.first[1].reason[12:20]),
         (901, "finish is 'often', a"),
     ]
-    # What is left are a thousand whole lines, divided like any other thousand.
+    # A thousand undamaged lines remain, split like any other thousand.
     assert read_schema(str(tmp_path / "out")).rows == {"train": 810, "valid": 90, "test": 100}
     assert json.loads((tmp_path / "out" / "preparation.json").read_text())["damaged"] == 3
 
@@ -334,7 +334,7 @@ def test_options_and_paths(source: Any, tmp_path: Path) -> None:
 
 
 def test_processes_that_work_on_blocks_load_no_torch() -> None:
-    """It would take two thirds of their memory."""
+    """Importing torch would take two thirds of their memory."""
     program = (
         "import sys\n"
         "from experiments.data import adult, kuairand, qk_video, tiktok\n"

@@ -1,4 +1,4 @@
-"""Where columns come from, and where they wait."""
+"""Raw tables: columns too long for their type, and the memory of encoded columns."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ COLUMNS = 20
 def test_a_column_too_long_for_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: pa.DataType, large: pa.DataType
 ) -> None:
-    """Text of more than 2 GB does not fit into one array of plain strings."""
+    """More than 2 GB of text does not fit in an array of plain strings."""
     monkeypatch.setattr(raw_table, "MOST_BYTES", 20)
     values = list(range(100, 130)) if pa.types.is_integer(kind) else [f"token {number}" for number in range(30)]
     content = pa.table({"c": pa.array(values).cast(kind)})
@@ -46,7 +46,7 @@ def test_a_column_too_long_for_its_type(
 
 
 def test_encoded_columns_wait_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When shards are made, memory holds no column any more."""
+    """Memory holds no encoded column while shards are written."""
     values = np.arange(ROWS, dtype=np.float64)
     content: dict[str, Any] = {f"x{column}": values for column in range(COLUMNS)}
     content |= {"y": values % 2, "split": ["train", "valid", "test", "train"] * (ROWS // 4)}

@@ -1,4 +1,4 @@
-"""The declared sources, on the real files where they are, else on small tables with the same columns."""
+"""The declared sources, on the real files if they are here, else on small tables with the same columns."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SYNTHETIC: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
 
 
 def file(name: str, folder: Path) -> str:
-    """The real file, or a small one with its columns."""
+    """Return the path of the real file, or of a small one with its columns."""
     real = SHARED / f"{name}.parquet"
     if real.is_file():
         return str(real)
@@ -76,7 +76,7 @@ def file(name: str, folder: Path) -> str:
 
 
 def check(path: str, folder: Path) -> Schema:
-    """Rows, labels and ranges of a prepared folder against the file it was made from."""
+    """Check rows, labels and ranges of a prepared folder against its input file."""
     schema = read_schema(str(folder))
     raw = pq.read_table(path)
     for split, rows in schema.rows.items():
@@ -107,7 +107,7 @@ def test_kuairand(tmp_path: Path) -> None:
 def test_kuairand_never_declares_an_outcome_as_feature() -> None:
     features = {*kuairand.CATEGORICAL, *kuairand.COUNTS}
     assert not features & kuairand.OUTCOMES
-    # The flags that are no outcomes: they describe the user.
+    # The other flags are not outcomes: they describe the user.
     assert {name for name in features if name.startswith("is_")} == {
         "is_lowactive_period",
         "is_live_streamer",

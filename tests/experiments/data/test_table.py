@@ -1,4 +1,4 @@
-"""The user's own table: what each column becomes, and when nothing is prepared again."""
+"""A user's own table: encoded columns, order of rows, and the cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.experiments._table import OPTIONS, columns, run, write
 from trainers.data import prepared
 from trainers.data.prepared import read_schema
 
-# What columns become
+# Encoded columns
 
 
 def test_types_rows_and_source(tmp_path: Path) -> None:
@@ -31,7 +31,7 @@ def test_types_rows_and_source(tmp_path: Path) -> None:
 
 def test_min_count_keeps_ten_and_drops_nine(tmp_path: Path) -> None:
     content = columns(40)
-    # 'ten' is in ten training rows, 'nine' in nine; in valid both are frequent, which must not count.
+    # 'ten' is in ten training rows, 'nine' in nine. Rows of the valid split must not count.
     content["city"] = ["ten"] * 10 + ["nine"] * 9 + ["common"] * 11 + ["nine", "ten", "unseen", None, "common"] * 2
     schema, parts = run(tmp_path, content, min_count=10)
     assert schema.categorical == {"city": 4}  # PAD, common, ten, OOV
@@ -135,7 +135,7 @@ def test_rows_of_a_query_become_adjacent(tmp_path: Path, text: bool) -> None:
     schema, parts = run(tmp_path, content, query="query")
     assert schema.examples == {"train": 4, "valid": 2, "test": 1}
     assert parts["train"]["query"].to_pylist() == sorted(keys[:20])
-    # Within a list the order of the table stays.
+    # Within a list, rows keep the order of the table.
     assert parts["train"]["age"].to_pylist()[:5] == [0, 4, 8, 12, 16]
     assert parts["valid"]["age"].to_pylist() == [20, 22, 24, 21, 23]
 
@@ -154,7 +154,7 @@ def test_a_folder_reads_as_one_table(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     write(source, {name: values[:12] for name, values in content.items()}, "a.parquet")
-    # The second file stores its labels wider and its text as a dictionary.
+    # The second file has another integer type for labels, and text as a dictionary.
     rest = {name: values[12:] for name, values in content.items()}
     rest |= {"like": pa.array(rest["like"], pa.int8()), "city": pa.array(rest["city"]).dictionary_encode()}
     write(source, rest, "b.parquet")
@@ -181,6 +181,6 @@ def test_other_options_or_a_changed_file_are_prepared_anew(tmp_path: Path) -> No
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     touched = table.prepare(path, tmp_path / "cache", **OPTIONS)
     assert len({first, other, touched}) == 3
-    # Where a table lies and when it was written does not change what it is.
+    # The fingerprint does not depend on path and time of the file.
     assert read_schema(str(first)).fingerprint == read_schema(str(touched)).fingerprint
     assert json.loads((first / "schema.json").read_text())["source"] == path

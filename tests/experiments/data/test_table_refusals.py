@@ -1,4 +1,4 @@
-"""The user's own table: every refusal at the front door."""
+"""A user's own table: everything that is refused."""
 
 from __future__ import annotations
 

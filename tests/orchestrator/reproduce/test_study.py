@@ -93,7 +93,7 @@ def test_the_title_names_a_stand_in() -> None:
     ("data", "preset", "place", "message"),
     [
         ("movielens", None, None, "--source 'movielens': this study runs on tiktok, kuairand, complete_journey"),
-        ("tiktok", None, None, "TikTok .* comes with no package: its owners .*; give its path with --data PATH"),
+        ("tiktok", None, None, "TikTok .* comes with no package: .*its owners .*; give its path with --data PATH"),
         ("complete_journey", "tiny", None, "--preset 'tiny': this study has small"),
     ],
 )

@@ -12,10 +12,10 @@ import torch
 
 from tests.drill.content import Content, differences, log_differences
 from tests.drill.faults.fault import Fault
-from tests.drill.faults.signals import cut_off, send
+from tests.drill.faults.signals import kill_command, send_signal
 from tests.drill.outcome import Outcome, examine
 from tests.drill.site import Site
-from tests.drill.table import table
+from tests.drill.table import outcome_table
 from tests.drill.trial import Trial, fresh_trial
 from tests.drill.undisturbed import Undisturbed
 from tests.orchestrator.conftest import DRILL
@@ -31,10 +31,10 @@ CONTENT = Content(
 
 def both(trial: Trial, keys: Sequence[str]) -> float:
     """Kill the command in stage 2, run it again, and kill a worker in stage 3."""
-    cut_off(trial, keys[1])
+    kill_command(trial, keys[1])
     trial.start()
     trial.reach(keys[2])
-    at = send(trial.worker(1).pid, signal.SIGKILL)
+    at = send_signal(trial.worker(1).pid, signal.SIGKILL)
     trial.finish()
     return at
 
@@ -88,9 +88,9 @@ class TestTheDrillItself:
     @pytest.mark.parametrize(
         ("points", "expected"),
         [
-            ([*POINTS, POINTS[0]], ["chain k: lambda/first at step 5 is there 2 times"]),
+            ([*POINTS, POINTS[0]], ["chain k: lambda/first at step 5 occurs 2 times"]),
             (POINTS[1:], [f"chain k: the point {POINTS[0]} is missing"]),
-            ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is one too many"]),
+            ([*POINTS, ("new", 5, 0.5)], ["chain k: the point ('new', 5, 0.5) is unexpected"]),
         ],
     )
     def test_finds_missing_and_repeated_points(
@@ -111,7 +111,7 @@ class TestTheDrillItself:
             Outcome("full disk", skipped="needs root"),
             Outcome("hang", problems=("it never ended",)),
         ]
-        assert table(outcomes).splitlines()[2:] == [
+        assert outcome_table(outcomes).splitlines()[2:] == [
             "| kill | 30 | 12 | yes | 0 | yes |",
             "| full disk | skipped | needs root |  |  |  |",
             "| hang | failed |  |  |  |  |",

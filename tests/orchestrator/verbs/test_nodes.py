@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.drill.content import content_of, differences
+from tests.drill.content import differences, read_content
 from tests.drill.faults.fault import Fault
 from tests.drill.faults.registry import FAULTS
 from tests.drill.nodes.autoscaled import autoscaled_cluster
@@ -67,12 +67,12 @@ def test_nodes_without_shared_storage_are_refused(drill_site: Site) -> None:
     with fresh_trial(drill_site, "apart") as trial, namespaces(drill_site.environment) as cluster:
         own = _folder(trial.folder / "own")
         cluster.add()
-        apart = cluster.add(covered={_folder(trial.storage): own})
+        apart = cluster.add(mounts={_folder(trial.storage): own})
         said = _refused(trial, cluster.address)
         assert f"{apart.address} (1 CPUs): {trial.storage} is not the folder that the driver writes to" in said
         assert said.count("(1 CPUs):") == 1
         cluster.lose(apart)
-        without = cluster.add(covered={drill_site.folder / "data": own})
+        without = cluster.add(mounts={drill_site.folder / "data": own})
         said = _refused(trial, cluster.address)
         assert f"{without.address} (1 CPUs): the data are not at {drill_site.folder / 'data'}" in said
 
@@ -87,7 +87,7 @@ def test_an_autoscaler_starts_the_nodes(drill_site: Site, undisturbed_drill: Und
         trial.start("--address", address)
         trial.finish()
         assert trial.problems == []
-        assert differences(content_of(trial), undisturbed_drill.content) == []
+        assert differences(read_content(trial), undisturbed_drill.content) == []
 
 
 def _refused(trial: Trial, address: str) -> str:
