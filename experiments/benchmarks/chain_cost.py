@@ -21,7 +21,7 @@ from experiments.benchmarks.steps.timed_model import read_calls
 from experiments.benchmarks.steps.workers import timed
 from experiments.data import toxcast
 from trainers.data.prepared import read_schema
-from trainers.reporter import Silent
+from trainers.reporter import NullReporter
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
@@ -88,7 +88,7 @@ def chain_cost(problem: Problem, folder: Path) -> Cost:
         data_fingerprint=feed.schema.fingerprint,
     )
     began = time.perf_counter()
-    records = run_chain(spec, model, feed, StageStore(str(folder / "runs")), Silent())
+    records = run_chain(spec, model, feed, StageStore(str(folder / "runs")), NullReporter())
     seconds = time.perf_counter() - began
     steps = sum(record.steps for record in records)
     (calls,) = read_calls(folder / "calls")

@@ -23,7 +23,7 @@ from experiments.data.kuairand import prepare
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
 from trainers.records import StageRecord
-from trainers.reporter import Silent
+from trainers.reporter import NullReporter
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.spec.training import Training
@@ -42,7 +42,7 @@ def run(levels: Sequence[Sequence[Task]], training: Training, folder: str, stora
     feed = MemoryFeed(folder, [LIKE.label, FINISH.label], BATCH, training.seed)
     spec = ChainSpec(tuple(tuple(level) for level in levels), MODEL, training, BATCH, feed.schema.fingerprint)
     model = build_model(MODEL, feed.schema, spec.tasks, training.seed)
-    return run_chain(spec, model, feed, StageStore(storage), Silent())
+    return run_chain(spec, model, feed, StageStore(storage), NullReporter())
 
 
 def table(rows: dict[str, list[tuple[float, float]]], reference: Sequence[str]) -> str:

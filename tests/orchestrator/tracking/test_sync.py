@@ -269,7 +269,7 @@ def test_a_manifest_reads_as_it_was_written(project: Project) -> None:
     ("request_", "message"),
     [
         ({"file": None, "storage": "/nowhere"}, "there is no storage /nowhere"),
-        ({"file": None, "storage": "ftp://nowhere"}, "'ftp://nowhere' is no absolute path and no URI"),
+        ({"file": None, "storage": "ftp://nowhere"}, "'ftp://nowhere' is neither an absolute path nor a URI"),
         ({"file": None, "overrides": ["name=x"]}, "--set overrides keys of an experiment file, and none is given"),
         ({"file": None, "tracking": "mlruns"}, "--tracking 'mlruns' is no URI"),
         ({"file": "nowhere.yaml"}, "no such experiment file: nowhere.yaml"),
