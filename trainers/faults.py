@@ -1,18 +1,18 @@
-"""What stops a stage, known alike to every worker; trying again would end the same way."""
+"""Errors that end a stage on every worker alike; a retry would end the same way."""
 
 from __future__ import annotations
 
 
 class TrainingError(RuntimeError):
-    """A stage cannot go on. Every worker raises it at the same step; the last good checkpoint is kept."""
+    """A stage cannot continue. Every worker raises this at the same step; the last good checkpoint is kept."""
 
 
 class NumericalError(TrainingError):
     """A loss, a gradient or a multiplier is not a finite number."""
 
 
-class KeepingError(TrainingError):
-    """A stage is trained and cannot be kept: the storage refuses it."""
+class StorageError(TrainingError):
+    """A finished stage cannot be written to the storage."""
 
 
 class DamagedError(TrainingError):
@@ -20,11 +20,11 @@ class DamagedError(TrainingError):
 
 
 class DisagreementError(TrainingError):
-    """Workers hold different multipliers or parameters, which ought to be bit-identical."""
+    """Workers hold different multipliers or parameters, which must be bit-identical."""
 
 
-class SuspicionError(Exception):
-    """Some step since the last look was not finite: the stage goes back and looks at every step.
+class NonFiniteStepError(Exception):
+    """A step since the last check may not have been finite: the stage goes back and checks every step.
 
-    On a GPU each look would make the host wait for the device, so steps only raise a flag there.
+    On a GPU a check makes the host wait for the device, so steps only set a flag there, which is read now and then.
     """

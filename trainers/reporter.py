@@ -110,7 +110,7 @@ class Reporter(Protocol):
         """Take note of an event; must not raise and should not block."""
 
 
-class Silent:
+class NullReporter:
     """A reporter that drops everything."""
 
     def report(self, event: Event) -> None:

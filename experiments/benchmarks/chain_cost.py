@@ -20,7 +20,7 @@ from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, w
 from experiments.benchmarks.steps.workers import with_timed_model
 from experiments.data import toxcast
 from trainers.data.prepared import read_schema
-from trainers.reporter import Silent
+from trainers.reporter import NullReporter
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
@@ -87,7 +87,7 @@ def chain_cost(problem: Problem, folder: Path) -> Cost:
         data_fingerprint=feed.schema.fingerprint,
     )
     began = time.perf_counter()
-    records = run_chain(spec, model, feed, StageStore(str(folder / "runs")), Silent())
+    records = run_chain(spec, model, feed, StageStore(str(folder / "runs")), NullReporter())
     seconds = time.perf_counter() - began
     steps = sum(record.steps for record in records)
     (calls,) = read_calls(folder / "calls")

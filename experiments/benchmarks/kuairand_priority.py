@@ -24,7 +24,7 @@ from experiments.data.kuairand import prepare
 from trainers.data.memory import MemoryFeed
 from trainers.models.build import build_model
 from trainers.records import StageRecord
-from trainers.reporter import Silent
+from trainers.reporter import NullReporter
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.spec.training import Training
@@ -45,7 +45,7 @@ def train_chain(
     feed = MemoryFeed(folder, [LIKE.label, FINISH.label], BATCH, training.seed)
     spec = ChainSpec(tuple(tuple(level) for level in levels), MODEL, training, BATCH, feed.schema.fingerprint)
     model = build_model(MODEL, feed.schema, spec.tasks, training.seed)
-    return run_chain(spec, model, feed, StageStore(storage), Silent())
+    return run_chain(spec, model, feed, StageStore(storage), NullReporter())
 
 
 def prepare_data(path: str, storage: str) -> str:

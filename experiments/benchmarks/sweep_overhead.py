@@ -40,7 +40,7 @@ def train_in_one_process(file: str, overrides: Sequence[str]) -> None:
     from orchestrator.trials.sweep_plan import plan_sweep
     from trainers.data.open_feed import open_feed
     from trainers.models.build import build_model
-    from trainers.reporter import Silent
+    from trainers.reporter import NullReporter
     from trainers.stage.chain import run_chain
     from trainers.store.stage_store import StageStore
 
@@ -53,7 +53,7 @@ def train_in_one_process(file: str, overrides: Sequence[str]) -> None:
     stages = set()
     for trial in plan_sweep(prepared).trials:
         model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed)
-        stages |= {record.key for record in run_chain(trial.spec, model, feed, store, Silent())}
+        stages |= {record.key for record in run_chain(trial.spec, model, feed, store, NullReporter())}
     print(json.dumps({"stages": len(stages)}))
 
 

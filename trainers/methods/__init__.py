@@ -1,1 +1,1 @@
-"""How a step's gradient is made of the tasks' losses: one class per method, and the one line that names it."""
+"""Methods: how the losses of several tasks become one gradient. One class per method."""

@@ -1,4 +1,4 @@
-"""Any gradient aggregator of torchjd (PCGrad, MGDA, CAGrad, Nash-MTL, UPGrad …), alone or in the constrained stage."""
+"""Gradient aggregators of torchjd (PCGrad, MGDA, CAGrad, Nash-MTL, UPGrad …), alone or in the constrained stage."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.methods.aggregator_state import read_state, write_state
-from trainers.methods.torchjd import torchjd
+from trainers.methods.torchjd import import_torchjd
+from trainers.methods.torchjd_internals import aggregator_state, load_aggregator_state
 from trainers.multipliers import Multipliers
 from trainers.registry import check_options, closest
 from trainers.workers.pending_losses import PendingLosses
@@ -19,26 +19,26 @@ from trainers.workers.process_group import broadcast_object, sum_over_workers
 class Aggregation:
     r"""Aggregates the Jacobian of the losses, one row per task, into one gradient.
 
-    Inside the constrained stage a row is scaled by the re-scaled weight of its task, which is
-    :math:`\lambda_i / (1 + \sum \lambda)` or :math:`1 / (1 + \sum \lambda)`; with torchjd's ``Sum`` that is No More
-    Tuning itself. One backward pass per task.
-    The rows are summed over the workers before they are aggregated: the aggregate of sums is not the sum of aggregates.
+    Inside the constrained stage the row of a task is scaled by the task's weight
+    :math:`\lambda_i / (1 + \sum \lambda)`, that of the objective by :math:`1 / (1 + \sum \lambda)`. With torchjd's
+    ``Sum`` this is No More Tuning itself. There is one backward pass per task. Rows are summed over the workers before
+    they are aggregated, because the aggregate of sums is not the sum of aggregates.
 
-    Several aggregators draw random numbers (PCGrad and GradVac the order of the tasks, GradDrop and Random what they
-    keep). Every worker draws the same ones, or their parameters would drift apart: they are a function of the first
-    worker's seed when the method was built and of the step, and the worker's own stream, from which dropout draws,
-    stands still meanwhile.
+    Several aggregators draw random numbers: PCGrad and GradVac the order of the tasks, GradDrop and Random the parts
+    that they keep. All workers must draw the same numbers, or their parameters would diverge. The draws are therefore a
+    function of the first worker's seed at construction and of the step. The worker's own random stream, which dropout
+    uses, is not advanced.
 
     Args:
         name: A class of ``torchjd.aggregation``.
-        multipliers: The stage's multipliers; of no task when the aggregator runs alone.
+        multipliers: The stage's multipliers; without tasks when the aggregator runs alone.
         model: The model; its participating parameters have ``requires_grad``.
-        tasks: Tasks of the stage; passed on as ``n_tasks`` where an aggregator asks for it.
+        tasks: Number of tasks of the stage; passed on as ``n_tasks`` to an aggregator that needs it.
         options: Keyword arguments of the aggregator.
 
     Raises:
         ImportError: torchjd is not installed.
-        ValueError: It has no such aggregator, or an option is unknown or missing.
+        ValueError: torchjd has no such aggregator, or an option is unknown or missing.
     """
 
     reduces_gradients = True
@@ -54,15 +54,15 @@ class Aggregation:
         self._steps = 0
 
     def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
-        """Rows of this worker, summed over the workers, aggregated."""
+        """Compute this worker's rows, sum them over the workers and aggregate them."""
         protected = len(self._multipliers.values)
         weights = self._multipliers.weights().to(contributions.dtype)
         rows = []
-        for place, contribution in enumerate(contributions):
+        for i, contribution in enumerate(contributions):
             gradients = torch.autograd.grad(
-                contribution, self._parameters, retain_graph=place + 1 < len(contributions), materialize_grads=True
+                contribution, self._parameters, retain_graph=i + 1 < len(contributions), materialize_grads=True
             )
-            rows.append(torch.cat([g.flatten() for g in gradients]) * weights[min(place, protected)])
+            rows.append(torch.cat([g.flatten() for g in gradients]) * weights[min(i, protected)])
         jacobian = sum_over_workers(torch.stack(rows))
         gradient = self._aggregate(jacobian)
         self._steps += 1
@@ -72,24 +72,24 @@ class Aggregation:
             parameter.grad = part.view_as(parameter)
 
     def observe(self, measure: Callable[[], Tensor]) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
-        """λ itself, although an aggregator may mix the rows at another ratio, which it does not tell."""
+        """Return λ itself; the ratio at which an aggregator really mixes the rows is not known."""
         return multipliers.clone()
 
     def state_dict(self) -> dict[str, Any]:
-        """The seed and the number of steps, which random numbers follow from, and the aggregator's own state."""
-        return {"seed": self._seed, "steps": self._steps, "aggregator": read_state(self._aggregator)}
+        """Return the seed and the step count, which determine the random draws, and the aggregator's own state."""
+        return {"seed": self._seed, "steps": self._steps, "aggregator": aggregator_state(self._aggregator)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from such a state."""
+        """Restore a state that :meth:`state_dict` returned."""
         self._seed, self._steps = state["seed"], state["steps"]
         if state["aggregator"]:
-            # Built on the first call, from the shape, type and device of what it is given: keys, solvers, buffers.
+            # The aggregator builds keys, solvers and buffers on its first call, from the Jacobian's shape and device.
             flat = torch.cat([parameter.detach().flatten() for parameter in self._parameters])
             self._aggregate(torch.eye(self._tasks, len(flat), dtype=flat.dtype, device=flat.device))
-            write_state(self._aggregator, state["aggregator"])
+            load_aggregator_state(self._aggregator, state["aggregator"])
 
     def _aggregate(self, jacobian: Tensor) -> Tensor:
         with torch.random.fork_rng([jacobian.device] if jacobian.is_cuda else []):
@@ -99,13 +99,13 @@ class Aggregation:
 
 
 def build_aggregator(name: str, tasks: int, options: Mapping[str, Any]) -> nn.Module:
-    """An aggregator of torchjd: a module that maps a Jacobian, one row per task, to one gradient.
+    """Build an aggregator of torchjd: a module that maps a Jacobian, one row per task, to one gradient.
 
     Raises:
-        ImportError: torchjd is not installed, or a solver that the aggregator needs.
-        ValueError: It has no such aggregator, or an option is unknown, missing or out of range.
+        ImportError: torchjd or a solver of the aggregator is not installed.
+        ValueError: torchjd has no such aggregator, or an option is unknown, missing or out of range.
     """
-    module = torchjd("aggregation")
+    module = import_torchjd("aggregation")
     known = [key for key, value in vars(module).items() if isinstance(value, type) and not key.endswith("Weighting")]
     known = [key for key in known if key not in ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator")]
     if name not in known:

@@ -1,4 +1,4 @@
-"""No More Tuning itself: the multipliers' convex combination."""
+"""No More Tuning itself: the convex combination of the losses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from trainers.workers.process_group import world_size
 
 
 class Constrained:
-    """One backward pass of the re-scaled combination, whatever the number of tasks.
+    """Minimises the re-scaled convex combination of the losses, with one backward pass for any number of tasks.
 
     Args:
         multipliers: The stage's multipliers.
@@ -25,19 +25,19 @@ class Constrained:
         self._multipliers = multipliers
 
     def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
-        """DistributedDataParallel averages over workers; the contributions are to be summed."""
+        """Run the backward pass; the factor undoes the mean over workers of DistributedDataParallel."""
         (self._multipliers.combine(contributions) * world_size()).backward()
 
     def observe(self, measure: Callable[[], Tensor]) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
-        """λ itself."""
+        """Return λ itself."""
         return multipliers.clone()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing is carried from step to step."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to load."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""What the stage loop needs of a method, and which method a name means."""
+"""The interface of a method, and the construction of a method from its name."""
 
 from __future__ import annotations
 
@@ -13,53 +13,51 @@ from trainers.workers.pending_losses import PendingLosses
 
 
 class Method(Protocol):
-    """Makes the gradient of a step."""
+    """Turns the losses of a step into its gradient."""
 
     reduces_gradients: bool
-    """Whether :meth:`backward` leaves global gradients by itself; otherwise DistributedDataParallel reduces them."""
+    """Whether :meth:`backward` all-reduces the gradients; otherwise DistributedDataParallel does."""
 
     def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
-        """Leave the step's gradient in the parameters' ``grad``.
+        """Write the step's gradient to the parameters' ``grad``.
 
         Args:
-            contributions: This worker's part of each global mean loss (their sum over workers is the loss), shape
-                ``(tasks,)``, protected tasks first, with the graph to differentiate.
-            losses: The global losses, which are still on their way.
+            contributions: This worker's part of each global mean loss (the sum over workers is the loss), shape
+                ``(tasks,)``, protected tasks first, with its autograd graph.
+            losses: The global losses, whose all-reduce is under way.
         """
 
     def observe(self, measure: Callable[[], Tensor]) -> None:
-        """Take note of what the step did.
+        """Update the method's state after the step.
 
         Args:
-            measure: Global losses of the same minibatch after the step; costs a forward pass when called.
+            measure: Returns the global losses of the same minibatch after the step, by a further forward pass.
         """
 
     def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
-        r"""The multipliers at which the method settles: those of the Lagrangian that its steps are a descent of.
+        r"""Return the multipliers of the Lagrangian that the method's steps descend.
 
-        :math:`\lambda_i` itself where λ alone decides the ratio of the protected task's gradient to the objective's.
+        They equal :math:`\lambda_i` if λ alone sets the ratio of a protected task's gradient to the objective's.
 
         Args:
             multipliers: λ, shape ``(protected,)``.
-            losses: Losses at the point in question, over the whole training split, shape ``(tasks,)``, protected tasks
-                first.
+            losses: Losses over the whole training split, shape ``(tasks,)``, protected tasks first.
 
         Returns:
-            Double, shape ``(protected,)``: how much the objective would fall per unit of tolerance given to the task.
+            Double, shape ``(protected,)``: the decrease of the objective per unit of tolerance granted to the task.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What the method carries from step to step: tensors, numbers and mappings of them.
+        """Return the method's state: tensors, numbers and mappings of them; empty for a stateless method.
 
-        The same on every worker, and loadable with ``torch.load(…, weights_only=True)``. Empty for a method without
-        memory.
+        It is the same on every worker, and ``torch.load(…, weights_only=True)`` can load it.
         """
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where another instance of the same method stood, bit for bit.
+        """Restore the state of another instance of the same method; the next steps are then bit-identical.
 
         Args:
-            state: What its :meth:`state_dict` was; its tensors may be on another device, and are copied.
+            state: What its :meth:`state_dict` returned. Tensors are copied, and may be on another device.
         """
 
 
@@ -71,19 +69,19 @@ def build_method(
     weights: Sequence[float] | None,
     options: Mapping[str, Any],
 ) -> Method:
-    """The method of a stage.
+    """Build the method of a stage.
 
     Args:
         name: A name that :func:`~trainers.methods.names.check_method` accepts.
-        multipliers: The stage's multipliers; of no task when nothing is protected.
+        multipliers: The stage's multipliers; without tasks when nothing is protected.
         model: The model; its participating parameters have ``requires_grad``.
-        tasks: Tasks of the stage, protected ones included.
-        weights: Weights of a weighted sum, one per task.
+        tasks: Number of tasks of the stage, protected tasks included.
+        weights: Weights of a weighted sum, one per task; ``None`` weights tasks equally.
         options: Keyword arguments of a torchjd aggregator.
 
     Raises:
-        ImportError: torchjd is needed and not installed.
-        ValueError: torchjd has no such aggregator, or options are wrong.
+        ImportError: The method needs torchjd, which is not installed.
+        ValueError: torchjd has no such aggregator, or an option is wrong.
     """
     inner = name.removeprefix(f"{CONSTRAINED}+") if tasks > 1 else CONSTRAINED  # one task leaves nothing to balance
     if inner.startswith(TORCHJD):

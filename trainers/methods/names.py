@@ -1,4 +1,4 @@
-"""Names of methods, as experiment files give them."""
+"""Names of methods in experiment files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ TORCHJD = "torchjd:"
 
 
 def is_constrained(name: str) -> bool:
-    """Whether a method solves tasks by priority; the others minimise all of them in one stage."""
+    """Whether a method solves tasks by priority; other methods minimise all tasks in one stage."""
     return name.partition("+")[0] == CONSTRAINED
 
 
 def check_method(name: str) -> None:
-    """Refuse a name that means no method.
+    """Check the name of a method.
 
     Raises:
         ValueError: Unknown name.

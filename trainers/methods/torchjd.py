@@ -6,11 +6,11 @@ from importlib import import_module
 from types import ModuleType
 
 
-def torchjd(module: str) -> ModuleType:
-    """A module of torchjd.
+def import_torchjd(module: str) -> ModuleType:
+    """Import a module of torchjd.
 
     Raises:
-        ImportError: It is not installed; the message names the extra.
+        ImportError: torchjd is not installed; the message names the extra to install.
     """
     try:
         return import_module(f"torchjd.{module}")

@@ -1,4 +1,4 @@
-"""The baseline: a sum of the losses with fixed weights."""
+"""The baseline: the sum of the losses with fixed weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WeightedSum:
 
     Args:
         weights: w, one per task.
-        device: Where the losses are.
+        device: Device of the losses.
     """
 
     reduces_gradients = False
@@ -26,20 +26,20 @@ class WeightedSum:
         self._weights = torch.tensor(weights, device=device)
 
     def backward(self, contributions: Tensor, losses: PendingLosses) -> None:
-        """DistributedDataParallel averages over workers; the contributions are to be summed."""
+        """Run the backward pass; the factor undoes the mean over workers of DistributedDataParallel."""
         weighted = self._weights.to(contributions.dtype) @ contributions
         (weighted * world_size()).backward()
 
     def observe(self, measure: Callable[[], Tensor]) -> None:
-        """Nothing to note."""
+        """Do nothing."""
 
     def shadow_prices(self, multipliers: Tensor, losses: Tensor) -> Tensor:
-        """λ itself."""
+        """Return λ itself."""
         return multipliers.clone()
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing is carried from step to step."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Nothing to load."""
+        """Do nothing."""

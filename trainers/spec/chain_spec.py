@@ -110,9 +110,9 @@ class ChainSpec:
 
             build_aggregator(self.training.method.partition(TORCHJD)[2], len(self.tasks), self.training.method_options)
         elif FAMO in self.training.method:
-            from trainers.methods.torchjd import torchjd
+            from trainers.methods.torchjd import import_torchjd
 
-            torchjd("scalarization")
+            import_torchjd("scalarization")
 
     def protected(self, stage: int) -> tuple[Task, ...]:
         """Tasks of the levels before ``stage``."""

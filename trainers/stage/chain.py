@@ -11,10 +11,10 @@ from torch import nn
 from trainers.data.feed import Feed
 from trainers.evaluation.evaluation import evaluate
 from trainers.evaluation.learner import Learner
-from trainers.faults import KeepingError, SuspicionError, TrainingError
+from trainers.faults import NonFiniteStepError, StorageError, TrainingError
 from trainers.losses.task_losses import TaskLosses
 from trainers.records import Optimum, StageRecord
-from trainers.reporter import CheckpointFailed, Reporter, Silent, StageAwaited, StageFinished, StageStarted
+from trainers.reporter import CheckpointFailed, NullReporter, Reporter, StageAwaited, StageFinished, StageStarted
 from trainers.spec.chain_spec import ChainSpec
 from trainers.stage.followed import condensed
 from trainers.stage.precision import computing_in
@@ -63,7 +63,7 @@ def run_chain(
         The records of these stages, on every worker.
     """
     learner = Learner(model, feed, TaskLosses(spec.tasks))
-    chain = _Chain(spec, learner, store, reporter if rank() == 0 else Silent(), checkpoints, claims)
+    chain = _Chain(spec, learner, store, reporter if rank() == 0 else NullReporter(), checkpoints, claims)
     with computing_in(spec.training.precision, model):
         return chain.run(stages)
 
@@ -122,7 +122,7 @@ class _Chain:
         def wait() -> None:
             waited = False
             while self._store.read(key) is None:
-                if (claim := claims.take(key)) is not None:
+                if (claim := claims.try_claim(key)) is not None:
                     held.append(claim)
                     return
                 if not waited:
@@ -156,7 +156,7 @@ class _Chain:
         try:
             run_on_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
         except OSError as error:
-            raise KeepingError(
+            raise StorageError(
                 f"{name} is trained and cannot be kept: {error}; make room in the storage, or name another one, and "
                 "run again: the stage goes on from its last checkpoint"
             ) from error
@@ -176,7 +176,7 @@ class _Chain:
         try:
             run_on_first_worker(lambda: self._store.add_references(key, found))
         except OSError as error:
-            raise KeepingError(
+            raise StorageError(
                 f"{self._name(stage)} is finished, and what it is compared by cannot be kept: {error}; make room in "
                 "the storage and run again"
             ) from error
@@ -199,7 +199,7 @@ class _Chain:
             try:
                 spec, protection = self._spec.stage(stage), self._protection(stage)
                 return Stage(self._learner, spec, protection, self._reporter, checkpoints, checked).run(checkpoint)
-            except SuspicionError:
+            except NonFiniteStepError:
                 self._model.load_state_dict(start)
                 checked = True
             finally:

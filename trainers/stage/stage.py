@@ -138,7 +138,7 @@ class Stage:
         Raises:
             NumericalError: A number is not finite.
             DisagreementError: Workers hold different multipliers or parameters.
-            SuspicionError: ``checked`` is off, and a number may not have been finite.
+            NonFiniteStepError: ``checked`` is off, and a number may not have been finite.
         """
         probe = next(iter(self._learner.feed.epoch(self._spec.index, 0)))
         with participating(self._learner, probe, self._tasks):

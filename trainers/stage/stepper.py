@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trainers.data.batch import Batch
 from trainers.evaluation.frozen_buffers import frozen_buffers
 from trainers.evaluation.learner import Learner
-from trainers.faults import SuspicionError
+from trainers.faults import NonFiniteStepError
 from trainers.losses.samples import Samples
 from trainers.methods.method import Method
 from trainers.spec.task import Task
@@ -122,10 +122,10 @@ class Stepper:
         """Look whether all steps so far were finite.
 
         Raises:
-            SuspicionError: One was not; on every worker alike.
+            NonFiniteStepError: One was not; on every worker alike.
         """
         if self._suspect:
-            raise SuspicionError
+            raise NonFiniteStepError
 
     def state_dict(self) -> dict[str, Any]:
         """What steps carry on, beside θ: the optimiser, λ, the method, and what was measured last."""

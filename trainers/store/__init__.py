@@ -1,1 +1,1 @@
-"""What is kept in a storage: finished stages, checkpoints, and who trains which stage."""
+"""Storage: finished stages, checkpoints, and claims on stages."""

@@ -1,4 +1,4 @@
-"""Checkpoints of stages that are still being trained."""
+"""Checkpoints of unfinished stages."""
 
 from __future__ import annotations
 
@@ -10,40 +10,41 @@ from typing import Any
 from trainers.store.serialization import from_bytes, to_bytes
 from trainers.store.storage import Storage
 
-KEPT = 2
-"""Checkpoints of a stage that are kept; each holds the best feasible candidate too."""
+MAX_CHECKPOINTS = 2
+"""Most checkpoints kept per stage; each also holds the best feasible candidate."""
 
 FORMAT = 1
+"""Version of the checkpoint format; checkpoints of another version are ignored."""
 
 
 class CheckpointStore:
-    """A folder of checkpoints by stage; a checkpoint exists when its manifest does, and its content is as promised.
+    """A folder of checkpoints per stage. A checkpoint is good if it has a manifest whose hash matches its content.
 
     ::
 
-        STORAGE/checkpoints/KEY/step-00000400.pt      everything that the stage goes on from
+        STORAGE/checkpoints/KEY/step-00000400.pt      the state that the stage resumes from
         STORAGE/checkpoints/KEY/step-00000400.json    its size and hash; written last
 
     Args:
         storage: An absolute path, or a URI of a file system that pyarrow knows.
 
     Raises:
-        ValueError: ``storage`` is no such path.
+        ValueError: ``storage`` is neither.
     """
 
     def __init__(self, storage: str) -> None:
         self._storage = Storage(storage)
 
     def write(self, key: str, step: int, state: Mapping[str, Any]) -> None:
-        """Keep a checkpoint, whole or not at all, and drop all but the last :data:`KEPT`.
+        """Write a checkpoint, whole or not at all, and delete all but the last :data:`MAX_CHECKPOINTS`.
 
         Args:
             key: Key of the stage.
-            step: Its steps so far.
+            step: Steps of the stage so far.
             state: Tensors and plain values.
 
         Raises:
-            OSError: The storage cannot be written to; earlier checkpoints are as they were.
+            OSError: The storage cannot be written to; earlier checkpoints are unchanged.
         """
         content = to_bytes(dict(state))
         name = f"checkpoints/{key}/step-{step:08d}"
@@ -51,21 +52,21 @@ class CheckpointStore:
         self._storage.write(f"{name}.pt", content)
         self._storage.write(f"{name}.json", json.dumps(manifest).encode())
         steps = self._steps(key)
-        for old in steps[: steps.index(step)][: 1 - KEPT or None]:
+        for old in steps[: steps.index(step)][: 1 - MAX_CHECKPOINTS or None]:
             self._delete(key, old)
 
     def latest(self, key: str) -> int | None:
-        """Step of the last good checkpoint of a stage; ``None`` when there is none.
+        """Return the step of a stage's last good checkpoint, ``None`` if there is none.
 
-        One that is damaged, or of another format, is passed over.
+        Checkpoints that are damaged or of another format are skipped.
         """
         return next((step for step in reversed(self._steps(key)) if self._content(key, step) is not None), None)
 
     def read(self, key: str, step: int) -> dict[str, Any]:
-        """Content of a checkpoint that :meth:`latest` named.
+        """Return the state in a checkpoint that :meth:`latest` found.
 
         Raises:
-            OSError: It is gone, or damaged.
+            OSError: The checkpoint is missing or damaged.
         """
         content = self._content(key, step)
         if content is None:
@@ -74,7 +75,7 @@ class CheckpointStore:
         return state
 
     def clear(self, key: str) -> None:
-        """Drop all checkpoints of a stage: it has its record."""
+        """Delete all checkpoints of a stage, once it has its record."""
         self._storage.delete(f"checkpoints/{key}")
 
     def _steps(self, key: str) -> list[int]:
@@ -92,7 +93,7 @@ class CheckpointStore:
         return content if good else None
 
     def _delete(self, key: str, step: int) -> None:
-        # The manifest goes first: a checkpoint without one does not exist.
+        # The manifest first: without one a checkpoint does not count.
         for suffix in ("json", "pt"):
             self._storage.delete(f"checkpoints/{key}/step-{step:08d}.{suffix}")
 

@@ -1,4 +1,4 @@
-"""A lock on a file that is never waited for."""
+"""A file lock that never blocks."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from filelock import FileLock, Timeout
 
 
 def try_lock(path: Path) -> FileLock | None:
-    """Lock a file, or return ``None`` when another process or thread holds it.
+    """Lock a file; return ``None`` if another process or thread holds the lock.
 
-    The operating system frees the lock when the process ends. Child processes do not inherit it, and the file stays:
-    whoever deleted it could delete a file that another process has just locked.
+    The operating system releases the lock when the process ends. Child processes do not inherit it. The file is not
+    deleted, because another process may just have locked it.
 
     Args:
-        path: The file; created, with its folder, when it is not there.
+        path: The file; it is created with its folder if it does not exist.
 
     Raises:
-        OSError: The file cannot be opened, or its file system has no locks.
+        OSError: The file cannot be opened, or its file system does not support locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
@@ -26,5 +26,5 @@ def try_lock(path: Path) -> FileLock | None:
     except Timeout:
         return None
     except NotImplementedError as error:
-        raise OSError(f"the file system of {path} has no locks") from error
+        raise OSError(f"the file system of {path} does not support locks") from error
     return lock

@@ -1,4 +1,4 @@
-"""Where data and stages lie: a folder of this machine, or a URI of a file system that pyarrow knows."""
+"""File systems of data sets: local folders, or URIs that pyarrow knows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import pyarrow.fs as pafs
 
 
 def locate(place: str) -> tuple[pafs.FileSystem, str]:
-    """The file system of a folder, and the folder's path in it.
+    """Return the file system of a folder, and the folder's path on it.
 
     Args:
-        place: A path, a relative one from the current folder, or a URI (``s3://…``, ``gs://…``, ``file://…``).
+        place: A path (a relative one starts at the current folder) or a URI (``s3://…``, ``gs://…``, ``file://…``).
 
     Raises:
-        ValueError: ``place`` is a URI that pyarrow cannot open.
+        ValueError: pyarrow cannot open the URI.
     """
     if "://" not in place:
         return pafs.LocalFileSystem(), str(Path(place).absolute())
@@ -22,7 +22,7 @@ def locate(place: str) -> tuple[pafs.FileSystem, str]:
         filesystem, path = pafs.FileSystem.from_uri(place)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{place!r} is no URI that pyarrow can open ({error}); give a folder, or a URI such as s3://bucket/folder"
+            f"{place!r} is not a URI that pyarrow can open ({error}); give a folder, or a URI such as s3://bucket/folder"
         ) from error
     return filesystem, path.rstrip("/")
 
@@ -33,6 +33,6 @@ def is_file(filesystem: pafs.FileSystem, path: str) -> bool:
 
 
 def parquet_files(filesystem: pafs.FileSystem, folder: str) -> list[str]:
-    """The Parquet files of a folder, not of those below it, by name; none when there is no such folder."""
+    """Return the Parquet files directly in a folder, sorted by name; none if the folder does not exist."""
     found = filesystem.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     return sorted(info.path for info in found if info.type == pafs.FileType.File and info.path.endswith(".parquet"))

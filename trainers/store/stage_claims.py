@@ -1,4 +1,4 @@
-"""Who trains which stage: of several processes that need the same one, one trains it and the others wait."""
+"""Claims on stages: of several processes that need the same stage, one trains it and the others wait."""
 
 from __future__ import annotations
 
@@ -12,51 +12,51 @@ from typing import Protocol
 from trainers.store.file_lock import try_lock
 from trainers.store.storage import Storage
 
-BEAT_SECONDS = 5.0
-"""Time between two signs of life of a claim on an object store."""
+HEARTBEAT_SECONDS = 5.0
+"""Interval between heartbeats of a claim on an object store."""
 
-SILENT_SECONDS = 45.0
-"""A claim on an object store without a sign of life for so long is nobody's any more."""
+EXPIRY_SECONDS = 45.0
+"""Time without a heartbeat after which a claim on an object store expires."""
 
 SETTLE_SECONDS = 1.0
-"""Time after which two processes that wrote a claim at once see the same of the two."""
+"""Time after which two processes that wrote a claim at the same moment read the same one of the two."""
 
 _FOLDER = "claims"
 
 
 class Claim(Protocol):
-    """The right to train a stage."""
+    """The exclusive right to train a stage."""
 
     def release(self) -> None:
-        """Let others have it."""
+        """Give up the claim."""
 
 
 class StageClaims:
-    """Claims on the stages of a storage; they end with the process at the latest.
+    """Claims on the stages of a storage. A claim ends with its process at the latest.
 
     ::
 
         STORAGE/claims/KEY.lock    locked by the process that trains the stage
-        STORAGE/claims/KEY         on an object store, which has no locks: who trains it, written anew as a sign of life
+        STORAGE/claims/KEY         on an object store, which has no locks: the claim's owner and its last heartbeat
 
-    Where files can be locked, a stage is claimed once. On an object store a claim is written and then read again; two
-    processes could still both train a stage if one stood still for :data:`SILENT_SECONDS`, which costs time and nothing
-    else, for they find the same result.
+    With file locks a stage has one claim at a time. On an object store a claim is written and then read again. Two
+    processes could still train the same stage there if one of them stalled for :data:`EXPIRY_SECONDS`. That costs time
+    only: both get the same result.
 
     Args:
         storage: An absolute path, or a URI of a file system that pyarrow knows.
 
     Raises:
-        ValueError: ``storage`` is no such path.
+        ValueError: ``storage`` is neither.
     """
 
     def __init__(self, storage: str) -> None:
         self._storage = Storage(storage)
-        self._locks = Path(self._storage.name(_FOLDER)) if self._storage.local else None
+        self._locks = Path(self._storage.full_path(_FOLDER)) if self._storage.local else None
         self._seen: dict[str, tuple[bytes, float]] = {}
 
-    def take(self, key: str) -> Claim | None:
-        """The claim on a stage, or ``None`` while somebody else has it.
+    def try_claim(self, key: str) -> Claim | None:
+        """Claim a stage; return ``None`` while another process holds it.
 
         Raises:
             OSError: The storage cannot be written to.
@@ -75,19 +75,19 @@ class StageClaims:
         return claim
 
     def _is_alive(self, key: str, path: str) -> bool:
-        """Whether a claim is there that has changed lately, by this process's own clock."""
-        content = _content(self._storage, path)
+        """Whether there is a claim that changed recently, by this process's own clock."""
+        content = _read_claim(self._storage, path)
         if content is None:
             return False
         known, since = self._seen.get(key, (b"", 0.0))
         if content != known:
             self._seen[key] = content, time.monotonic()
             return True
-        return time.monotonic() - since < SILENT_SECONDS
+        return time.monotonic() - since < EXPIRY_SECONDS
 
 
 class _WrittenClaim:
-    """A claim that is an object, written anew from a thread as long as it is held."""
+    """A claim on an object store: an object that a thread rewrites as a heartbeat."""
 
     def __init__(self, storage: Storage, path: str) -> None:
         self._storage = storage
@@ -98,29 +98,29 @@ class _WrittenClaim:
         self._write(0)
 
     def holds_after(self, seconds: float) -> bool:
-        """Whether nobody else has written a claim since."""
+        """Wait, and return whether no other process has overwritten the claim."""
         time.sleep(seconds)
         return self._is_ours()
 
     def start(self) -> None:
-        """Begin to give signs of life."""
+        """Start the heartbeat."""
         self._thread.start()
 
     def release(self) -> None:
-        """Let others have it; a storage that does not answer lets it expire."""
+        """Give up the claim; when the storage does not respond, the claim expires."""
         self._released.set()
         self._thread.join()
         with contextlib.suppress(OSError):
-            if self._is_ours():  # one that had expired may be somebody else's by now
+            if self._is_ours():  # it may have expired and belong to another process now
                 self._storage.delete(self._path)
 
     def _is_ours(self) -> bool:
-        content = _content(self._storage, self._path)
+        content = _read_claim(self._storage, self._path)
         return content is not None and content.startswith(self._owner.encode())
 
     def _beat(self) -> None:
         beats = 0
-        while not self._released.wait(BEAT_SECONDS):
+        while not self._released.wait(HEARTBEAT_SECONDS):
             beats += 1
             with contextlib.suppress(OSError):
                 self._write(beats)
@@ -129,8 +129,8 @@ class _WrittenClaim:
         self._storage.write(self._path, f"{self._owner} {beats}".encode())
 
 
-def _content(storage: Storage, path: str) -> bytes | None:
+def _read_claim(storage: Storage, path: str) -> bytes | None:
     try:
         return storage.read(path) if storage.exists(path) else None
-    except FileNotFoundError:  # released meanwhile
+    except FileNotFoundError:  # released between the two calls
         return None

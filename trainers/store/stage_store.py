@@ -1,4 +1,4 @@
-"""Finished stages under their keys: a checkpoint, reference losses and a record."""
+"""Finished stages by key: model state, reference losses and record."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class StoredReferences:
-    """Samples at a stage's accepted θ*: per split and task, every example's sum and count.
+    """Per-example losses at a stage's accepted θ*: the sum and the count of sample losses, by split and task.
 
-    Of all splits for the tasks that the stage solved; where it was the last of a run, of the held-out splits for those
-    that it protected too.
+    They cover all splits for the tasks that the stage solved. The last stage of a run also has the held-out splits for
+    the tasks that it protected.
 
     Attributes:
         sums: Split → task → sums, float32, shape ``(examples of the split,)``.
@@ -35,7 +35,7 @@ class StoredReferences:
 
 
 class StageStore:
-    """A folder of stages; a stage exists when its ``record.json`` does.
+    """A folder of finished stages; a stage is finished when it has a ``record.json``.
 
     ::
 
@@ -43,16 +43,16 @@ class StageStore:
         STORAGE/stages/KEY/references.pt    per-example losses at θ* of its tasks
         STORAGE/stages/KEY/record.json      the record; written last
 
-    Locally a stage is written under another name and then renamed; on object stores, which have no rename, the record
-    that is written last makes it visible. What a crash leaves behind is replaced by the next attempt. Tensors are
-    loaded with ``weights_only=True``: no code is unpickled.
+    On a local file system a stage is written under a temporary name and then renamed. Object stores have no rename;
+    there the record, written last, completes the stage. The next attempt replaces what a crash left behind. Tensors are
+    loaded with ``weights_only=True``, which runs no code.
 
     Args:
         storage: An absolute path, or a URI of a file system that pyarrow knows (``s3://…``, ``gs://…``, ``file://…``).
-        run_uuid: What the run is found by that keeps stages here; their records tell.
+        run_uuid: UUID of the run that writes stages here; their records name it in ``trained_by``.
 
     Raises:
-        ValueError: ``storage`` is no such path.
+        ValueError: ``storage`` is neither.
     """
 
     def __init__(self, storage: str, run_uuid: str = "") -> None:
@@ -60,17 +60,17 @@ class StageStore:
         self._run_uuid = run_uuid
 
     def read(self, key: str) -> StageRecord | None:
-        """The record of a finished stage, or ``None``."""
+        """Return the record of a finished stage; ``None`` if there is no such stage."""
         path = f"stages/{key}/record.json"
         if not self._storage.exists(path):
             return None
         try:
             return StageRecord.from_json(self._storage.read(path).decode())
         except (json.JSONDecodeError, UnicodeDecodeError):
-            return None  # damaged: the stage is trained again
+            return None  # damaged: train the stage again
 
     def state(self, key: str) -> dict[str, Tensor]:
-        """Parameters and buffers at the accepted θ*.
+        """Return parameters and buffers at the accepted θ*.
 
         Raises:
             DamagedError: The file is missing or damaged.
@@ -79,7 +79,7 @@ class StageStore:
         return state
 
     def references(self, key: str) -> StoredReferences:
-        """Per-example losses at θ*.
+        """Return the per-example losses at θ*.
 
         Raises:
             DamagedError: The file is missing or damaged.
@@ -88,7 +88,7 @@ class StageStore:
         return StoredReferences(sums=raw["sums"], counts=raw["counts"])
 
     def write(self, record: StageRecord, state: State, references: StoredReferences) -> None:
-        """Keep a finished stage, whole or not at all. An earlier result under the same key stays.
+        """Write a finished stage, whole or not at all. An existing stage with the same key is kept.
 
         Raises:
             OSError: The storage cannot be written to.
@@ -103,10 +103,10 @@ class StageStore:
         self._storage.write_folder(f"stages/{record.key}", files)
 
     def add_references(self, key: str, more: StoredReferences) -> None:
-        """Keep samples of further tasks with a finished stage.
+        """Add the per-example losses of further tasks to a finished stage.
 
         Raises:
-            DamagedError: The stage's own are missing or damaged.
+            DamagedError: The stage's own references are missing or damaged.
             OSError: The storage cannot be written to.
         """
         kept = self.references(key)
@@ -125,6 +125,6 @@ class StageStore:
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
             reason = str(error).partition("\n")[0]
             raise DamagedError(
-                f"{self._storage.name(path)} is missing or damaged ({reason}); delete its folder and run again: the "
-                "stage is then trained anew"
+                f"{self._storage.full_path(path)} is missing or damaged ({reason}); delete its folder and run again: "
+                "the stage is then trained again"
             ) from error

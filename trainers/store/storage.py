@@ -1,4 +1,4 @@
-"""A folder on any file system of pyarrow, whose files are written whole or not at all."""
+"""A folder on any file system of pyarrow, with atomic writes."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import pyarrow.fs as pafs
 
 
 class Storage:
-    """A root folder, local or on an object store.
+    """A root folder, local or on an object store, whose files are written whole or not at all.
 
-    Locally a file is written under another name, flushed to the disk and then renamed. Object stores have no rename
-    and need none: an object appears when its upload is complete.
+    A local file is written under a temporary name, flushed to disk and then renamed. Object stores have no rename and
+    need none: an object appears when its upload is complete.
 
     Args:
         root: An absolute path, or a URI of a file system that pyarrow knows (``s3://…``, ``gs://…``, ``file://…``).
 
     Raises:
-        ValueError: ``root`` is no such path.
+        ValueError: ``root`` is neither.
     """
 
     def __init__(self, root: str) -> None:
@@ -29,48 +29,48 @@ class Storage:
             self._filesystem, path = pafs.FileSystem.from_uri(root)
         except (OSError, ValueError) as error:
             raise ValueError(
-                f"storage {root!r} is no absolute path and no URI that pyarrow can open ({error}); "
+                f"storage {root!r} is neither an absolute path nor a URI that pyarrow can open ({error}); "
                 "give a folder, or a URI such as s3://bucket/folder"
             ) from error
         self._root = path.rstrip("/")
         self.local = isinstance(self._filesystem, pafs.LocalFileSystem)
 
-    def name(self, path: str) -> str:
-        """A path of this storage as a user knows it."""
-        return self._full(path)
+    def full_path(self, path: str) -> str:
+        """Return a path below the root as a path on the file system."""
+        return f"{self._root}/{path}"
 
     def exists(self, path: str) -> bool:
-        """Whether there is a file (not a folder) of this name."""
-        return bool(self._filesystem.get_file_info(self._full(path)).type == pafs.FileType.File)
+        """Whether there is a file (not a folder) at ``path``."""
+        return bool(self._filesystem.get_file_info(self.full_path(path)).type == pafs.FileType.File)
 
     def files(self, folder: str) -> list[str]:
-        """Names of the files directly below a folder, in order; none when there is no such folder."""
-        selector = pafs.FileSelector(self._full(folder), allow_not_found=True)
+        """Return the sorted names of the files directly in a folder; none if the folder does not exist."""
+        selector = pafs.FileSelector(self.full_path(folder), allow_not_found=True)
         found = self._filesystem.get_file_info(selector)
         return sorted(info.base_name for info in found if info.type == pafs.FileType.File)
 
     def read(self, path: str) -> bytes:
-        """Content of a file.
+        """Read a file.
 
         Raises:
-            OSError: There is no such file, or it cannot be read.
+            OSError: The file does not exist or cannot be read.
         """
-        with self._filesystem.open_input_stream(self._full(path)) as stream:
+        with self._filesystem.open_input_stream(self.full_path(path)) as stream:
             content: bytes = stream.read()
         return content
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file, whole or not at all; an earlier one of this name is replaced.
+        """Write a file, whole or not at all, replacing an existing one.
 
         Raises:
-            OSError: It cannot be written; what was there before is as it was.
+            OSError: The file cannot be written; an existing one is unchanged.
         """
-        full = self._full(path)
+        full = self.full_path(path)
         if not self.local:
             self._upload(full, content)
             return
         Path(full).parent.mkdir(parents=True, exist_ok=True)
-        temporary = _other_name(Path(full))
+        temporary = _temporary_name(Path(full))
         try:
             _write_to_disk(temporary, content)
             temporary.replace(full)
@@ -79,21 +79,21 @@ class Storage:
         _flush_folder(Path(full).parent)
 
     def write_folder(self, path: str, files: Mapping[str, bytes]) -> None:
-        """Write a folder, replacing what is there under its name.
+        """Write a folder, replacing an existing one.
 
-        Locally it appears with all of its files at once. On an object store they appear one by one, in the order of
-        ``files``: readers look for the last one.
+        A local folder appears with all of its files at once. On an object store the files appear one by one in the
+        order of ``files``, so readers must look for the last one.
 
         Raises:
-            OSError: It cannot be written.
+            OSError: The folder cannot be written.
         """
-        full = self._full(path)
+        full = self.full_path(path)
         if not self.local:
             for name, content in files.items():
                 self._upload(f"{full}/{name}", content)
             return
         final = Path(full)
-        temporary = _other_name(final)
+        temporary = _temporary_name(final)
         temporary.mkdir(parents=True)
         try:
             for name, content in files.items():
@@ -106,8 +106,8 @@ class Storage:
         _flush_folder(final.parent)
 
     def delete(self, path: str) -> None:
-        """Delete a file or folder, if it is there."""
-        full = self._full(path)
+        """Delete a file or folder if it exists."""
+        full = self.full_path(path)
         match self._filesystem.get_file_info(full).type:
             case pafs.FileType.Directory:
                 self._filesystem.delete_dir(full)
@@ -119,11 +119,8 @@ class Storage:
         with self._filesystem.open_output_stream(full) as stream:
             stream.write(content)
 
-    def _full(self, path: str) -> str:
-        return f"{self._root}/{path}"
 
-
-def _other_name(path: Path) -> Path:
+def _temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
 
 
@@ -135,7 +132,7 @@ def _write_to_disk(path: Path, content: bytes) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """A rename is in the folder, which is flushed by itself; systems that cannot open folders do so on their own."""
+    """Flush a folder, so that a rename in it is on disk; a no-op where folders cannot be opened."""
     try:
         handle = os.open(folder, os.O_RDONLY)
     except OSError:

@@ -78,7 +78,7 @@ class Manifests(Generic[Kept]):
         self._storage = Storage(storage)
         self._folder = folder
         self._read = read
-        self._locks = Path(self._storage.name(folder)) if self._storage.local else None
+        self._locks = Path(self._storage.full_path(folder)) if self._storage.local else None
 
     def names(self, start: str = "") -> list[str]:
         """Return the names of all manifests whose names begin with ``start``."""
@@ -233,7 +233,7 @@ class GroupStore(Manifests[GroupManifest]):
         folder = f"{self._folder}/{manifest.run_uuid}"
         for name, content in files.items():
             self._storage.write(f"{folder}/{name}", content)
-        return self._storage.name(folder)
+        return self._storage.full_path(folder)
 
     def attachments(self, manifest: GroupManifest) -> Mapping[str, bytes]:
         """Return the files of a group: name → content."""

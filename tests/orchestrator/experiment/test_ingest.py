@@ -102,5 +102,5 @@ def test_prepared_data_at_a_uri(experiment_file: Path, ranking_folder: Path) -> 
     assert there.folder == f"file://{ranking_folder}"
     assert there.spec == here.spec
     assert read_schema(there.folder) == here.schema
-    with pytest.raises(RequestError, match=r"data: 'nowhere://x' is no URI that pyarrow can open"):
+    with pytest.raises(RequestError, match=r"data: 'nowhere://x' is not a URI that pyarrow can open"):
         prepare(str(experiment_file), ["data.path=nowhere://x"], print)

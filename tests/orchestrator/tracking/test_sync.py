@@ -274,7 +274,7 @@ def test_a_manifest_of_another_version_or_with_an_unknown_field_is_refused(proje
     ("request_", "message"),
     [
         ({"file": None, "storage": "/nowhere"}, "there is no storage /nowhere"),
-        ({"file": None, "storage": "ftp://nowhere"}, "'ftp://nowhere' is no absolute path and no URI"),
+        ({"file": None, "storage": "ftp://nowhere"}, "'ftp://nowhere' is neither an absolute path nor a URI"),
         ({"file": None, "overrides": ["name=x"]}, "--set overrides keys of an experiment file, and none is given"),
         ({"file": None, "tracking": "mlruns"}, "--tracking 'mlruns' is not a URI"),
         ({"file": "nowhere.yaml"}, "no such experiment file: nowhere.yaml"),

@@ -169,7 +169,10 @@ class TestOwnLoss:
     @pytest.mark.parametrize(
         ("loss", "message"),
         [
-            ("mean_error", r"loss '.*:mean_error' of 'a', 'b': a loss must return .*Samples, .*\(2, 2\); found Tensor"),
+            (
+                "mean_error",
+                r"loss '.*:mean_error' of 'a', 'b': a loss must return .*Samples, .* = \(2, 2\); found Tensor",
+            ),
             ("total_error", r"of 'a', 'b': .* of shape \(examples, tasks\) = \(2, 2\); found \[\(2,\), \(2,\)\]"),
             ("picky", r"loss '.*:picky' of 'a', 'b': wants positive outputs, found 0"),
             ("absolut_error", r"module .*_own_losses has no 'absolut_error' \(did you mean 'absolute_error'\?\)"),

@@ -1,4 +1,4 @@
-"""What methods carry from step to step, and what they draw: the same after a restart and on every worker."""
+"""State and random draws of methods: the same after a restart and on every worker."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*Solution may be inaccurate.*:U
 Build = Callable[[Multipliers, nn.Module], Method]
 
 CENTRES = torch.tensor([[0.0, 0.0, 1.0, 0.2], [1.0, -1.0, 0.0, 0.1], [-1.0, 0.5, -1.0, 2.0]], dtype=torch.float64)
-DRAWING = {"PCGrad": {}, "GradVac": {}, "GradDrop": {}, "Random": {}}
-REMEMBERING: dict[str, dict[str, Any]] = {
+RANDOM = {"PCGrad": {}, "GradVac": {}, "GradDrop": {}, "Random": {}}
+STATEFUL: dict[str, dict[str, Any]] = {
     "NashMTL": {},
     "NashMTL every third step": {"update_weights_every": 3},
     "GradVac": {},
@@ -41,7 +41,7 @@ REMEMBERING: dict[str, dict[str, Any]] = {
 
 
 class Point(nn.Module):
-    """Three bowls whose gradients are at odds, of different curvatures."""
+    """Three quadratic losses of different curvatures, whose gradients conflict."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ def aggregation(label: str, options: dict[str, Any]) -> Build:
 
 
 def on_disk(state: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint gives back: tensors and plain values only."""
+    """Return the state as a checkpoint restores it: tensors and plain values only."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     buffer.seek(0)
@@ -86,14 +86,14 @@ def on_disk(state: dict[str, Any]) -> dict[str, Any]:
 
 METHODS: dict[str, Build] = {
     "famo": lambda multipliers, point: Famo(multipliers, 3),
-    **{label: aggregation(label, options) for label, options in (DRAWING | REMEMBERING).items()},
+    **{label: aggregation(label, options) for label, options in (RANDOM | STATEFUL).items()},
 }
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("before", [0, 1, 7])
 def test_a_restart_changes_nothing(name: str, before: int) -> None:
-    """Steps, save, load into fresh objects in another process's random state, steps ≡ all steps, bit for bit."""
+    """Steps, save, load into new objects with another random state, steps ≡ all steps, bit for bit."""
     point, multipliers = Point(), protecting()
     method = METHODS[name](multipliers, point)
     descend(point, method, multipliers, before)
@@ -113,8 +113,8 @@ def test_a_restart_changes_nothing(name: str, before: int) -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_without_the_state_it_goes_elsewhere(name: str) -> None:
-    """The test above can fail: what is carried matters."""
+def test_without_the_state_the_trajectory_differs(name: str) -> None:
+    """The negative control of the test above."""
     point, multipliers = Point(), protecting()
     method = METHODS[name](multipliers, point)
     descend(point, method, multipliers, 7)
@@ -152,15 +152,15 @@ def assert_equal(one: Any, two: Any) -> None:
         assert one == two
 
 
-def test_methods_without_memory() -> None:
+def test_stateless_methods() -> None:
     for method in (Constrained(protecting()), WeightedSum((0.5, 0.5), torch.device("cpu"))):
         assert method.state_dict() == {}
         method.load_state_dict({})
 
 
 class TestDraws:
-    @pytest.mark.parametrize("name", DRAWING)
-    def test_follow_from_the_seed_and_the_step(self, name: str) -> None:
+    @pytest.mark.parametrize("name", RANDOM)
+    def test_are_a_function_of_seed_and_step(self, name: str) -> None:
         def run(seed: int) -> Tensor:
             torch.manual_seed(seed)
             point, multipliers = Point(), protecting()
@@ -169,8 +169,8 @@ class TestDraws:
         assert torch.equal(run(1), run(1))
         assert not torch.equal(run(1), run(2))
 
-    @pytest.mark.parametrize("name", DRAWING)
-    def test_leave_the_stream_of_the_worker_alone(self, name: str) -> None:
+    @pytest.mark.parametrize("name", RANDOM)
+    def test_leave_the_workers_random_stream_alone(self, name: str) -> None:
         point, multipliers = Point(), protecting()
         method = aggregation(name, {})(multipliers, point)
         stream = torch.get_rng_state()
@@ -178,7 +178,7 @@ class TestDraws:
         assert torch.equal(stream, torch.get_rng_state())
 
     def test_differ_from_step_to_step(self) -> None:
-        """Random weighs the same three gradients anew at every step."""
+        """Random draws new weights for the same three gradients at every step."""
         point = Point()
         method = Aggregation("Random", Multipliers([], rate=1.0), point, 3, {})
         found = []
@@ -191,11 +191,11 @@ class TestDraws:
 
 
 def run_chains(rank: int, workers: int, folder: str) -> dict[str, dict[str, Tensor]]:
-    """The parameters that a chain of one stage over three tasks returns, by aggregator."""
+    """Return the final parameters of a one-stage chain over three tasks, by aggregator."""
     data = Path(folder) / "rows"
     tasks = [binary(name) for name in ("first", "second", "third")]
     found = {}
-    for name in DRAWING:
+    for name in RANDOM:
         training = paper(method=f"torchjd:{name}", optimizer="sgd", eta_theta=0.05, max_epochs=2, patience=100)
         spec = chain_spec(data, [tasks], training, model="tests.trainers._problems:TwoTowers")
         feed, model = feed_and_model(spec, data, rank, workers)
@@ -207,9 +207,9 @@ def run_chains(rank: int, workers: int, folder: str) -> dict[str, dict[str, Tens
 
 
 def test_parameters_are_bit_identical_on_two_workers(workers: Workers, tmp_path: Path) -> None:
-    """With three tasks the order in which PCGrad projects matters, and every worker has a seed of its own."""
+    """With three tasks PCGrad's random order matters, and every worker has its own seed."""
     conflict(tmp_path / "rows")
     one, two = workers.run(2, run_chains, str(tmp_path))
-    for name in DRAWING:
+    for name in RANDOM:
         for key, value in one[name].items():
             assert torch.equal(value, two[name][key]), (name, key)

@@ -1,4 +1,4 @@
-"""Methods beside No More Tuning, and inside its constrained stage."""
+"""Methods as alternatives to No More Tuning, and inside its constrained stage."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
 from trainers.certificate import stationarity
-from trainers.methods import torchjd as optional
+from trainers.methods import torchjd as torchjd_module
 from trainers.methods.aggregation import Aggregation, build_aggregator
 from trainers.methods.constrained import Constrained
 from trainers.methods.famo import Famo
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:.*DPP.*:UserWarning", "ignore:.*Solution may be inaccurate.*:UserWarning"
 )
 
-#: The aggregators that the documentation names, each with the options that it asks for.
+#: The aggregators that the documentation names → the options that they require.
 AGGREGATORS: dict[str, dict[str, Any]] = {
     "UPGrad": {},
     "PCGrad": {},
@@ -61,7 +61,7 @@ class Point(nn.Module):
 
 
 class Lifted(Point):
-    """The same losses, each 1 higher: as in practice, none can be brought to 0, where FAMO's logarithm has no end."""
+    """The same losses plus 1: as in practice, no loss reaches 0, where FAMO's logarithm diverges."""
 
     def losses(self) -> Tensor:
         return super().losses() + 1.0
@@ -90,7 +90,7 @@ class TestFamo:
         assert famo._famo(losses).item() == pytest.approx(0.462098134, abs=1e-8)
         torch.testing.assert_close(famo.weights(losses), torch.tensor([2 / 3, 1 / 3], dtype=torch.float64))
 
-    def test_weights_inside_the_stage_are_proportional_to_multiplier_times_own(self) -> None:
+    def test_weights_inside_the_stage_are_multiplier_times_own_weight(self) -> None:
         famo = Famo(protecting(initial=3.0), 2)
         weights = famo.weights(torch.tensor([1.0, 2.0], dtype=torch.float64))
         torch.testing.assert_close(weights, torch.tensor([6 / 7, 1 / 7], dtype=torch.float64))
@@ -102,7 +102,7 @@ class TestFamo:
 
     @pytest.mark.slow
     def test_the_constraint_is_kept_on_the_closed_form_problem(self) -> None:
-        """x ≤ √ε = 0.2 and y* = 2. FAMO itself favours the small loss, so λ need not do all of the holding."""
+        """x ≤ √ε = 0.2 and y* = 2. FAMO itself favours the small loss, so the constraint need not be active."""
         point, multipliers = Point(0.0, 0.0), protecting()
         descend(point, Famo(multipliers, 2), multipliers, 5_000, rate=0.02)
         x, y = point.theta.tolist()
@@ -110,7 +110,7 @@ class TestFamo:
         assert y == pytest.approx(2.0, abs=1e-6)
 
     def test_the_effective_multiplier_is_the_dual(self) -> None:
-        """The constraint x² ≤ 0.04 is kept and active, and its price is λ* = 4, whatever λ itself has become."""
+        """The constraint x² ≤ 0.04 is active and its price is λ* = 4, although λ itself has another value."""
         point = Lifted(0.0, 0.0)
         multipliers = Multipliers([1.0], rate=3.0, tolerance=0.04)
         famo = Famo(multipliers, 2)
@@ -125,7 +125,7 @@ class TestFamo:
         assert stationarity(objective, protected[None], multipliers.values) > 0.1
 
     def test_prices_of_several_objectives(self) -> None:
-        """FAMO balances tasks of equal priority too: the price is that of their balanced sum, weights of mean 1."""
+        """FAMO balances objectives of equal priority too: the price refers to their sum with weights of mean 1."""
         famo = Famo(protecting(initial=3.0), 3)
         losses = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)
         price = famo.shadow_prices(torch.tensor([3.0], dtype=torch.float64), losses)
@@ -134,7 +134,7 @@ class TestFamo:
         torch.testing.assert_close(weights[0] / weights[1:].mean(), price[0])
         torch.testing.assert_close(weights[1:] / weights[1:].mean(), balance.double())
 
-    def test_prices_are_told_without_a_trace(self) -> None:
+    def test_computing_prices_leaves_the_state_alone(self) -> None:
         one, other = Famo(protecting(), 2), Famo(protecting(), 2)
         losses = torch.tensor([1.0, 2.0], dtype=torch.float64)
         for famo in (one, other):
@@ -144,13 +144,13 @@ class TestFamo:
             famo.observe(lambda: 0.9 * losses * torch.tensor([1.0, 0.9]))
         assert torch.equal(one.state_dict()["logits"], other.state_dict()["logits"])
 
-    def test_a_task_that_nobody_labelled_takes_no_weight(self) -> None:
+    def test_a_task_without_labels_has_weight_0(self) -> None:
         famo = Famo(Multipliers([], rate=1.0), 3)
         weights = famo.weights(torch.tensor([1.0, 0.0, 2.0], dtype=torch.float64))
         torch.testing.assert_close(weights, torch.tensor([2 / 3, 0.0, 1 / 3], dtype=torch.float64))
 
     def test_the_certificate_of_a_stage_has_the_effective_multiplier(self, tmp_path: Path) -> None:
-        """And the stationarity that belongs to it; the record's multiplier is λ."""
+        """The record's multiplier is λ itself."""
         conflict(tmp_path / "rows")
         training = paper(method="nmt+famo", eta_theta=0.05, eta_lambda=5.0, max_epochs=8, patience=99)
         spec = chain_spec(tmp_path / "rows", ([FIRST], [SECOND]), training)
@@ -159,7 +159,7 @@ class TestFamo:
         assert record.certificate is not None
         price, value = record.certificate.shadow_prices["first"], record.multipliers["first"]
         assert value == record.rows[-1].multipliers["first"] > 0
-        # c_first / c_second lies near the inverse ratio of the losses: z has hardly moved from one half each
+        # c_first / c_second is close to the inverse ratio of the losses, because z is still close to (½, ½).
         ratio = record.losses["train"]["second"] / record.losses["train"]["first"]
         assert price == pytest.approx(value * ratio, rel=0.2)
         assert price != pytest.approx(value, rel=1e-3)
@@ -168,7 +168,7 @@ class TestFamo:
 
 
 class TestAggregation:
-    def test_the_sum_is_no_more_tuning_itself(self) -> None:
+    def test_sum_is_no_more_tuning_itself(self) -> None:
         gradients = []
         for build in (
             lambda multipliers, point: Constrained(multipliers),
@@ -182,14 +182,14 @@ class TestAggregation:
         torch.testing.assert_close(gradients[0], gradients[1])
 
     def test_rows_are_scaled_by_the_weights(self) -> None:
-        """With [3/4 · (2, 0), 1/4 · (0, −3)] the mean is half their sum."""
+        """The mean of the rows 3/4 · (2, 0) and 1/4 · (0, −3)."""
         point, multipliers = Point(1.0, 0.5), protecting(initial=3.0)
         losses = point.losses()
         Aggregation("Mean", multipliers, point, 2, {}).backward(losses, PendingLosses(losses))
         assert point.theta.grad is not None
         assert point.theta.grad.tolist() == pytest.approx([0.75, -0.375])
 
-    def test_a_parameter_that_a_task_does_not_reach_has_a_row_of_zeros(self) -> None:
+    def test_a_parameter_outside_a_tasks_graph_has_gradient_0(self) -> None:
         point = Point(1.0, 0.5)
         losses = torch.stack([point.theta[0] ** 2, point.theta.sum() * 0.0])
         Aggregation("UPGrad", Multipliers([], rate=1.0), point, 2, {}).backward(losses, PendingLosses(losses))
@@ -209,13 +209,13 @@ class TestAggregation:
             ("CAGrad", {"c": -1.0}, "aggregator 'CAGrad': "),
         ],
     )
-    def test_what_cannot_be_built_is_refused(self, name: str, options: dict[str, Any], message: str) -> None:
+    def test_wrong_names_and_options_are_refused(self, name: str, options: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             build_aggregator(name, 2, options)
 
 
 def run_aggregators(rank: int, workers: int, folder: str) -> dict[str, dict[str, Any]]:
-    """A short chain with each aggregator inside its constrained stage."""
+    """Run a short chain with each aggregator inside the constrained stage."""
     data = Path(folder) / "rows"
     found = {}
     for name in [*AGGREGATORS, "famo"]:
@@ -308,7 +308,7 @@ def test_a_missing_torchjd_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     def missing(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
-    monkeypatch.setattr(optional, "import_module", missing)
+    monkeypatch.setattr(torchjd_module, "import_module", missing)
     with pytest.raises(ImportError, match=r"pip install 'no-more-tuning\[methods\]'"):
         build_method("famo", Multipliers([], rate=1.0), Point(0.0, 0.0), 2, None, {})
-    importlib.reload(optional)
+    importlib.reload(torchjd_module)

@@ -19,7 +19,7 @@ from trainers.records import StageRecord
 from trainers.reporter import CheckpointFailed, Evaluated, Progress, StageStarted
 from trainers.spec.chain_spec import ChainSpec
 from trainers.stage.chain import run_chain
-from trainers.store.checkpoint_store import KEPT, CheckpointStore
+from trainers.store.checkpoint_store import MAX_CHECKPOINTS, CheckpointStore
 from trainers.store.stage_store import StageStore
 from trainers.store.storage import Storage
 
@@ -126,7 +126,7 @@ def test_the_last_ones_are_kept_and_none_after_the_end(data: Path, tmp_path: Pat
         run(spec, data, tmp_path, cut=(1, 18))
     key = spec.stage_keys()[1]
     assert steps_kept(tmp_path, key) == [10, 15]
-    assert len(list((tmp_path / "checkpoints" / key).iterdir())) == 2 * KEPT
+    assert len(list((tmp_path / "checkpoints" / key).iterdir())) == 2 * MAX_CHECKPOINTS
     run(spec, data, tmp_path)
     assert list((tmp_path / "checkpoints").iterdir()) == []
 

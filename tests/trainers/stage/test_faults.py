@@ -18,7 +18,7 @@ from tests.trainers._workers import Workers
 from trainers.data.batch import Batch
 from trainers.data.schema import Schema
 from trainers.evaluation.learner import Learner
-from trainers.faults import DisagreementError, NumericalError, SuspicionError
+from trainers.faults import DisagreementError, NonFiniteStepError, NumericalError
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
 from trainers.reporter import Progress
@@ -139,7 +139,7 @@ class TestUncheckedSteps:
         spec = spec_of(data, options={"task": "first", "way": "loss", "after": 8})
         feed, model = feed_and_model(spec, data)
         learner = Learner(model, feed, TaskLosses(spec.tasks))
-        with pytest.raises(SuspicionError):
+        with pytest.raises(NonFiniteStepError):
             Stage(learner, spec.stage(0), Protection(), Recorder(), checked=False).run()
 
     def test_second_look(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_unknown_uri() -> None:
     with pytest.raises(
-        ValueError, match=r"'nowhere://x' is no URI that pyarrow can open .* such as s3://bucket/folder"
+        ValueError, match=r"'nowhere://x' is not a URI that pyarrow can open .* such as s3://bucket/folder"
     ):
         locate("nowhere://x")
 
@@ -44,7 +44,7 @@ def test_listing(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["file", "object store"])
 def elsewhere(request: pytest.FixtureRequest, lists_data: Prepared, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URI of a copy of the data set; on a file system in memory, as an object store is another one."""
+    """Return the URI of a copy of the data set: local, or in a memory file system that stands for an object store."""
     if request.param == "file":
         return f"file://{lists_data.folder}"
     memory = pafs._MockFileSystem()
@@ -71,6 +71,6 @@ def test_feeds_read_from_anywhere(elsewhere: str, lists_data: Prepared, feed: ty
         assert one.numeric.nan_to_num().tolist() == other.numeric.nan_to_num().tolist()
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_data_set(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="is not a prepared data set"):
         read_schema(f"file://{tmp_path}")

@@ -1,4 +1,4 @@
-"""Who trains which stage: locks, claims on object stores, and two chains at once."""
+"""Claims on stages: file locks, claims on object stores, and two chains at once."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from trainers.reporter import Event, StageAwaited, StageFinished, StageStarted
 from trainers.spec.chain_spec import ChainSpec
 from trainers.stage.chain import run_chain
 from trainers.store import stage_claims
-from trainers.store.stage_claims import SILENT_SECONDS, Claim, StageClaims
+from trainers.store.stage_claims import EXPIRY_SECONDS, Claim, StageClaims
 from trainers.store.stage_store import StageStore
 
 SHORT = {"max_epochs": 1, "evaluations_per_epoch": 1, "patience": None}
 
 
-# --- where files can be locked ----------------------------------------------------------------------------------------
+# --- with file locks --------------------------------------------------------------------------------------------------
 
 
 def test_a_stage_is_claimed_once(tmp_path: Path) -> None:
     one, other = StageClaims(str(tmp_path)), StageClaims(str(tmp_path))
-    claim = one.take("key")
+    claim = one.try_claim("key")
     assert claim is not None
-    assert other.take("key") is None
-    assert one.take("key") is None
-    beside = other.take("another key")
-    assert beside is not None
+    assert other.try_claim("key") is None
+    assert one.try_claim("key") is None
+    second = other.try_claim("another key")
+    assert second is not None
     claim.release()
-    again = other.take("key")
+    again = other.try_claim("key")
     assert again is not None
     again.release()
-    beside.release()
+    second.release()
 
 
 # --- on an object store -----------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def test_a_stage_is_claimed_once(tmp_path: Path) -> None:
 
 @dataclass
 class Clock:
-    """A clock that stands still; whoever sleeps lets others act."""
+    """A clock that stands still; a sleep runs the next action in ``during``."""
 
     now: float = 1000.0
     during: list[Callable[[], None]] = field(default_factory=list)
@@ -71,63 +71,63 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def without_locks(folder: Path) -> StageClaims:
-    """Claims as on an object store."""
+    """Return claims that behave as on an object store."""
     claims = StageClaims(str(folder))
     claims._locks = None
     claims._storage.local = False
     return claims
 
 
-def test_a_written_claim_keeps_others_away_until_it_is_released(tmp_path: Path, clock: Clock) -> None:
+def test_a_written_claim_excludes_others_until_it_is_released(tmp_path: Path, clock: Clock) -> None:
     one, other = without_locks(tmp_path), without_locks(tmp_path)
-    claim = one.take("key")
+    claim = one.try_claim("key")
     assert claim is not None
     assert clock.slept == [stage_claims.SETTLE_SECONDS]
-    assert other.take("key") is None
+    assert other.try_claim("key") is None
     claim.release()
     assert list((tmp_path / "claims").iterdir()) == []
-    again = other.take("key")
+    again = other.try_claim("key")
     assert again is not None
     again.release()
 
 
 def test_of_two_writers_one_wins(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both found nothing and wrote; the one who wrote last finds itself, the other does not."""
+    """Both found no claim and wrote one; the last writer reads its own claim back, the other does not."""
     one, other = without_locks(tmp_path), without_locks(tmp_path)
     found: list[Claim | None] = []
-    monkeypatch.setattr(other, "_is_alive", lambda key, path: False)  # it had looked before the first one wrote
-    clock.during.append(lambda: found.append(other.take("key")))
-    assert one.take("key") is None
+    monkeypatch.setattr(other, "_is_alive", lambda key, path: False)  # as if it had looked before the first one wrote
+    clock.during.append(lambda: found.append(other.try_claim("key")))
+    assert one.try_claim("key") is None
     (winner,) = found
     assert winner is not None
-    assert one.take("key") is None
+    assert one.try_claim("key") is None
     winner.release()
 
 
-def test_a_silent_claim_is_taken_over(tmp_path: Path, clock: Clock) -> None:
+def test_a_claim_without_heartbeats_expires(tmp_path: Path, clock: Clock) -> None:
     gone, other = without_locks(tmp_path), without_locks(tmp_path)
     gone._storage.write("claims/key", b"somebody 3")
-    assert other.take("key") is None
-    clock.now += SILENT_SECONDS - 1
-    assert other.take("key") is None
+    assert other.try_claim("key") is None
+    clock.now += EXPIRY_SECONDS - 1
+    assert other.try_claim("key") is None
     clock.now += 1
-    claim = other.take("key")
+    claim = other.try_claim("key")
     assert claim is not None
     assert not (tmp_path / "claims" / "key").read_text().startswith("somebody")
     claim.release()
 
 
-def test_a_beating_claim_is_not(tmp_path: Path, clock: Clock) -> None:
+def test_a_claim_with_heartbeats_does_not_expire(tmp_path: Path, clock: Clock) -> None:
     alive, other = without_locks(tmp_path), without_locks(tmp_path)
     for beat in range(5):
         alive._storage.write("claims/key", f"somebody {beat}".encode())
-        assert other.take("key") is None
-        clock.now += SILENT_SECONDS - 1
-        assert other.take("key") is None
-        clock.now += 2  # more than that since the first look, and a new sign of life
+        assert other.try_claim("key") is None
+        clock.now += EXPIRY_SECONDS - 1
+        assert other.try_claim("key") is None
+        clock.now += 2  # later than the expiry of the first beat, but there is a new one
 
 
-def test_a_claim_gives_signs_of_life(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_claim_writes_heartbeats(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     beaten = threading.Event()
     write = stage_claims._WrittenClaim._write
 
@@ -137,8 +137,8 @@ def test_a_claim_gives_signs_of_life(tmp_path: Path, clock: Clock, monkeypatch: 
             beaten.set()
 
     monkeypatch.setattr(stage_claims._WrittenClaim, "_write", noted)
-    monkeypatch.setattr(stage_claims, "BEAT_SECONDS", 0.001)
-    claim = without_locks(tmp_path).take("key")
+    monkeypatch.setattr(stage_claims, "HEARTBEAT_SECONDS", 0.001)
+    claim = without_locks(tmp_path).try_claim("key")
     assert claim is not None
     assert beaten.wait(60)
     claim.release()
@@ -158,7 +158,7 @@ def spec_of(data: Path, **training: Any) -> ChainSpec:
 
 
 class Awaiting(Recorder):
-    """Notes when a chain waits for another one."""
+    """Signals when a chain waits for another one."""
 
     def __init__(self, awaited: threading.Event) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, mo
     stage = trainers.stage.chain.Stage
 
     def build_when_awaited(*arguments: Any) -> Any:
-        assert awaited.wait(60)  # the other one has found the stage claimed
+        assert awaited.wait(60)  # the other chain has found the stage claimed
         return stage(*arguments)
 
     monkeypatch.setattr(trainers.stage.chain, "Stage", build_when_awaited)
@@ -210,24 +210,24 @@ def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, mo
         assert bool((one == other).all())
     free = StageClaims(str(tmp_path))
     for key in spec.stage_keys():
-        claim = free.take(key)
+        claim = free.try_claim(key)
         assert claim is not None
         claim.release()
 
 
-def test_a_stage_that_is_awaited_is_told_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_for_a_stage_is_reported_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(data)
     key = spec.stage_keys()[0]
-    held = StageClaims(str(tmp_path)).take(key)
+    held = StageClaims(str(tmp_path)).try_claim(key)
     assert held is not None
     looks: list[str] = []
 
     class Claims(StageClaims):
-        def take(self, key: str) -> Claim | None:
+        def try_claim(self, key: str) -> Claim | None:
             looks.append(key)
             if len(looks) == 3 and held is not None:
                 held.release()
-            return super().take(key)
+            return super().try_claim(key)
 
     monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.0)
     recorder = Recorder()
@@ -246,12 +246,12 @@ def test_a_claim_is_released_when_training_fails(data: Path, tmp_path: Path, mon
     feed, model = feed_and_model(spec, data)
     with pytest.raises(NumericalError):
         run_chain(spec, model, feed, StageStore(str(tmp_path)), Recorder(), claims=StageClaims(str(tmp_path)))
-    claim = StageClaims(str(tmp_path)).take(spec.stage_keys()[0])
+    claim = StageClaims(str(tmp_path)).try_claim(spec.stage_keys()[0])
     assert claim is not None
     claim.release()
 
 
-def test_only_the_stages_that_are_wanted_are_run(data: Path, tmp_path: Path) -> None:
+def test_only_the_requested_stages_are_run(data: Path, tmp_path: Path) -> None:
     spec = spec_of(data)
     store = StageStore(str(tmp_path))
     feed, model = feed_and_model(spec, data)

@@ -31,7 +31,7 @@ def references(value: float = 1.0) -> StoredReferences:
 
 @pytest.fixture(params=["path", "uri", "object store"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> StageStore:
-    """On a local folder, and on a file system that is none."""
+    """Return a store on a local folder, or on a file system in memory."""
     return StageStore(
         {"path": str(tmp_path), "uri": f"file://{tmp_path}", "object store": "mock:///bucket"}[request.param]
     )
@@ -43,7 +43,7 @@ def local(tmp_path: Path) -> StageStore:
 
 
 def crash(at: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the next write fail when it comes to ``at``."""
+    """Let the next write fail at file ``at``."""
 
     def fail(*_: object) -> str:
         raise OSError("no space left")
@@ -66,7 +66,7 @@ def test_round_trip(store: StageStore) -> None:
     assert store.read("other") is None
 
 
-def test_a_record_tells_which_run_trained_it(tmp_path: Path) -> None:
+def test_a_record_names_the_run_that_trained_it(tmp_path: Path) -> None:
     StageStore(str(tmp_path), "one").write(record(), state(), references())
     StageStore(str(tmp_path), "two").write(record(), state(2.0), references())
     found = StageStore(str(tmp_path)).read("key")
@@ -75,7 +75,7 @@ def test_a_record_tells_which_run_trained_it(tmp_path: Path) -> None:
     assert replace(found, trained_by="") == record()
 
 
-def test_another_process_finds_it(tmp_path: Path) -> None:
+def test_another_store_on_the_same_folder_finds_the_stage(tmp_path: Path) -> None:
     StageStore(str(tmp_path)).write(record(), state(), references())
     assert StageStore(str(tmp_path)).read("key") == record()
     assert sorted(path.name for path in (tmp_path / "stages" / "key").iterdir()) == [
@@ -119,7 +119,7 @@ def test_remnants_without_a_record_are_replaced(local: StageStore, tmp_path: Pat
     assert [path.name for path in (tmp_path / "stages").iterdir()] == ["key"]
 
 
-def test_the_first_result_under_a_key_stays(store: StageStore) -> None:
+def test_the_first_result_under_a_key_is_kept(store: StageStore) -> None:
     store.write(record(steps=6), state(1.0), references(1.0))
     store.write(record(steps=7), state(2.0), references(2.0))
     assert store.read("key") == record(steps=6)
@@ -166,8 +166,8 @@ def test_a_damaged_file_is_named(local: StageStore, tmp_path: Path, name: str, d
         _ = local.state("key") if name == "model.pt" else local.references("key")
 
 
-def test_a_record_that_is_cut_off_is_none(local: StageStore, tmp_path: Path) -> None:
-    """The stage is trained again, and its folder replaced."""
+def test_a_truncated_record_counts_as_missing(local: StageStore, tmp_path: Path) -> None:
+    """The stage is trained again, and replaces the folder."""
     local.write(record(), state(), references())
     path = tmp_path / "stages" / "key" / "record.json"
     path.write_text(path.read_text()[:100])
@@ -177,7 +177,7 @@ def test_a_record_that_is_cut_off_is_none(local: StageStore, tmp_path: Path) -> 
     assert_identical(local.state("key"), state(2.0))
 
 
-def test_parameters_on_their_way_to_disk_need_no_gradient(local: StageStore) -> None:
+def test_stored_parameters_have_no_gradient(local: StageStore) -> None:
     model = torch.nn.Linear(2, 1)
     local.write(record(), model.state_dict(), references())
     assert not local.state("key")["weight"].requires_grad
@@ -185,6 +185,7 @@ def test_parameters_on_their_way_to_disk_need_no_gradient(local: StageStore) -> 
 
 
 @pytest.mark.parametrize("storage", ["nmt-runs", "./nmt-runs", "nosuchscheme://bucket"])
-def test_storage_that_is_no_place(storage: str) -> None:
-    with pytest.raises(ValueError, match=r"is no absolute path and no URI that pyarrow can open .* give a folder"):
+def test_storage_that_pyarrow_cannot_open(storage: str) -> None:
+    message = r"is neither an absolute path nor a URI that pyarrow can open .* give a folder"
+    with pytest.raises(ValueError, match=message):
         StageStore(storage)
