@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
-from tests.trainers._asserts import assert_close, no_host_synchronisation
+from tests.trainers._asserts import assert_close
 from tests.trainers._labels import LENGTHS, ROWS, random_labels
 from tests.trainers._problems import lists_batch, rows_batch
+from tests.trainers.losses._properties import LossProperties
 from trainers.losses.binary_cross_entropy import binary_cross_entropy
 from trainers.losses.cross_entropy import cross_entropy
 from trainers.losses.pairwise_logistic import pairwise_logistic
@@ -47,7 +48,10 @@ def naive_pairs(
     return sums, counts
 
 
-class TestBinaryCrossEntropy:
+class TestBinaryCrossEntropy(LossProperties):
+    loss = staticmethod(binary_cross_entropy)
+    labels = "binary"
+
     def test_of_rows(self) -> None:
         label = torch.tensor([[1.0, nan], [0.0, 1.0], [nan, nan], [1.0, 0.0]])
         output = torch.tensor([[0.3, 9.0], [-1.2, 2.5], [7.0, -7.0], [-0.5, 0.0]], dtype=torch.float64)
@@ -86,7 +90,11 @@ class TestBinaryCrossEntropy:
         assert output.grad.tolist() == [[-1.0], [1.0], [0.0]]
 
 
-class TestPairwiseLogistic:
+class TestPairwiseLogistic(LossProperties):
+    loss = staticmethod(pairwise_logistic)
+    labels = "real"
+    only_lists = True
+
     @pytest.mark.parametrize("kind", ["binary", "real"])
     @pytest.mark.parametrize("spare", [0, 2])
     def test_against_loops(self, kind: str, spare: int) -> None:
@@ -146,7 +154,11 @@ class TestPairwiseLogistic:
             pairwise_logistic(torch.zeros(2, 1), label, rows_batch(label))
 
 
-class TestCrossEntropy:
+class TestCrossEntropy(LossProperties):
+    loss = staticmethod(cross_entropy)
+    labels = "classes"
+    classes = 4
+
     def test_of_rows(self) -> None:
         label = torch.tensor([[2.0, nan], [0.0, 1.0], [nan, nan]])
         output = torch.randn(3, 2, 3, dtype=torch.float64)
@@ -206,7 +218,10 @@ class TestCrossEntropy:
             cross_entropy(torch.zeros(2, 1), label, rows_batch(label))
 
 
-class TestSquaredError:
+class TestSquaredError(LossProperties):
+    loss = staticmethod(squared_error)
+    labels = "real"
+
     def test_of_rows(self) -> None:
         label = torch.tensor([[1.5, nan], [-2.0, 0.25], [nan, nan]])
         output = torch.tensor([[1.0, 9.0], [2.0, 0.0], [7.0, -7.0]], dtype=torch.float64)
@@ -245,31 +260,11 @@ class TestSquaredError:
 
 
 @pytest.mark.parametrize("loss", [cross_entropy, squared_error])
-def test_a_worker_without_rows_has_no_samples_and_no_gradient(loss: Callable[..., Samples]) -> None:
-    output = torch.zeros((0, 2, 3) if loss is cross_entropy else (0, 2), requires_grad=True)
-    samples = loss(output, torch.zeros(0, 2), rows_batch(torch.zeros(0, 2)))
-    assert samples.sums.shape == samples.counts.shape == (0, 2)
-    total = samples.sums.sum()
-    total.backward()
-    assert float(total.detach()) == 0.0
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
 def test_an_output_that_is_no_number_shows_where_there_is_a_label(loss: Callable[..., Samples]) -> None:
     label = torch.tensor([[1.0], [0.0], [nan]])
     output = torch.zeros((3, 1, 2) if loss is cross_entropy else (3, 1))
     output[1:] = nan
     assert loss(output, label, rows_batch(label)).sums.isnan().tolist() == [[False], [True], [False]]
-
-
-@pytest.mark.parametrize("loss", [cross_entropy, squared_error])
-@pytest.mark.parametrize("lists", [False, True])
-def test_nobody_waits_for_the_device(loss: Callable[..., Samples], lists: bool) -> None:
-    label = random_labels(2, "binary")
-    output = torch.randn((ROWS, 2, 3) if loss is cross_entropy else (ROWS, 2))
-    batch = lists_batch(label, LENGTHS) if lists else rows_batch(label)
-    with no_host_synchronisation(output, label, batch) as copies:
-        assert loss(*copies).sums.shape == (len(LENGTHS) if lists else ROWS, 2)
 
 
 @pytest.mark.parametrize("loss", [binary_cross_entropy, squared_error, pairwise_logistic])
