@@ -1,4 +1,4 @@
-"""A copy of the repository, in which commands are given as a document words them."""
+"""A copy of the repository, in which commands are run as a page words them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ._documents import ROOT
-
-LEFT_BEHIND = shutil.ignore_patterns(
-    *(".git", ".venv", "__pycache__", ".*_cache", ".hypothesis", "build", "dist", "*.egg-info"),
-    *("nmt-runs", "mlruns", "mlartifacts", "mlflow.db*"),
-)
+from ._documents import ROOT, files
 
 OF_THE_TESTS = ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "FORCE_COLOR", "NO_COLOR")
-"""Variables that say how these tests were started, and would change what a command does."""
+"""Variables that the tests themselves were started with, and that would change what a command does."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +31,7 @@ class Checkout:
     environment: Mapping[str, str]
 
     def bash(self, text: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Give a command and wait for its end; what it started is ended when it takes too long."""
+        """Run a command to its end; if it takes too long, end it and everything that it started."""
         with subprocess.Popen(
             ["bash", "-c", text],
             cwd=self.folder,
@@ -48,18 +43,20 @@ class Checkout:
             start_new_session=True,
         ) as process:
             try:
-                out, said = process.communicate(timeout=500)
+                out, err = process.communicate(timeout=500)
             finally:
                 if process.poll() is None:
                     with suppress(ProcessLookupError):
                         os.killpg(process.pid, signal.SIGKILL)
-        return subprocess.CompletedProcess(text, process.returncode, out, said)
+        return subprocess.CompletedProcess(text, process.returncode, out, err)
 
 
 def checkout(folder: Path) -> Checkout:
-    """Copy what git knows, and what it would be told of, with its times; packages are those of these tests."""
+    """Copy every file with its times; packages are those of these tests."""
     folder.mkdir()
-    _copy(folder)
+    for name in files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, folder / name)
     # Links one by one, so that the stamp beside them is the copy's own: newer than the lock, nothing is installed.
     (folder / ".venv").mkdir()
     for path in Path(sys.prefix).iterdir():
@@ -78,17 +75,3 @@ def checkout(folder: Path) -> Checkout:
         "PIP_NO_INDEX": "1",
     }
     return Checkout(folder, environment)
-
-
-def _copy(folder: Path) -> None:
-    listing = None
-    if shutil.which("git") and (ROOT / ".git").exists():
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if listing is None or listing.returncode != 0 or not listing.stdout:
-        shutil.copytree(ROOT, folder, ignore=LEFT_BEHIND, dirs_exist_ok=True)
-        return
-    for name in listing.stdout.split("\0"):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)

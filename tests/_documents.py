@@ -1,20 +1,27 @@
-"""What README, CONTRIBUTING and ``infra/README.md`` tell a reader to type: their blocks, and the commands in them."""
+"""The pages of the repository: their blocks of code, the commands that they give, inline code, links and headings."""
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "infra/README.md")
 
-PROGRAMS = ("nmt", "python", "make", "pytest", "ray", "kubectl", "helm", "docker", "source")
+NOT_OURS = {".git", ".venv", "nmt-runs", "mlruns", "mlartifacts", "build", "dist", "node_modules", "shared"}
+"""Folders without pages of ours; git would name them in ``.gitignore``, and may be missing."""
+
+PROGRAMS = ("nmt", "python", "pip", "make", "pytest", "mlflow", "ray", "kubectl", "helm", "docker", "source", "export")
 """Inline code that begins with one of these and goes on is a command; alone it is the program's name."""
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*$")
+_QUOTED = re.compile(r"""\\["']|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -22,13 +29,13 @@ class Block:
     """A block of code; an indented one is bash.
 
     Attributes:
-        document: Path of the document.
+        page: Path of the page.
         line: Line of its first line of code, from 1.
         language: What stands behind the fence.
         text: The code.
     """
 
-    document: str
+    page: str
     line: int
     language: str
     text: str
@@ -36,58 +43,124 @@ class Block:
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a document gives.
+    """A command that a page gives.
 
     Attributes:
         text: Its words: no comment, and one line unless a quotation holds a break.
-        document: Path of the document.
+        page: Path of the page.
         line: Line on which it begins, from 1.
         inline: It stands in a sentence, where arguments may be left out.
     """
 
     text: str
-    document: str
+    page: str
     line: int
     inline: bool
 
 
-def blocks(text: str, document: str) -> Iterator[Block]:
-    """The fenced and the indented blocks of a document, in order."""
-    lines = text.splitlines()
-    at = 0
-    while at < len(lines):
-        first = at
-        if lines[at].startswith("```"):
-            at = next(end for end in range(at + 1, len(lines)) if lines[end].startswith("```"))
-            yield Block(document, first + 2, lines[first][3:].strip(), "\n".join(lines[first + 1 : at]))
-        elif lines[at].startswith("    ") and not lines[at - 1]:
-            while at + 1 < len(lines) and lines[at + 1].startswith("    "):
-                at += 1
-            yield Block(document, first + 1, "bash", "\n".join(line[4:] for line in lines[first : at + 1]))
-        at += 1
+@cache
+def files() -> tuple[str, ...]:
+    """Every file that git knows, or would be told of; without git, every file outside of :data:`NOT_OURS`."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        if listing.returncode == 0 and listing.stdout:
+            return tuple(sorted(name for name in set(listing.stdout.split("\0")) if (ROOT / name).is_file()))
+    found = []
+    for folder, inner, names in os.walk(ROOT):
+        inner[:] = [name for name in inner if name not in NOT_OURS and not name.endswith(("_cache", "__"))]
+        found += [(Path(folder) / name).relative_to(ROOT).as_posix() for name in names]
+    return tuple(sorted(found))
 
 
-def commands(text: str, document: str) -> list[Command]:
-    """Every command of a document: those of its bash blocks, then those in its sentences and tables."""
-    found = list(blocks(text, document))
-    inline = list(_spans(text, document, found))
-    return [one for block in found if block.language == "bash" for one in _lines(block)] + inline
+@cache
+def pages() -> tuple[str, ...]:
+    """Every Markdown page."""
+    return tuple(name for name in files() if name.endswith(".md"))
 
 
-def all_commands() -> list[Command]:
-    """The commands of all documents."""
-    return [one for document in DOCUMENTS for one in commands((ROOT / document).read_text(), document)]
+@cache
+def text_of(page: str) -> str:
+    """The text of a page."""
+    return (ROOT / page).read_text()
 
 
-def all_blocks(document: str) -> list[Block]:
-    """The blocks of one document."""
-    return list(blocks((ROOT / document).read_text(), document))
+@cache
+def all_commands() -> tuple[Command, ...]:
+    """The commands of all pages."""
+    return tuple(one for page in pages() for one in commands(text_of(page), page))
+
+
+def blocks_of(page: str, language: str | None = None) -> list[Block]:
+    """The blocks of a page, or those of one language."""
+    return [block for block in blocks(text_of(page), page) if language in (None, block.language)]
 
 
 def the_command(start: str) -> str:
     """The words of the only command that begins so."""
     (text,) = {command.text for command in all_commands() if command.text.startswith(start)}
     return text
+
+
+def blocks(text: str, page: str) -> Iterator[Block]:
+    """The fenced and the indented blocks of a page, in order."""
+    lines = text.splitlines()
+    at = 0
+    while at < len(lines):
+        first = at
+        if lines[at].startswith("```"):
+            at = next(end for end in range(at + 1, len(lines)) if lines[end].startswith("```"))
+            yield Block(page, first + 2, lines[first][3:].strip(), "\n".join(lines[first + 1 : at]))
+        elif lines[at].startswith("    ") and not lines[at - 1]:
+            while at + 1 < len(lines) and lines[at + 1].startswith("    "):
+                at += 1
+            yield Block(page, first + 1, "bash", "\n".join(line[4:] for line in lines[first : at + 1]))
+        at += 1
+
+
+def commands(text: str, page: str) -> list[Command]:
+    """Every command of a page: those of its bash blocks, then those in its sentences and tables."""
+    in_blocks = [one for block in blocks(text, page) if block.language == "bash" for one in _lines(block)]
+    inline = [(" ".join(code.split()), line) for code, line in spans(text)]
+    return in_blocks + [Command(code, page, line, inline=True) for code, line in inline if is_command(code.split())]
+
+
+def spans(text: str) -> Iterator[tuple[str, int]]:
+    """Inline code, which may go over the end of a line, and the line on which it begins."""
+    found = prose(text)
+    for span in re.finditer(r"`([^`]+)`", found):
+        yield span[1], found.count("\n", 0, span.start()) + 1
+
+
+def links(text: str) -> Iterator[tuple[str, int]]:
+    """Targets of links and pictures, and the line on which the link begins."""
+    found = prose(text)
+    for link in re.finditer(r"\[[^\]]*\]\(([^)\s]+)\)", found):
+        yield link[1], found.count("\n", 0, link.start()) + 1
+
+
+def anchors(text: str) -> set[str]:
+    """Fragments that lead to the headings of a page, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def prose(text: str) -> str:
+    """The page with an empty line for each line of its blocks."""
+    lines = text.splitlines()
+    for block in blocks(text, ""):
+        for number in range(block.line - 1, block.line - 1 + len(block.text.splitlines())):
+            lines[number] = ""
+    return "\n".join("" if line.startswith("```") else line for line in lines)
+
+
+def is_command(words: list[str]) -> bool:
+    """Whether inline code is a command; ``make`` alone is one, for it lists the targets."""
+    while words and _ASSIGNMENT.match(words[0]):
+        words = words[1:]
+    if not words:
+        return False
+    return words[0].startswith(".venv/bin/") or words == ["make"] or (words[0] in PROGRAMS and len(words) > 1)
 
 
 def _lines(block: Block) -> Iterator[Command]:
@@ -103,9 +176,9 @@ def _lines(block: Block) -> Iterator[Command]:
         elif text.endswith("|"):
             text += " "
         elif text:
-            yield Command(text, block.document, begun, inline=False)
+            yield Command(text, block.page, begun, inline=False)
             text = ""
-    assert not text, f"{block.document}:{begun}: {text!r} does not end"
+    assert not text, f"{block.page}:{begun}: {text!r} does not end"
 
 
 def _open(text: str) -> bool:
@@ -113,33 +186,8 @@ def _open(text: str) -> bool:
     return any(mark in _QUOTED.sub("", text) for mark in "'\"")
 
 
-_QUOTED = re.compile(r"""\\["']|'[^']*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
-
-
 def _uncommented(line: str) -> str:
     """The line without its comment; a # in a quotation begins none."""
     hidden = _QUOTED.sub(lambda found: "x" * len(found[0]), line)
     comment = _COMMENT.search(hidden)
     return (line[: comment.start()] if comment else line).rstrip()
-
-
-def _spans(text: str, document: str, found: list[Block]) -> Iterator[Command]:
-    """Inline code that is a command; it may go over the end of a line."""
-    lines = text.splitlines()
-    for block in found:
-        for number in range(block.line - 1, block.line - 1 + len(block.text.splitlines())):
-            lines[number] = ""
-    prose = "\n".join("" if line.startswith("```") else line for line in lines)
-    for span in re.finditer(r"`([^`]+)`", prose):
-        words = span[1].split()
-        if is_command(words):
-            yield Command(" ".join(words), document, prose.count("\n", 0, span.start()) + 1, inline=True)
-
-
-def is_command(words: list[str]) -> bool:
-    """Whether inline code is a command; ``make`` alone is one, for it lists the targets."""
-    while words and _ASSIGNMENT.match(words[0]):
-        words = words[1:]
-    if not words:
-        return False
-    return words[0].startswith(".venv/bin/") or words == ["make"] or (words[0] in PROGRAMS and len(words) > 1)
