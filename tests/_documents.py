@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NOT_OURS = {".git", ".venv", "nmt-runs", "mlruns", "mlartifacts", "build", "dist", "node_modules", "shared"}
+NOT_OURS = {".git", ".venv", "nmt-runs", "mlruns", "mlartifacts", "build", "dist", "node_modules"}
 """Folders without pages of ours; git would name them in ``.gitignore``, and may be missing."""
 
 PROGRAMS = ("nmt", "python", "pip", "make", "pytest", "mlflow", "ray", "kubectl", "helm", "docker", "source", "export")
