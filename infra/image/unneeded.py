@@ -1,38 +1,33 @@
-"""Prints the installed packages that the project, with some of its extras, does not need; the image leaves them out.
+"""Print the installed packages that the project and some of its extras do not need, so that the image can drop them.
 
 Usage: ``python unneeded.py demo server``.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable
 from importlib.metadata import distribution, distributions
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 PROJECT = "no-more-tuning"
 KEPT = {"pip"}
 
 
-def normalised(name: str) -> str:
-    """A package's name as it is compared: ``Flask_WTF`` is ``flask-wtf``."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def needed(project: str, extras: Iterable[str]) -> set[str]:
-    """The project and all that it needs, directly or not.
+def required_packages(project: str, extras: Iterable[str]) -> set[str]:
+    """Return the canonical names of a project and of all its direct and indirect requirements.
 
     Args:
         project: Name of an installed package.
-        extras: Its extras that are wanted.
+        extras: Extras of the project to include.
 
     Raises:
-        PackageNotFoundError: A package that is needed is not installed.
+        PackageNotFoundError: A required package is not installed.
     """
     found: set[tuple[str, str]] = set()
-    waiting = [(normalised(project), extra) for extra in ("", *extras)]
+    waiting = [(canonicalize_name(project), extra) for extra in ("", *extras)]
     while waiting:
         name, extra = waiting.pop()
         if (name, extra) in found:
@@ -41,14 +36,14 @@ def needed(project: str, extras: Iterable[str]) -> set[str]:
         for line in distribution(name).requires or ():
             requirement = Requirement(line)
             if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-                waiting += [(normalised(requirement.name), wanted) for wanted in ("", *requirement.extras)]
+                waiting += [(canonicalize_name(requirement.name), wanted) for wanted in ("", *requirement.extras)]
     return {name for name, _ in found}
 
 
 def main(extras: list[str]) -> None:
-    """Print the packages to leave out, one a line."""
-    installed = {normalised(found.metadata["Name"]) for found in distributions()}
-    print(*sorted(installed - needed(PROJECT, extras) - KEPT), sep="\n")
+    """Print the packages to drop, one per line."""
+    installed = {canonicalize_name(found.metadata["Name"]) for found in distributions()}
+    print(*sorted(installed - required_packages(PROJECT, extras) - KEPT), sep="\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The Dockerfile, read, and ``.dockerignore``, which says what reaches it."""
+"""The instructions of the Dockerfile, and the files that ``.dockerignore`` lets through."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ DOCKERFILE = INFRA / "image" / "Dockerfile"
 
 
 def instructions() -> list[tuple[str, str]]:
-    """Instructions of the Dockerfile, continued lines joined."""
+    """Return the instructions of the Dockerfile as (word, rest), with continued lines joined."""
     text = "\n".join(line for line in DOCKERFILE.read_text().splitlines() if not line.startswith("#"))
     lines = re.sub(r"\\\n\s*", " ", text).splitlines()
     return [(word, rest.strip()) for word, _, rest in (line.partition(" ") for line in lines if line)]
 
 
 def of(kind: str) -> list[str]:
-    """What follows every instruction of a kind."""
+    """Return the rest of each instruction of a kind."""
     return [rest for word, rest in instructions() if word == kind]
 
 
 def stages() -> list[list[tuple[str, str]]]:
-    """The instructions of each stage, without its FROM."""
+    """Return the instructions of each stage, without its FROM."""
     found: list[list[tuple[str, str]]] = []
     for word, rest in instructions():
         if word == "FROM":
@@ -33,8 +33,8 @@ def stages() -> list[list[tuple[str, str]]]:
     return found
 
 
-def sent(name: str) -> bool:
-    """Whether ``.dockerignore`` lets a file through: the last line that fits it, or a folder above it, decides."""
+def is_sent(name: str) -> bool:
+    """Return whether ``.dockerignore`` lets a file through: the last line that matches it or its folders decides."""
     through = True
     path = PurePosixPath(name)
     for line in (ROOT / ".dockerignore").read_text().splitlines():

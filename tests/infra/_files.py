@@ -1,4 +1,4 @@
-"""The files of ``infra/``, read."""
+"""The files of ``infra/``, parsed."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ INFRA = ROOT / "infra"
 KUBERNETES = INFRA / "kubernetes"
 
 OVERLAYS = ("ray/cpu", "ray/gpu", "job/cpu", "job/gpu", "mlflow")
-"""What a person applies with ``kubectl apply -k``."""
+"""Folders for ``kubectl apply -k``."""
 
 COMPONENTS = ("ray/s3", "ray/autoscaling")
-"""What a person switches on in an overlay."""
+"""Optional components of the overlays."""
 
 
 def documents(path: Path) -> list[Any]:
-    """The documents of a YAML file."""
+    """Return the documents of a YAML file."""
     return [found for found in yaml.safe_load_all(path.read_text(encoding="utf-8")) if found is not None]
 
 
 def resources() -> dict[str, dict[str, Any]]:
-    """Every complete Kubernetes resource that a file holds, by file and name; patches and kustomizations are not."""
+    """Return ``FILE:KIND/NAME`` → each complete resource in the files, without patches and kustomizations."""
     found = {}
     for path in sorted(KUBERNETES.rglob("*.yaml")):
         for document in documents(path):
@@ -40,17 +40,17 @@ def resources() -> dict[str, dict[str, Any]]:
 
 @cache
 def rendered(overlay: str) -> list[dict[str, Any]]:
-    """What ``kubectl apply -k`` would send."""
+    """Return the resources that ``kubectl apply -k`` would send."""
     return _render(KUBERNETES / overlay)
 
 
 def rendered_with(overlay: str, components: tuple[str, ...], folder: Path) -> list[dict[str, Any]]:
-    """The same with components switched on in the overlay that it is made from."""
+    """Return the same with components enabled in the overlay of the cluster."""
     shutil.copytree(KUBERNETES, folder / "kubernetes")
-    place = folder / "kubernetes" / "ray" / overlay.rpartition("/")[2] / "kustomization.yaml"
-    lines = [line for line in place.read_text().splitlines() if not line.startswith("#")]
+    overlay_file = folder / "kubernetes" / "ray" / overlay.rpartition("/")[2] / "kustomization.yaml"
+    lines = [line for line in overlay_file.read_text().splitlines() if not line.startswith("#")]
     lines += ["components:", *(f"  - ../../{component}" for component in components)]
-    place.write_text("\n".join(lines) + "\n")
+    overlay_file.write_text("\n".join(lines) + "\n")
     return _render(folder / "kubernetes" / overlay)
 
 
@@ -61,13 +61,13 @@ def _render(folder: Path) -> list[dict[str, Any]]:
 
 
 def only(found: list[dict[str, Any]], kind: str) -> dict[str, Any]:
-    """The only resource of a kind."""
+    """Return the only resource of a kind."""
     (one,) = (document for document in found if document["kind"] == kind)
     return one
 
 
 def pod_specs(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The pods that a resource makes: name → spec."""
+    """Return the pods that a resource creates: name → spec."""
     spec = document.get("spec", {})
     if document["kind"] in ("Deployment", "StatefulSet"):
         return {document["metadata"]["name"]: spec["template"]["spec"]}
@@ -80,6 +80,6 @@ def pod_specs(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 @cache
 def locked() -> dict[str, str]:
-    """Package → version in ``requirements.lock``."""
+    """Return package → version in ``requirements.lock``."""
     text = (ROOT / "requirements.lock").read_text()
     return dict(re.findall(r"^([a-z0-9_.-]+)==(\S+)", text, flags=re.MULTILINE))

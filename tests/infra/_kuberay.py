@@ -1,9 +1,9 @@
-"""What KubeRay takes: a schema written by hand, of the fields that ``infra/`` uses and those beside them.
+"""The schema of KubeRay's resources, written by hand for the fields that ``infra/`` uses and their neighbours.
 
-KubeRay publishes its schema as a custom resource definition in its repository and its Helm chart, and in no package of
-the Python index. The fields, types and enumerations here are those of KubeRay's API reference for v1.7
+KubeRay publishes its schema as a custom resource definition in its repository and its Helm chart; no Python package has
+it. Fields, types and enumerations are those of KubeRay's API reference for v1.7
 (https://docs.ray.io/en/master/kuberay/references/api.html, ``raycluster_types.go``, ``rayjob_types.go``). Pod templates
-are left to the schema of Kubernetes.
+are checked against the schema of Kubernetes.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ SCHEMAS = {"RayCluster": _resource("RayCluster", _CLUSTER), "RayJob": _resource(
 
 
 def cluster_of(document: dict[str, Any]) -> dict[str, Any]:
-    """The cluster that a RayCluster is, or a RayJob makes."""
+    """Return the cluster that a RayCluster is, or that a RayJob creates."""
     spec: dict[str, Any] = document["spec"]
     return spec["rayClusterSpec"] if document["kind"] == "RayJob" else spec
 
 
 def templates(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pod templates of a cluster, the head's first."""
+    """Return the pod templates of a cluster, the head's first."""
     cluster = cluster_of(document)
     return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]

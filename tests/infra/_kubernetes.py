@@ -1,4 +1,4 @@
-"""The JSON schemas of Kubernetes that the package ``kubernetes-validate`` carries, read once."""
+"""The JSON schemas of Kubernetes in the package ``kubernetes-validate``."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def validate(document: dict[str, Any]) -> None:
     """Validate a resource strictly: an unknown field is an error.
 
     Raises:
-        ValidationError: It does not fit its schema.
+        ValidationError: It does not match its schema.
     """
     group, _, version = document["apiVersion"].rpartition("/")
-    place = f"{group.partition('.')[0]}-{version}" if group else version
-    schema = _content(f"{document['kind'].lower()}-{place}.json")
+    version_name = f"{group.partition('.')[0]}-{version}" if group else version
+    schema = _content(f"{document['kind'].lower()}-{version_name}.json")
     jsonschema.validators.Draft202012Validator(schema, registry=_registry()).validate(document)

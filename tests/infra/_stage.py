@@ -1,4 +1,4 @@
-"""A stage of the Dockerfile, replayed in a folder of this machine: no container, the same commands."""
+"""A stage of the Dockerfile replayed without a container: the same commands in a folder of this machine."""
 
 from __future__ import annotations
 
@@ -13,26 +13,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from string import Template
 
-from ._dockerfile import sent
+from ._dockerfile import is_sent
 from ._files import ROOT
 
 
 @dataclass
 class Stage:
-    """Replays instructions one by one; one that it does not know is an AttributeError.
+    """Replays instructions one by one; an unknown one raises an AttributeError.
 
     Attributes:
         root: The folder that stands for ``/``.
-        environment: Variables at the start, and those that ENV and ARG add.
-        arguments: Values for ARG that take the place of its own, as ``--build-arg`` does.
-        folder: Where commands run; WORKDIR moves it.
-        user: ``uid:gid`` that commands of the finished image run as; USER sets it.
-        command: What the finished image runs; CMD sets it.
+        environment: Environment variables, to which ENV and ARG add. An ARG without a default takes the value that is
+            there, as from ``--build-arg``.
+        folder: Working directory; WORKDIR changes it.
+        user: ``uid:gid`` of the finished image's commands; USER sets it.
+        command: Command of the finished image; CMD sets it.
     """
 
     root: Path
     environment: dict[str, str]
-    arguments: dict[str, str] = field(default_factory=dict)
     folder: Path = field(init=False)
     user: str = "0:0"
     command: list[str] = field(default_factory=list)
@@ -41,16 +40,16 @@ class Stage:
         self.folder = self.root
 
     def replay(self, word: str, rest: str) -> None:
-        """Do what one instruction says."""
+        """Replay one instruction."""
         getattr(self, f"_{word.lower()}")(rest)
 
     def inside(self, text: str) -> str:
-        """The text with every absolute path moved under ``root``; those in addresses stay."""
+        """Return a text with each absolute path moved under ``root``, except in URLs."""
         return re.sub(r"(?<![\w./-])/(?=\w)", f"{self.root}/", text)
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the finished image as its user."""
-        return self._call([*_become(self.user), *command])
+        """Run a command in the finished image as its user."""
+        return self._call([*_drop_privileges(self.user), *command])
 
     def _call(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -64,8 +63,9 @@ class Stage:
         )
 
     def _arg(self, rest: str) -> None:
-        name, _, value = rest.partition("=")
-        self.environment[name] = self.arguments.get(name, value)
+        name, default, value = rest.partition("=")
+        if default:
+            self.environment[name] = value
 
     def _env(self, rest: str) -> None:
         for word in shlex.split(rest):
@@ -79,19 +79,19 @@ class Stage:
     def _copy(self, rest: str) -> None:
         *names, target = shlex.split(rest)
         if names[0].startswith("--from="):
-            # Scripts of a virtual environment name its own folder, so it can only go where it was; there it is already.
+            # A virtual environment cannot be moved, since its scripts name its folder; it is in place already.
             assert names[1:] == [target]
             return
         for name in names:
             source = ROOT / name
             found = [path for path in source.rglob("*") if path.is_file()] if source.is_dir() else [source]
-            files = [path for path in found if sent(path.relative_to(ROOT).as_posix())]
+            files = [path for path in found if is_sent(path.relative_to(ROOT).as_posix())]
             assert files, f"COPY {name}: .dockerignore lets nothing of it through"
             for path in files:
                 inner = path.relative_to(source) if source.is_dir() else Path(name).name
-                place = self.folder / self.inside(target) / inner
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(path, place)
+                copy = self.folder / self.inside(target) / inner
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, copy)
 
     def _run(self, rest: str) -> None:
         found = self._call(["/bin/sh", "-c", self.inside(rest)])
@@ -104,14 +104,14 @@ class Stage:
         self.command = [word.strip(' "') for word in rest.strip("[]").split(",")]
 
 
-def _become(user: str) -> list[str]:
-    """The start of a command line that gives up root's rights; who is not root has none to give up."""
+def _drop_privileges(user: str) -> list[str]:
+    """Return the start of a command line that drops root's privileges; without root there are none to drop."""
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0 or setpriv is None:
         return []
     uid, gid = user.split(":")
     above = Path(sys.base_prefix).resolve().parents
-    # An interpreter in root's home (pyenv) can be read by root alone; in the image it is in /usr/local.
+    # Only root can read an interpreter in root's home (pyenv); in the image it is in /usr/local.
     kept = "" if all(folder.stat().st_mode & stat.S_IXOTH for folder in above) else ",+dac_read_search"
     rights = [f"--{kind}=-all{kept}" for kind in ("inh-caps", "ambient-caps", "bounding-set")]
     return [setpriv, "--reuid", uid, "--regid", gid, "--clear-groups", *rights]

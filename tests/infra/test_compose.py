@@ -1,4 +1,4 @@
-"""The compose file: closed to the outside, without secrets, and the same server as on Kubernetes."""
+"""The compose file: only one port is open, it has no secrets, and its server is that of Kubernetes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ._dockerfile import DOCKERFILE, of
 from ._files import INFRA, KUBERNETES, documents, pod_specs, resources
 
 FOLDER = INFRA / "mlflow"
@@ -36,7 +37,7 @@ def test_only_mlflow_is_open_and_only_to_this_machine() -> None:
 def test_every_secret_is_asked_for() -> None:
     text = (FOLDER / "compose.yaml").read_text()
     wanted = set(re.findall(r"\$\{(\w+):\?", text))
-    assert wanted == set(re.findall(r"\$\{(\w+)", text)), "one that is missing would be taken for empty"
+    assert wanted == set(re.findall(r"\$\{(\w+)", text)), "a missing one would be an empty string"
     example = dict(re.findall(r"^(\w+)=(.*)$", (FOLDER / "example.env").read_text(), flags=re.MULTILINE))
     assert set(example) == wanted
     assert not any(example.values())
@@ -52,6 +53,12 @@ def test_services_wait_for_each_other_and_say_when_they_are_ready() -> None:
             assert how["condition"] in ("service_healthy", "service_completed_successfully")
             assert how["condition"] != "service_healthy" or "healthcheck" in SERVICES[name]
             assert set(service["networks"]) & set(SERVICES[name]["networks"])
+
+
+def test_the_build_takes_pip_s_settings_from_the_environment() -> None:
+    build = SERVICES["mlflow"]["build"]
+    assert set(build["args"]) == {rest for rest in of("ARG") if "=" not in rest}
+    assert (FOLDER / build["context"] / build["dockerfile"]).resolve() == DOCKERFILE
 
 
 def test_volumes_and_networks_are_declared() -> None:

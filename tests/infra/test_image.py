@@ -1,4 +1,4 @@
-"""The container image: its steps are those of ``make install``, and what it copies is there."""
+"""The container image: it installs as ``make install`` does, and the files that it copies exist."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import re
 import shlex
 from pathlib import Path
 
-from ._dockerfile import instructions, of, sent
-from ._files import ROOT, locked
+import pytest
+
+from ._dockerfile import instructions, is_sent, of
+from ._files import INFRA, ROOT, locked
 
 
 def makefile_steps() -> list[str]:
-    """What ``make install`` has pip do, as the Dockerfile would write it."""
+    """Return the pip commands of ``make install`` as the Dockerfile would write them."""
     makefile = (ROOT / "Makefile").read_text()
     steps = re.findall(r"^\t\$\(PIP\) install --quiet (.+)$", makefile, flags=re.MULTILINE)
     return [f"pip install {step}" for step in steps]
@@ -20,13 +22,16 @@ def makefile_steps() -> list[str]:
 class TestDockerfile:
     def test_installs_as_make_install_does(self) -> None:
         steps = [step for line in of("RUN") for step in line.split("&&") if step.strip().startswith("pip install")]
-        found = [re.sub(r' --index-url "\$\{TORCH_INDEX\}"', "", step.strip()) for step in steps]
         (torch,) = re.findall(r"^TORCH \?= (\S+)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
         assert f"TORCH={torch}" in of("ARG")
         known = {'"${TORCH}"': "'$(TORCH)'"}
         expected = [step.replace("--editable .", ".") for step in makefile_steps()]
-        assert [" ".join(known.get(word, word) for word in step.split()) for step in found] == expected
+        assert [" ".join(known.get(word, word) for word in step.split()) for step in steps] == expected
         assert any("pip check" in line for line in of("RUN"))
+
+    def test_packages_come_from_the_index_of_pip_s_own_settings(self) -> None:
+        assert {"PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"} <= set(of("ARG"))
+        assert "index-url" not in " ".join(of("RUN"))
 
     def test_copies_what_is_there_and_not_ignored(self) -> None:
         ignored = (ROOT / ".dockerignore").read_text().splitlines()
@@ -56,12 +61,18 @@ class TestDockerfile:
         assert not re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY", named)
 
 
+@pytest.mark.parametrize("path", sorted(path for path in INFRA.rglob("*") if path.is_file()), ids=str)
+def test_no_file_names_the_host_of_a_package_index(path: Path) -> None:
+    found = re.findall(r"pypi\.org|pythonhosted|download\.pytorch|/simple\b|/whl/", path.read_text())
+    assert found == []
+
+
 def test_the_lock_has_what_the_server_needs() -> None:
     assert {"boto3", "flask-wtf", "psycopg", "psycopg-binary", "mlflow", "ray"} <= set(locked())
 
 
 def test_every_locked_file_has_a_hash() -> None:
-    """What ``--require-hashes`` asks for."""
+    """``--require-hashes`` needs one for each file."""
     text = (ROOT / "requirements.lock").read_text()
     blocks = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
     assert len(blocks) == len(locked())
@@ -80,6 +91,6 @@ def test_dockerignore_lets_nothing_private_through() -> None:
         "trainers/__pycache__/a.pyc",
         "experiments/b.png",
     ):
-        assert not sent(name), name
-    assert sent("trainers/multipliers.py")
-    assert sent("infra/image/unneeded.py")
+        assert not is_sent(name), name
+    assert is_sent("trainers/multipliers.py")
+    assert is_sent("infra/image/unneeded.py")

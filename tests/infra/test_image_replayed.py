@@ -1,6 +1,6 @@
-"""The container image, built without containers: the Dockerfile's own commands in a clean virtual environment.
+"""The container image replayed without containers: the Dockerfile's commands in a clean virtual environment.
 
-It takes packages from where ``make install`` takes them. Where pip finds none, this fails.
+Packages come from the index of this machine's pip settings, as for ``make install``; without an index the tests fail.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ._dockerfile import of, stages
 from ._stage import Stage
@@ -29,13 +29,13 @@ SYSTEM = "/usr/bin:/bin"
 
 @dataclass(frozen=True)
 class Image:
-    """What the replay has made.
+    """The replayed image.
 
     Attributes:
-        build: The first stage, done.
-        final: The second stage, done.
+        build: The first stage, after its last instruction.
+        final: The second stage, after its last instruction.
         venv: The virtual environment of both.
-        left_out: Packages that the RUN of ``unneeded.py`` took away.
+        left_out: Packages that the RUN of ``unneeded.py`` removed.
     """
 
     build: Stage
@@ -44,21 +44,17 @@ class Image:
     left_out: frozenset[str]
 
 
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 def site(venv: Path) -> Path:
     return venv / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
 
 def installed(venv: Path) -> frozenset[str]:
-    """Normalised names of the packages in a virtual environment; none where there is no such folder."""
-    return frozenset(normalised(found.metadata["Name"]) for found in distributions(path=[str(site(venv))]))
+    """Return the canonical names of the packages in a virtual environment; none if it does not exist."""
+    return frozenset(canonicalize_name(found.metadata["Name"]) for found in distributions(path=[str(site(venv))]))
 
 
 def base(folder: Path) -> str:
-    """PATH of the base image: the system's commands, and the Python that the tests' own environment was made of."""
+    """Return the PATH of the base image: the system's commands, and the Python of the tests' own environment."""
     python = folder / "python"
     folder.mkdir()
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -68,28 +64,21 @@ def base(folder: Path) -> str:
 
 
 def pip_settings() -> dict[str, str]:
-    """The machine's own settings of pip and of the way to its indexes, which a builder's network stands for."""
+    """Return this machine's settings of pip and of its network, in place of build arguments."""
     kept = r"PIP_\w+|\w+_proxy|SSL_CERT_\w+|HOME|XDG_CONFIG_\w+"
     return {name: value for name, value in os.environ.items() if re.fullmatch(kept, name, flags=re.IGNORECASE)}
-
-
-def index() -> str:
-    """The index that ``make install`` has torch from, pip's first; its CPU build may lie in a further one."""
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    configured = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-    return os.environ.get("PIP_INDEX_URL") or configured or "https://pypi.org/simple"
 
 
 @pytest.fixture(scope="module")
 def image() -> Iterator[Image]:
     with TemporaryDirectory(prefix="nmt-image-") as name:
         folder = Path(name).resolve()
-        folder.chmod(0o755)  # the image's user gets in
+        folder.chmod(0o755)  # for the image's user
         path = base(folder / "base")
         root = folder / "root"
         root.mkdir()
         first, second = stages()
-        build = Stage(root, {**pip_settings(), "PATH": path}, arguments={"TORCH_INDEX": index()})
+        build = Stage(root, {**pip_settings(), "PATH": path})
         venv = Path(build.inside("/opt/nmt"))
         left_out: frozenset[str] = frozenset()
         for word, rest in first:
@@ -98,7 +87,7 @@ def image() -> Iterator[Image]:
             left_out |= before - installed(venv)
         final = Stage(root, {"PATH": path, "HOME": str(root / "home" / "nmt")})
         for word, rest in second:
-            if word != "RUN":  # makes the user, see TestFinished
+            if word != "RUN":  # creates the user, see TestFinished
                 final.replay(word, rest)
         if os.geteuid() == 0:
             os.chown(final.folder, *map(int, final.user.split(":")))
@@ -107,7 +96,7 @@ def image() -> Iterator[Image]:
 
 
 class TestUnneeded:
-    """What the image leaves out, by the very program that the Dockerfile calls."""
+    """The packages that the image leaves out."""
 
     def test_leaves_out_what_tests_need(self, image: Image) -> None:
         unwanted = {"pytest", "mypy", "ruff", "hypothesis", "moto", "kubernetes-validate"}
@@ -121,11 +110,11 @@ class TestUnneeded:
     def test_nothing_that_stays_misses_what_goes(self, image: Image) -> None:
         there = installed(image.venv)
         for found in distributions(path=[str(site(image.venv))]):
-            name = normalised(found.metadata["Name"])
+            name = canonicalize_name(found.metadata["Name"])
             for line in () if name == "no-more-tuning" else found.requires or ():
                 requirement = Requirement(line)
                 if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-                    assert normalised(requirement.name) in there, f"{name} needs {line}"
+                    assert canonicalize_name(requirement.name) in there, f"{name} needs {line}"
 
     def test_has_nothing_more_to_leave_out(self, image: Image) -> None:
         (line,) = (line for line in of("RUN") if "unneeded.py" in line)
@@ -134,7 +123,7 @@ class TestUnneeded:
 
 
 class TestFinished:
-    """The second stage, as its user, in its empty folder."""
+    """The second stage, as its user, in its empty home."""
 
     def test_leaves_unreplayed_only_how_its_user_is_made(self, image: Image) -> None:
         (made,) = (rest for word, rest in stages()[1] if word == "RUN")
@@ -178,7 +167,7 @@ class TestFinished:
         assert (found.returncode, found.stdout.strip()) == (0, "binary"), found.stderr
 
     def test_cannot_be_changed_by_its_user(self, image: Image) -> None:
-        """Where the tests run as root; else the user is who built it, and the folder is theirs."""
+        """If the tests run as root; otherwise the user is the one who built it."""
         found = image.final.run("python", "-c", "import os, sys; print(os.getuid(), os.access(sys.prefix, os.W_OK))")
         expected = "10001 False" if os.geteuid() == 0 and shutil.which("setpriv") else f"{os.geteuid()} True"
         assert found.stdout.strip() == expected, found.stderr

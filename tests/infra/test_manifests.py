@@ -47,7 +47,7 @@ def check(document: dict[str, Any]) -> None:
 
 
 def whole(document: dict[str, Any]) -> dict[str, Any]:
-    """A resource as it is written; the job's cluster, which kustomize copies in, is that of its neighbour."""
+    """Return a written resource; a job gets the cluster that kustomize would copy into it."""
     if document["kind"] != "RayJob":
         return document
     cluster = WRITTEN["ray/base/ray-cluster.yaml:RayCluster/nmt"]["spec"]
@@ -111,7 +111,7 @@ class TestAsWritten:
 
 
 class TestHardened:
-    """What the namespace's pod security level ``restricted`` demands, and a read-only root file system."""
+    """Requirements of the namespace's pod security level ``restricted``, and a read-only root file system."""
 
     @pytest.mark.parametrize("name", [name for name in WRITTEN if pod_specs(whole(WRITTEN[name]))])
     def test_pods(self, name: str) -> None:

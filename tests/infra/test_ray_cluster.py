@@ -1,4 +1,4 @@
-"""The file for Ray's cluster launcher, checked as ``ray up`` checks it."""
+"""The file of Ray's cluster launcher, with the checks of ``ray up``."""
 
 from __future__ import annotations
 
