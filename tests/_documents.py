@@ -13,11 +13,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NOT_OURS = {".git", ".venv", "nmt-runs", "mlruns", "mlartifacts", "build", "dist", "node_modules", "shared"}
-"""Folders without pages of ours; git would name them in ``.gitignore``, and may be missing."""
+NOT_OURS = {".git", ".venv", "nmt-runs", "mlruns", "mlartifacts", "build", "dist", "node_modules"}
+"""Folders to skip where git cannot list the files."""
 
 PROGRAMS = ("nmt", "python", "pip", "make", "pytest", "mlflow", "ray", "kubectl", "helm", "docker", "source", "export")
-"""Inline code that begins with one of these and goes on is a command; alone it is the program's name."""
+"""Inline code that begins with one of these and has more words is a command; alone it is a program's name."""
 
 _COMMENT = re.compile(r"(?:^|\s)#.*")
 _ASSIGNMENT = re.compile(r"[A-Z_]+=\S*$")
@@ -46,10 +46,10 @@ class Command:
     """A command that a page gives.
 
     Attributes:
-        text: Its words: no comment, and one line unless a quotation holds a break.
+        text: The command without its comment, on one line unless quotes contain a line break.
         page: Path of the page.
         line: Line on which it begins, from 1.
-        inline: It stands in a sentence, where arguments may be left out.
+        inline: Whether it is part of a sentence, where arguments may be left out.
     """
 
     text: str
@@ -60,7 +60,7 @@ class Command:
 
 @cache
 def files() -> tuple[str, ...]:
-    """Every file that git knows, or would be told of; without git, every file outside of :data:`NOT_OURS`."""
+    """Return every file that git tracks or would add; without git, every file outside of :data:`NOT_OURS`."""
     if shutil.which("git") and (ROOT / ".git").exists():
         command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         listing = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -75,35 +75,35 @@ def files() -> tuple[str, ...]:
 
 @cache
 def pages() -> tuple[str, ...]:
-    """Every Markdown page."""
+    """Return every Markdown page."""
     return tuple(name for name in files() if name.endswith(".md"))
 
 
 @cache
 def text_of(page: str) -> str:
-    """The text of a page."""
+    """Return the text of a page."""
     return (ROOT / page).read_text()
 
 
 @cache
 def all_commands() -> tuple[Command, ...]:
-    """The commands of all pages."""
+    """Return the commands of all pages."""
     return tuple(one for page in pages() for one in commands(text_of(page), page))
 
 
 def blocks_of(page: str, language: str | None = None) -> list[Block]:
-    """The blocks of a page, or those of one language."""
+    """Return the blocks of a page, or those in one language."""
     return [block for block in blocks(text_of(page), page) if language in (None, block.language)]
 
 
 def the_command(start: str) -> str:
-    """The words of the only command that begins so."""
+    """Return the only command that begins like this."""
     (text,) = {command.text for command in all_commands() if command.text.startswith(start)}
     return text
 
 
 def blocks(text: str, page: str) -> Iterator[Block]:
-    """The fenced and the indented blocks of a page, in order."""
+    """Yield the fenced and the indented blocks of a page, in order."""
     lines = text.splitlines()
     at = 0
     while at < len(lines):
@@ -119,34 +119,34 @@ def blocks(text: str, page: str) -> Iterator[Block]:
 
 
 def commands(text: str, page: str) -> list[Command]:
-    """Every command of a page: those of its bash blocks, then those in its sentences and tables."""
+    """Return every command of a page: first those of its bash blocks, then those in sentences and tables."""
     in_blocks = [one for block in blocks(text, page) if block.language == "bash" for one in _lines(block)]
     inline = [(" ".join(code.split()), line) for code, line in spans(text)]
     return in_blocks + [Command(code, page, line, inline=True) for code, line in inline if is_command(code.split())]
 
 
 def spans(text: str) -> Iterator[tuple[str, int]]:
-    """Inline code, which may go over the end of a line, and the line on which it begins."""
+    """Yield inline code, which may span lines, and the line on which it begins."""
     found = prose(text)
     for span in re.finditer(r"`([^`]+)`", found):
         yield span[1], found.count("\n", 0, span.start()) + 1
 
 
 def links(text: str) -> Iterator[tuple[str, int]]:
-    """Targets of links and pictures, and the line on which the link begins."""
+    """Yield the targets of links and pictures, and the line on which the link begins."""
     found = prose(text)
     for link in re.finditer(r"\[[^\]]*\]\(([^)\s]+)\)", found):
         yield link[1], found.count("\n", 0, link.start()) + 1
 
 
 def anchors(text: str) -> set[str]:
-    """Fragments that lead to the headings of a page, as GitHub makes them."""
+    """Return the fragments that lead to the headings of a page, as GitHub derives them."""
     heads = re.findall(r"^#+ (.+)$", prose(text), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
 def prose(text: str) -> str:
-    """The page with an empty line for each line of its blocks."""
+    """Return the page with an empty line for each line of its blocks."""
     lines = text.splitlines()
     for block in blocks(text, ""):
         for number in range(block.line - 1, block.line - 1 + len(block.text.splitlines())):
@@ -155,7 +155,7 @@ def prose(text: str) -> str:
 
 
 def is_command(words: list[str]) -> bool:
-    """Whether inline code is a command; ``make`` alone is one, for it lists the targets."""
+    """Return whether inline code is a command; ``make`` alone is one, since it lists the targets."""
     while words and _ASSIGNMENT.match(words[0]):
         words = words[1:]
     if not words:
@@ -164,7 +164,7 @@ def is_command(words: list[str]) -> bool:
 
 
 def _lines(block: Block) -> Iterator[Command]:
-    """Commands of a block: a line, with those after it while a quotation is open or a backslash or a pipe ends it."""
+    """Yield the commands of a block; open quotes, a backslash or a pipe continue a command on the next line."""
     text, begun = "", 0
     for number, line in enumerate(block.text.splitlines(), block.line):
         begun = begun if text else number
@@ -182,12 +182,12 @@ def _lines(block: Block) -> Iterator[Command]:
 
 
 def _open(text: str) -> bool:
-    """Whether a quotation is open at the end."""
+    """Return whether quotes are open at the end."""
     return any(mark in _QUOTED.sub("", text) for mark in "'\"")
 
 
 def _uncommented(line: str) -> str:
-    """The line without its comment; a # in a quotation begins none."""
+    """Return the line without its comment; a # in quotes does not begin one."""
     hidden = _QUOTED.sub(lambda found: "x" * len(found[0]), line)
     comment = _COMMENT.search(hidden)
     return (line[: comment.start()] if comment else line).rstrip()

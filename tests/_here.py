@@ -23,13 +23,13 @@ NO_INSTALLATION = "(?i)nothing to be done|up to date"
 
 @dataclass(frozen=True)
 class Here:
-    """How a command is run, and what has to come of it.
+    """How a command is run, and what it has to do.
 
     Attributes:
         says: Pattern of what it writes.
         lacks: Pattern of what it must not write.
         variables: Environment variables.
-        before: Makes what the command needs.
+        before: Prepares what the command needs.
         then: Run in the same shell, after the command.
     """
 
@@ -41,7 +41,7 @@ class Here:
 
 
 def own_table(copy: Checkout) -> None:
-    """A table without splits, which the data page's lines draw, and README's experiment file."""
+    """Write a table, draw its splits with the code of the data page, and write README's experiment file."""
     columns = {
         "user": [f"u{row % 7}" for row in range(300)],
         "item": [row % 11 for row in range(300)],
@@ -59,7 +59,7 @@ def own_table(copy: Checkout) -> None:
 
 
 def log_of_tiktok(copy: Checkout) -> None:
-    """A thousand rows in TikTok's format."""
+    """Write a thousand rows in TikTok's format."""
     draw = random.Random(0)
     rows = []
     for number in range(1000):
@@ -88,12 +88,12 @@ def new_loss(copy: Checkout) -> None:
 
 
 def a_value(copy: Checkout) -> None:
-    """A function ``value`` that prints what it was asked for."""
+    """Define a shell function ``value`` that prints its arguments."""
     (copy.folder / "value.sh").write_text('value() { echo "of $*"; }\n')
 
 
 def collected(*files: str) -> Mapping[str, str]:
-    """Variables with which pytest only lists the tests of some files; all files take a while."""
+    """Return variables with which pytest only lists the tests of some files, since all files take a while."""
     for file in files:
         assert (ROOT / file).exists(), file
     return {"PYTEST_ADDOPTS": " ".join([COLLECT, *files])}

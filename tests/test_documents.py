@@ -1,7 +1,7 @@
 """Every page of the repository, followed word by word: what it tells people to type is run, or at least parsed.
 
-New pages take part by themselves. A check is one test per page, and its message has a line for everything that is
-wrong. Every command is in exactly one class: it is run here (``_here.py``), by another test, or cannot be run
+New pages are included automatically. Each check is one test per page, and its message has a line for every problem.
+Every command is in exactly one class: it is run here (``_here.py``), it is run by another test, or it cannot be run
 (``_not_here.py``, with the reason).
 """
 
@@ -62,7 +62,7 @@ README_LINES = 120
 LANGUAGES = ("bash", "python", "yaml", "json", "math")
 
 RUN_BLOCKS = {"README.md": 1, "CONTRIBUTING.md": 2, "experiments/data/README.md": 1}
-"""Page → its blocks of Python, all of which are run here."""
+"""Page → number of its Python blocks, all of which are run here."""
 
 VERBS = ("run", "sweep", "grid", "compare")
 """What the word VERB stands for."""
@@ -70,7 +70,7 @@ VERBS = ("run", "sweep", "grid", "compare")
 GROUPS = ("data", "submit")
 
 MADE_BY_READERS = {"infra/mlflow/.env"}
-"""Files that a page has a reader make."""
+"""Files that readers create."""
 
 BASE: Mapping[str, Any] = {
     "name": "any",
@@ -78,7 +78,7 @@ BASE: Mapping[str, Any] = {
     "tasks": [{"name": "like", "loss": "binary_cross_entropy"}],
     "model": {"name": "mmoe"},
 }
-"""An experiment file that parts of one are read in."""
+"""An experiment file to complete parts of one."""
 
 SECTIONS = "|".join(Experiment.model_fields)
 
@@ -94,7 +94,7 @@ def commands_of(page: str) -> list[Command]:
 
 
 def fail(problems: list[str]) -> None:
-    """One line for everything that is wrong."""
+    """Fail with one line for every problem."""
     assert not problems, "\n" + "\n".join(problems)
 
 
@@ -125,7 +125,7 @@ def wrong_links(text: str, page: str) -> Iterator[str]:
 
 
 def wrong_names(text: str, page: str) -> Iterator[str]:
-    """Inline code that looks like a file or like a key of an experiment file, and is none."""
+    """Yield inline code that looks like a file or a key of an experiment file, and is neither."""
     roots = (ROOT, (ROOT / page).parent, ROOT / "infra", ROOT / "infra" / "kubernetes")
     without_links = re.sub(r"\[[^\]]*\]\([^)\s]+\)", lambda link: "\n" * link[0].count("\n"), text)
     for code, line in spans(without_links):
@@ -228,12 +228,12 @@ CLASSIFIED = Counter([*HERE, *ELSEWHERE, *(text for texts in CANNOT.values() for
 
 
 def program(text: str) -> str:
-    """The first word that is no assignment."""
+    """Return the first word that is not an assignment."""
     return next((word for word in text.split() if not re.match(r"\w+=", word)), "")
 
 
 def is_complete(one: Command) -> bool:
-    """Whether a command could be run as it stands: in a sentence it may have places to fill in, or lack arguments."""
+    """Return whether a command could be run as it is: in a sentence it may have placeholders, or lack arguments."""
     if not one.inline:
         return True
     if re.search(r"…|\[[A-Z]|\b[A-Z]{2,}\b(?![=_])", one.text):
@@ -288,7 +288,7 @@ TARGETS = " ".join(re.findall(r"^([a-z ]+):", (ROOT / "Makefile").read_text(), f
 
 
 def nmt_words(text: str) -> Iterator[list[str]]:
-    """The arguments of every ``nmt`` in a command: it begins so, after ``--``, or in words for another machine."""
+    """Yield the arguments of every ``nmt`` in a command: at its start, after ``--``, or in quotes for a remote one."""
     words = shlex.split(text)
     for before, word, at in zip(["--", *words], words, range(len(words)), strict=False):
         if before == "--" and Path(word).name == "nmt":
@@ -298,11 +298,11 @@ def nmt_words(text: str) -> Iterator[list[str]]:
 
 
 def read(words: list[str], whole: bool) -> list[str]:
-    """Read a command line without executing it: the verbs that it names; an error where the program would refuse it.
+    """Parse a command line without executing it, and return its verbs; raise where the program would refuse it.
 
     Args:
-        words: What stands behind ``nmt``.
-        whole: Arguments may not be left out.
+        words: The words after ``nmt``.
+        whole: Whether arguments are required.
     """
     command: Any = NMT
     context = typer.Context(command, info_name="nmt")
@@ -356,7 +356,7 @@ class TestEveryPage:
 
 
 def first_page(text: str) -> str:
-    """Where a command is run, of the pages that have it; the changelog comes last."""
+    """Return the page on which a command is run; the changelog only if no other has it."""
     found = [one.page for one in all_commands() if one.text == text]
     return min(found, key=lambda page: page == "CHANGELOG.md", default="")
 
@@ -369,7 +369,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", sorted({first_page(text) for text in HERE} - {""}))
 def test_commands_run(page: str, copy: Checkout) -> None:
-    """In the order of the page, in one copy of the repository, as a reader would."""
+    """Run them in the order of the page, in one copy of the repository, as a reader would."""
     if shutil.which("make") is None:
         pytest.skip("there is no make here")
     texts = dict.fromkeys(one.text for one in commands_of(page) if one.text in HERE and first_page(one.text) == page)
@@ -377,7 +377,7 @@ def test_commands_run(page: str, copy: Checkout) -> None:
 
 
 def run(text: str, copy: Checkout) -> str | None:
-    """Run a command; returns what is wrong with what it did."""
+    """Run a command; return what went wrong."""
     here = HERE[text]
     here.before(copy)
     done = copy.bash("\n".join([text, here.then]) if here.then else text, **here.variables)
@@ -402,7 +402,7 @@ class TestTheClasses:
 
     @pytest.mark.slow
     def test_arguments_of_modules(self) -> None:
-        """All in one process, which parses their arguments and stops there."""
+        """Parse all of them in one process, which stops there."""
         texts = sorted({one.text for one in all_commands() if one.text.startswith("python -m ")})
         assert len(texts) > 5
         words = [shlex.split(text)[2:] for text in texts if "--help" not in text]
@@ -449,7 +449,7 @@ print(json.dumps(ends))
 
 
 def section(page: str, head: str) -> str:
-    """The text below a heading, up to the next one of its level."""
+    """Return the text below a heading, up to the next one of its level."""
     level = head.partition(" ")[0]
     found = text_of(page).partition(f"\n{head}\n")[2]
     assert found, f"{page} has no heading {head!r}"
@@ -457,7 +457,7 @@ def section(page: str, head: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """Cells of the rows of all tables, heads left out."""
+    """Return the cells of all rows of all tables, without the lines below their heads."""
     found = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
     ]
@@ -465,7 +465,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def leaves(command: Any = NMT, verbs: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every verb, those of groups too, with its command."""
+    """Yield every verb, also those of groups, with its command."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from leaves(inner, (*verbs, name))
     if not hasattr(command, "commands"):
@@ -483,7 +483,7 @@ class TestTheVerbs:
         assert {verb for verb, _, _ in self.TABLE} <= set(listed)
 
     def test_what_the_tables_say_of_a_verb_is_there(self) -> None:
-        """Options, and the verbs of a group with theirs."""
+        """Check options, and for groups their verbs and options."""
         described = [(verb, cell) for verb, _, cell in self.TABLE]
         described += [
             (row[0].strip("`"), row[1])
@@ -519,7 +519,7 @@ class TestTheVerbs:
         )
 
     def test_the_table_of_options(self) -> None:
-        """Each of its options belongs to the verbs that its second column names; others tell of it in their own row."""
+        """Its options belong to the verbs in the second column; any other verb describes the option in its own row."""
         problems, whole, verbs_before = [], set(NMT.commands) - set(GROUPS), set()
         both = rows(section("orchestrator/README.md", "## The verbs"))
         table = [row for row in both if len(row) == 3]
@@ -577,7 +577,7 @@ class TestTheExperimentFile:
 
 
 def test_the_loop() -> None:
-    """The losses and the optimizer of the reader are given; λ is then what the rule says."""
+    """With the reader's losses and optimizer filled in, λ follows the rule."""
     (block,) = blocks_of("README.md", "python")
     theta = torch.tensor(1.0, requires_grad=True)
     names: dict[str, Any] = {
@@ -592,7 +592,7 @@ def test_the_loop() -> None:
 
 
 def test_fields_of_the_log_have_their_names() -> None:
-    """The example of a JSON line has no field that the program does not write."""
+    """The program writes every field of the example."""
     (block,) = (block for page in pages() for block in blocks_of(page, "json"))
     written = "".join((ROOT / name).read_text() for name in files() if re.match(r"orchestrator/.*\.py$", name))
     names = re.findall(r'"(\w+)": ', block.text)
@@ -602,7 +602,7 @@ def test_fields_of_the_log_have_their_names() -> None:
 
 
 def test_no_file_names_the_host_of_a_package_index() -> None:
-    """pip's own configuration does. The lock file has a URL nowhere else."""
+    """pip's own configuration names it."""
     hosts = re.compile(r"\bpypi\.org|\bpythonhosted\.org|download\.pytorch\.org|--(?:extra-)?index-url[ =]\S*https?:")
     ours = [name for name in files() if name != "tests/test_documents.py"]
     texts = {name: (ROOT / name).read_bytes().decode(errors="ignore") for name in ours}

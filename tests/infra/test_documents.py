@@ -1,4 +1,4 @@
-"""Runbook and README: what they quote is a message of the program, and they name every overlay.
+"""README and runbook: the program has the messages that they quote, and they describe every overlay.
 
 ``tests/test_documents.py`` checks their commands, links and files, as on every page.
 """
@@ -14,8 +14,8 @@ README = (INFRA / "README.md").read_text()
 RUNBOOK = (INFRA / "RUNBOOK.md").read_text()
 
 
-def texts_of_the_program() -> str:
-    """All string literals of the program, with … in place of values."""
+def program_texts() -> str:
+    """Return all string literals of the program, with … in place of values."""
     found = []
     for room in ("orchestrator", "trainers"):
         for path in sorted((ROOT / room).rglob("*.py")):
@@ -29,7 +29,7 @@ def texts_of_the_program() -> str:
 
 
 def is_quoted(message: str, texts: str) -> bool:
-    """Whether the program has a message; … stands for any value."""
+    """Return whether the program has a message; … stands for any value."""
     return bool(re.search(r"[^\n]*?".join(re.escape(part) for part in message.split("…")), texts))
 
 
@@ -37,7 +37,7 @@ def test_the_program_writes_every_message_of_the_runbook() -> None:
     section = RUNBOOK.partition("## The program")[2].partition("\n## ")[0]
     messages = re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE)
     assert len(messages) > 10
-    texts = texts_of_the_program()
+    texts = program_texts()
     assert [message for message in messages if not is_quoted(message, texts)] == []
 
 

@@ -1,4 +1,4 @@
-"""What every loss keeps to, whatever its formula."""
+"""Properties of every loss, whatever its formula."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ nan = math.nan
 
 
 class LossProperties:
-    """Inherit these tests, and say which loss they are about.
+    """Tests to inherit for each loss.
 
     Attributes:
         loss: The loss, wrapped in ``staticmethod``.
-        labels: Which labels of :func:`~tests.trainers._labels.random_labels` it takes: binary, real or classes.
-        classes: Logits of an output, where that is more than one value per row.
-        only_lists: Whether it compares rows of one list, so that data without a query column are refused.
+        labels: Kind of labels, as in :func:`~tests.trainers._labels.random_labels`: binary, real or classes.
+        classes: Logits per row, if there is more than one.
+        only_lists: Whether the loss compares rows of one list, and refuses data without a query column.
     """
 
     loss: Callable[..., Samples]
@@ -35,17 +35,17 @@ class LossProperties:
     only_lists: bool = False
 
     def outputs(self, tasks: int, rows: int = ROWS, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Random outputs, shape ``(rows, tasks)``, or ``(rows, tasks, classes)``."""
+        """Return random outputs, shape ``(rows, tasks)`` or ``(rows, tasks, classes)``."""
         shape = (rows, tasks) if self.classes is None else (rows, tasks, self.classes)
         return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(7))
 
     def batches(self, label: Tensor) -> list[Batch]:
-        """The labels as lists, and as rows without a query column where the loss takes them."""
+        """Return the labels in lists, and as rows without a query column if the loss takes them."""
         lists = [lists_batch(label, LENGTHS), lists_batch(label, LENGTHS, spare=2)]
         return lists if self.only_lists else [*lists, rows_batch(label)]
 
     def test_counts_follow_from_the_labels_alone(self) -> None:
-        """Those that ``counted_by`` names are those that the loss returns."""
+        """``counted_by`` gives the counts that the loss returns."""
         label = random_labels(3, self.labels)
         count: Any = getattr(self.loss, "counts", None)
         assert count is not None, "mark the loss with counted_by"
