@@ -45,10 +45,10 @@ class LossProperties:
         return lists if self.only_lists else [*lists, rows_batch(label)]
 
     def test_counts_follow_from_the_labels_alone(self) -> None:
-        """``counted_by`` gives the counts that the loss returns."""
+        """``count_with`` gives the counts that the loss returns."""
         label = random_labels(3, self.labels)
         count: Any = getattr(self.loss, "counts", None)
-        assert count is not None, "mark the loss with counted_by"
+        assert count is not None, "mark the loss with count_with"
         for batch in self.batches(label):
             samples = self.loss(self.outputs(3), label, batch)
             assert samples.sums.shape == samples.counts.shape == (batch.examples, 3)
