@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from orchestrator.errors import RequestError
-from trainers.registry import closest
+from trainers.registry import did_you_mean
 
 PACKAGE = "experiments.data"
 
@@ -59,8 +59,8 @@ def find(name: str) -> Source:
         path = f"{PACKAGE}.{name}"
     elif "." not in path:
         raise RequestError(
-            f"there is no data source {name!r}{closest(name, SOURCES)}; there are {', '.join(SOURCES)}, and your own "
-            "as package.module or package.module:callable"
+            f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; there are {', '.join(SOURCES)}, and your "
+            "own as package.module or package.module:callable"
         )
     try:
         module: ModuleType = import_module(path)

@@ -1,4 +1,4 @@
-"""Without tolerance no finite multiplier exists, and λ grows by a known law; with a slack limit λ vanishes."""
+"""Growth of λ in closed form: without tolerance it is unbounded; at a slack limit λ is 0."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_growth_without_tolerance(rate: float, times: tuple[int, ...]) -> None:
 
 
 def test_a_slack_limit_costs_nothing() -> None:
-    """L1 = x², L2 = (x − 0.1)², ε = 0.04: x* = 0.1 keeps the limit by itself, and λ is 0, not just small."""
+    """L1 = x², L2 = (x − 0.1)², ε = 0.04: the unconstrained optimum x* = 0.1 is feasible, and λ is exactly 0."""
     multipliers = Multipliers([0.0], rate=1.0, tolerance=0.04)
     theta = torch.ones(1, dtype=torch.float64)
     largest = 0.0
@@ -56,7 +56,7 @@ def test_a_slack_limit_costs_nothing() -> None:
 
 @pytest.mark.parametrize("tolerance", [0.0025, 0.04, 0.36])
 def test_complementary_slackness_of_an_active_limit(tolerance: float) -> None:
-    """L1 = x², L2 = (x − 1)²: λ* = 1/√ε − 1, and λ·|L1 − ε| vanishes because the limit is met exactly."""
+    """L1 = x², L2 = (x − 1)²: λ* = 1/√ε − 1, and λ·|L1 − ε| is 0 because the limit is met exactly."""
     multipliers = Multipliers([0.0], rate=0.1 / tolerance, tolerance=tolerance)
     theta = descend(lambda x: bowls(x, 1.0), torch.zeros(1).double(), multipliers, 0.25, accuracy=1e-9)
     assert float(multipliers.values) == pytest.approx(1 / math.sqrt(tolerance) - 1, rel=1e-4)
