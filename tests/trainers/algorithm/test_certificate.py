@@ -120,7 +120,7 @@ def descent(
             violations.append(multipliers.violations(seen).tolist())
             multipliers.ascend(seen)
         values.append(multipliers.values.tolist())
-    return [str(place) for place in range(len(optima))], list(range(1, steps + 1)), values, violations
+    return [str(i) for i in range(len(optima))], list(range(1, steps + 1)), values, violations
 
 
 def opposed(theta: Tensor) -> Tensor:

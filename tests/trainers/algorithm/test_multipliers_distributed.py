@@ -72,12 +72,12 @@ def train(rank: int, workers: int) -> dict[str, Any]:
     means.ascend(torch.tensor([float(rank), 0.0]))
     result["mean of means"] = means.values.clone()
 
-    nobody = Multipliers([0.5], rate=1.0)
+    unlabelled = Multipliers([0.5], rate=1.0)
     losses = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    total = nobody.combine(losses, torch.zeros(2))
+    total = unlabelled.combine(losses, torch.zeros(2))
     total.backward()
-    nobody.ascend(losses, torch.zeros(2))
-    result["nobody"] = torch.stack([nobody.values[0], total.detach()])
+    unlabelled.ascend(losses, torch.zeros(2))
+    result["unlabelled"] = torch.stack([unlabelled.values[0], total.detach()])
 
     pair = dist.new_group([0, 1])
     if rank < 2:
@@ -147,7 +147,7 @@ def test_without_counts_the_means_are_averaged(run: list[dict[str, Tensor]]) -> 
 
 def test_task_without_labels(run: list[dict[str, Tensor]]) -> None:
     for worker in run:
-        assert worker["nobody"].tolist() == [1.0, 0.0]
+        assert worker["unlabelled"].tolist() == [1.0, 0.0]
 
 
 def test_only_the_given_group_takes_part(run: list[dict[str, Tensor]]) -> None:

@@ -79,9 +79,9 @@ def assert_same(one: Tensor, other: Tensor) -> None:
 
 
 class TestScale:
-    r"""What becomes of a stage whose protected losses are measured in another unit.
+    r"""Effect on a stage of another unit of the protected losses.
 
-    Let every protected loss, its optimum and its tolerance be multiplied by c > 0, the objective stay as it is, and
+    Let every protected loss, its optimum and its tolerance be multiplied by c > 0, let the objective be unchanged, and
 
     .. math:: \lambda_0' = \lambda_0 / c, \qquad \eta_\lambda' = \eta_\lambda / c \ \text{(relative)}
               \quad\text{or}\quad \eta_\lambda / c^2 \ \text{(absolute)}.

@@ -34,11 +34,11 @@ class TestMMoE(MultiTaskModel):
 def test_forward_pass_against_loops() -> None:
     model, batch = MMoE(SCHEMA, some_tasks(3), experts=4, **SMALL).double(), some_rows(9, 3)
     features = model.features(batch)
-    for place, output in enumerate(model(batch).values()):
-        weights = gate(model.gates, place, features)
+    for i, output in enumerate(model(batch).values()):
+        weights = gate(model.gates, i, features)
         state = sum(weights[:, e : e + 1] * perceptron(model.experts, e, features) for e in range(4))
         assert isinstance(state, Tensor)
-        torch.testing.assert_close(output, perceptron(model.towers, place, state)[:, 0])
+        torch.testing.assert_close(output, perceptron(model.towers, i, state)[:, 0])
 
 
 def bottom_as_expert(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -79,9 +79,9 @@ def test_parameter_count() -> None:
 def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in MMoE(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"experts.weights.{place}"] for place in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
-    assert [shapes[f"gates.weights.{place}"] for place in range(3)] == [(2, 41, 128), (2, 128, 64), (2, 64, 8)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"experts.weights.{i}"] for i in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
+    assert [shapes[f"gates.weights.{i}"] for i in range(3)] == [(2, 41, 128), (2, 128, 64), (2, 64, 8)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,6 @@ def test_parameters_of_a_single_task_change_only_from_its_stage_on(together: lis
         assert own
         for stage in range(3):
             for key in own:
-                before, after = (states[place][key].chunk(3) for place in (stage, stage + 1))
+                before, after = (states[i][key].chunk(3) for i in (stage, stage + 1))
                 assert all(torch.equal(before[task], after[task]) for task in range(stage + 1, 3)), key
         assert not all(torch.equal(states[0][key].chunk(3)[0], states[1][key].chunk(3)[0]) for key in own)

@@ -38,8 +38,8 @@ def test_forward_pass_against_loops() -> None:
     weights = gate(model.gates, 0, features)
     state = sum(weights[:, e : e + 1] * perceptron(model.experts, e, features) for e in range(3))
     assert isinstance(state, Tensor)
-    for place, output in enumerate(model(batch).values()):
-        torch.testing.assert_close(output, perceptron(model.towers, place, state)[:, 0])
+    for i, output in enumerate(model(batch).values()):
+        torch.testing.assert_close(output, perceptron(model.towers, i, state)[:, 0])
 
 
 def test_is_mmoe_with_tied_gates() -> None:
@@ -83,9 +83,9 @@ def test_parameter_count() -> None:
 def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in OMoE(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"experts.weights.{place}"] for place in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
-    assert [shapes[f"gates.weights.{place}"] for place in range(3)] == [(1, 41, 128), (1, 128, 64), (1, 64, 8)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"experts.weights.{i}"] for i in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
+    assert [shapes[f"gates.weights.{i}"] for i in range(3)] == [(1, 41, 128), (1, 128, 64), (1, 64, 8)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(

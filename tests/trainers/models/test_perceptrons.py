@@ -18,7 +18,7 @@ from trainers.models.towers import Towers
 @pytest.mark.parametrize("shape", [(7, 4), (3, 7, 4), (0, 4), (3, 0, 4)])
 def test_each_equals_a_single_perceptron(shape: tuple[int, ...], outputs: int | None) -> None:
     parts, inputs = Perceptrons(3, 4, (6, 5), outputs), torch.randn(shape)
-    expected = [perceptron(parts, place, inputs if len(shape) == 2 else inputs[place]) for place in range(3)]
+    expected = [perceptron(parts, i, inputs if len(shape) == 2 else inputs[i]) for i in range(3)]
     found = parts(inputs)
     assert found.shape == (3, shape[-2], outputs or 5)
     assert_close(found, torch.stack(expected), 1e-6)
@@ -45,7 +45,7 @@ def test_initialised_like_linear_layers() -> None:
 
 def test_towers_end_in_one_logit() -> None:
     towers, inputs = Towers(3, 4, (6, 5)), torch.randn(7, 4)
-    expected = torch.stack([perceptron(towers, place, inputs)[:, 0] for place in range(3)])
+    expected = torch.stack([perceptron(towers, i, inputs)[:, 0] for i in range(3)])
     assert_close(towers(inputs), expected, 1e-6)
 
 
@@ -56,7 +56,7 @@ def test_gates_are_softmax_over_experts(units: tuple[int, ...]) -> None:
     assert weights.shape == (3, 7, 5)
     assert bool((weights >= 0).all())
     assert_close(weights.sum(2), torch.ones(3, 7), 1e-6)
-    assert_close(weights, torch.stack([gate(gates, place, inputs) for place in range(3)]), 1e-6)
+    assert_close(weights, torch.stack([gate(gates, i, inputs) for i in range(3)]), 1e-6)
 
 
 def test_mixture() -> None:

@@ -80,9 +80,9 @@ class TestGradients:
     """Which parameters have a gradient from which task's loss."""
 
     @staticmethod
-    def of_task(model: PLE, place: int) -> dict[str, list[bool]]:
+    def of_task(model: PLE, index: int) -> dict[str, list[bool]]:
         """Return parameter → whether each of its slices (perceptrons) has a gradient from one task's loss."""
-        found = gradients(model, model(some_rows(40, 3))[f"task_{place}"].square().sum())
+        found = gradients(model, model(some_rows(40, 3))[f"task_{index}"].square().sum())
         return {name: [bool(part.any()) for part in gradient] for name, gradient in found.items()}
 
     @pytest.mark.parametrize("layers", [1, 2, 3, 4])
@@ -90,9 +90,9 @@ class TestGradients:
         """The specific experts of the last layer, and the gates of the last two: only specific experts read these."""
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(max(0, layers - 2), layers))
-        for place in range(3):
-            own = [task == place for task in range(3)]
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            own = [task == index for task in range(3)]
+            for name, reached in self.of_task(model, index).items():
                 if name.startswith(f"layers.{layers - 1}.specific_experts."):
                     assert reached == [mine for mine in own for _ in range(2)], name
                 if name.startswith(gates):
@@ -102,8 +102,8 @@ class TestGradients:
     def test_earlier_layers_serve_all_tasks_through_the_shared_state(self, layers: int) -> None:
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(layers - 2))
-        for place in range(3):
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            for name, reached in self.of_task(model, index).items():
                 if name.startswith(gates):
                     assert all(reached), name
                 early = not name.startswith(f"layers.{layers - 1}.")
@@ -115,9 +115,9 @@ class TestGradients:
     @pytest.mark.parametrize("layers", [1, 3])
     def test_without_shared_experts_tasks_share_no_layer(self, layers: int) -> None:
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, shared_experts=0, **WIDE)
-        for place in range(3):
-            own = [task == place for task in range(3)]
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            own = [task == index for task in range(3)]
+            for name, reached in self.of_task(model, index).items():
                 if ".specific_experts." in name:
                     assert reached == [mine for mine in own for _ in range(2)], name
                 if ".gates." in name:
@@ -157,16 +157,16 @@ class TestIdentities:
         model = PLE(SCHEMA, some_tasks(2), layers=layers, shared_experts=0, **SMALL).double()
         units = SMALL["expert_units"] * layers
         batch = some_rows(13, 2)
-        for place, task in enumerate(some_tasks(2)):
+        for index, task in enumerate(some_tasks(2)):
             bottom = SharedBottom(SCHEMA, [task], embedding_dim=1, bottom_units=units, tower_units=(5,)).double()
             state = dict(bottom.state_dict())
             state["features.embedding.weight"] = model.features.embedding.weight
             for name, value in model.towers.state_dict().items():
-                state[f"towers.{name}"] = value[place : place + 1]
+                state[f"towers.{name}"] = value[index : index + 1]
             for step in range(2 * layers):
                 experts = model.layers[step // 2].specific_experts
-                state[f"bottom.{2 * step}.weight"] = experts.weights[step % 2][place].T
-                state[f"bottom.{2 * step}.bias"] = experts.biases[step % 2][place, 0]
+                state[f"bottom.{2 * step}.weight"] = experts.weights[step % 2][index].T
+                state[f"bottom.{2 * step}.bias"] = experts.biases[step % 2][index, 0]
             bottom.load_state_dict(state)
             torch.testing.assert_close(model(batch)[task.name], bottom(batch)[task.name])
 
@@ -209,10 +209,10 @@ class TestSizes:
         assert shapes["features.embedding.weight"] == (12, 16)
         for kind, count in (("specific", 2), ("shared", 1)):
             expected = [(count, 41, 512), (count, 512, 512), (count, 512, 512)]
-            assert [shapes[f"layers.0.{kind}_experts.weights.{place}"] for place in range(3)] == expected
+            assert [shapes[f"layers.0.{kind}_experts.weights.{index}"] for index in range(3)] == expected
         expected = [(2, 41, 128), (2, 128, 64), (2, 64, 2)]
-        assert [shapes[f"layers.0.gates.weights.{place}"] for place in range(3)] == expected
-        assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+        assert [shapes[f"layers.0.gates.weights.{index}"] for index in range(3)] == expected
+        assert [shapes[f"towers.weights.{index}"] for index in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
     @pytest.mark.parametrize(
         ("options", "message"),

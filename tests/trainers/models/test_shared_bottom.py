@@ -25,8 +25,8 @@ def test_parameter_count() -> None:
 def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in SharedBottom(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"bottom.{place}.weight"] for place in (0, 2, 4)] == [(512, 41), (512, 512), (512, 512)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"bottom.{i}.weight"] for i in (0, 2, 4)] == [(512, 41), (512, 512), (512, 512)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(
