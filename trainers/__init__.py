@@ -1,7 +1,7 @@
-"""What happens inside a worker: the algorithm, models, losses, data feed, stage loop, checkpoints.
+"""What runs inside a worker: the algorithm, models, losses, data feed, stage loop, checkpoints.
 
-``from trainers import Multipliers`` needs torch only, and serves in anybody's training loop. torch is loaded by that
-line, not before: processes that prepare data come through here too, and it would take two thirds of their memory.
+``from trainers import Multipliers`` needs only torch, and works in any training loop. That line imports torch, not the
+package itself: processes that prepare data import the package too, and torch would take two thirds of their memory.
 """
 
 from __future__ import annotations

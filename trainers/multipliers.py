@@ -1,4 +1,4 @@
-"""Lagrange multipliers of prioritised multi-task learning: the whole algorithm, for anyone's training loop."""
+"""Lagrange multipliers for prioritised multi-task learning: the whole algorithm, for any training loop."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Violation = Literal["absolute", "relative"]
 
 
 class Multipliers(nn.Module):
-    r"""One multiplier :math:`\lambda_i \ge 0` per protected task, held at its optimum while another task is minimised.
+    r"""One multiplier :math:`\lambda_i \ge 0` per protected task, which keeps it at its optimum while others improve.
 
     Stage k of "No More Tuning" (arXiv 2412.12092, equations 6-7 and Algorithm 1) minimises :math:`L_k(\theta)` subject
     to :math:`L_i(\theta) \le L_i^* + \varepsilon_i` for every protected task i. With losses :math:`\ell` on the global
@@ -29,28 +29,28 @@ class Multipliers(nn.Module):
         \lambda_i \leftarrow \max(0,\; \lambda_i + \eta_\lambda (\ell_i - L_i^* - \varepsilon_i))
               \qquad\text{(:meth:`ascend`, projected gradient ascent)}
 
-    Both updates are **simultaneous**: they use the same losses, computed before either of them.
+    The two updates are **simultaneous**: both use the same losses, computed before either update.
 
-    A vector of losses holds the protected tasks first, in the order of ``optima``, and the objective last. Several
-    objective tasks of equal priority may follow the protected ones; their losses add up.
+    A vector of losses starts with the protected tasks, in the order of ``optima``, and ends with the objective. Several
+    objective tasks may have equal priority; their losses are summed.
 
-    Across workers :meth:`ascend` all-reduces the losses, so that the multipliers are bit-identical on every worker.
-    Neither method synchronises the device with the host.
+    :meth:`ascend` all-reduces the losses over workers, so the multipliers are bit-identical on every worker. Neither
+    method synchronises the device with the host.
 
     Args:
         optima: :math:`L_i^*`, the recorded optimum of each protected task, in units of its loss.
         rate: :math:`\eta_\lambda > 0`, in units of λ per unit of violation.
-        tolerance: :math:`\varepsilon_i \ge 0`, one for all tasks or one each, in units of the loss.
-        initial: :math:`\lambda_0 \ge 0`, one for all tasks or one each.
-        names: Names of the protected tasks; kept in the state and checked when a state is loaded.
+        tolerance: :math:`\varepsilon_i \ge 0`, one for all tasks or one per task, in units of the loss.
+        initial: :math:`\lambda_0 \ge 0`, one for all tasks or one per task.
+        names: Names of the protected tasks; saved with the state, and checked when a state is loaded.
         violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides
-            it by :math:`|L_i^*|`, which frees ``rate`` of the scale of the losses.
+            this by :math:`|L_i^*|`, so that ``rate`` does not depend on the scale of the losses.
         proportional: :math:`\kappa_P \ge 0`, in units of λ per unit of violation. Above 0, λ follows the ν-PI rule of
             Sohrabi et al. 2024 (arXiv 2406.04558) instead of plain gradient ascent, with ``rate`` as
-            :math:`\kappa_I`; :func:`~trainers.pi_rule.proportional_step` has the recursion. It damps the swing of λ.
-        smoothing: ν in (−1, 1), of the moving average that the proportional part looks at.
+            :math:`\kappa_I`; see :func:`~trainers.pi_rule.proportional_step`. It damps oscillations of λ.
+        smoothing: ν in (−1, 1), of the moving average in the proportional term.
         dtype: Floating type of the state. Double by default: increments are many orders of magnitude smaller than λ,
-            and the cost for m numbers is nil. The type survives ``.half()`` or ``.bfloat16()`` of a parent module.
+            and m numbers cost nothing. ``.half()`` or ``.bfloat16()`` of a parent module does not change it.
         group: Process group to all-reduce over; the default group when ``None``.
 
     Raises:
@@ -121,28 +121,28 @@ class Multipliers(nn.Module):
 
     @property
     def values(self) -> Tensor:
-        """λ, shape ``(protected,)``, on the module's device: a view of the state."""
+        """λ, shape ``(protected,)``, on the module's device; not a copy."""
         return self.multipliers
 
     def weights(self) -> Tensor:
-        """Weights of the re-scaled convex combination, shape ``(protected + 1,)``: λ_i/(1+Σλ) …, then 1/(1+Σλ)."""
+        """Return the weights of the convex combination, shape ``(protected + 1,)``: λ_i/(1+Σλ) …, then 1/(1+Σλ)."""
         one = self.multipliers.new_ones(1)
         unscaled = torch.cat([self.multipliers, one])
         return unscaled / unscaled.sum()
 
     def combine(self, losses: Tensor, counts: Tensor | None = None) -> Tensor:
-        r"""The scalar to call ``backward`` on: :math:`\sum_i w_i \ell_i`.
+        r"""Return the scalar to call ``backward`` on: :math:`\sum_i w_i \ell_i`.
 
         Args:
             losses: Mean losses, shape ``(protected + objectives,)``; or, with ``counts``, this worker's *sums* of
                 sample losses.
             counts: This worker's labelled samples of each task, same shape. The sums are then divided by the counts of
-                *all* workers (one small all-reduce), and multiplied by the number of workers because
-                ``DistributedDataParallel`` averages gradients: the result is the gradient of the global objective,
-                however unevenly labels are spread. A task that nobody labelled in this batch contributes 0.
+                *all* workers (one small all-reduce), and multiplied by the number of workers, because
+                ``DistributedDataParallel`` averages gradients. The result is the gradient of the global objective,
+                however unevenly labels are distributed. A task without labels in the global batch contributes 0.
 
         Returns:
-            A scalar in the floating type of ``losses`` (at least single precision).
+            A scalar in the dtype of ``losses`` (at least single precision).
         """
         losses = _at_least_single(losses)
         if counts is not None:
@@ -154,16 +154,16 @@ class Multipliers(nn.Module):
 
     @torch.no_grad()
     def ascend(self, losses: Tensor, counts: Tensor | None = None, *, reduced: bool = False) -> None:
-        r"""Projected gradient ascent: :math:`\lambda_i \leftarrow \max(0, \lambda_i + \eta_\lambda\, v_i)`.
+        r"""Ascend by one projected step: :math:`\lambda_i \leftarrow \max(0, \lambda_i + \eta_\lambda\, v_i)`.
 
-        With ``proportional`` above 0, the ν-PI rule.
+        With ``proportional`` above 0, a step of the ν-PI rule.
 
         Args:
-            losses: What :meth:`combine` was given, from before the step on θ. Only the protected entries are used.
-            counts: As in :meth:`combine`. Without counts, the mean over workers of their means is used, which is the
-                global mean only when every worker has the same number of labelled samples.
-            reduced: ``losses`` are global means already, and ``counts``, if given, global counts: nothing is
-                all-reduced or divided.
+            losses: The losses that :meth:`combine` got, from before the step on θ. Only protected entries are used.
+            counts: As in :meth:`combine`. Without counts the means of the workers are averaged, which gives the global
+                mean only if every worker has the same number of labelled samples.
+            reduced: Whether ``losses`` are already global means, and ``counts``, if given, global counts. Then nothing
+                is all-reduced or divided.
         """
         protected = self._split(losses.detach())[0].to(self.multipliers.dtype)
         labelled: Tensor | None = None
@@ -181,12 +181,12 @@ class Multipliers(nn.Module):
 
     @torch.no_grad()
     def ascend_by(self, violations: Tensor, times: int = 1) -> None:
-        """Ascend by global violations measured elsewhere (on another split, or paired).
+        """Ascend by given global violations (measured on another split, or paired).
 
         Args:
-            violations: Signed, shape ``(protected,)``; 0 for a task that nobody labelled.
-            times: Steps that the measurement stands for: it counts so many times in the ascent, whose rate is per step,
-                and once in the proportional part, which answers to the violation itself.
+            violations: Signed, shape ``(protected,)``; 0 for a task without labels.
+            times: Number of steps that the measurement stands for. The ascent, whose rate is per step, counts it that
+                many times; the proportional term, which reacts to the violation itself, counts it once.
         """
         violations = violations.to(self.multipliers.dtype)
         self.multipliers.add_(violations * times, alpha=self.rate)
@@ -200,18 +200,18 @@ class Multipliers(nn.Module):
         self.multipliers.clamp_(min=0.0)
 
     def violations(self, losses: Tensor) -> Tensor:
-        r"""Signed violations :math:`\ell_i - L_i^* - \varepsilon_i` of global mean losses, shape ``(protected,)``.
+        r"""Return the signed violations :math:`\ell_i - L_i^* - \varepsilon_i` of global mean losses.
 
-        Divided by :math:`|L_i^*|` when ``violation`` is ``"relative"``.
+        They have shape ``(protected,)``, and are divided by :math:`|L_i^*|` if ``violation`` is ``"relative"``.
         """
         return self.paired_violations(losses[..., : len(self.optima)] - self.optima)
 
     def paired_violations(self, differences: Tensor) -> Tensor:
-        r"""Signed violations from paired differences, shape ``(protected,)``.
+        r"""Return the signed violations from paired differences, shape ``(protected,)``.
 
         Args:
-            differences: Means of :math:`\ell_i(\theta; x) - \ell_i(\theta_i^*; x)` over the same samples: they stand
-                for :math:`\ell_i - L_i^*` with the noise of the samples cancelled.
+            differences: Means of :math:`\ell_i(\theta; x) - \ell_i(\theta_i^*; x)` over the same samples. They estimate
+                :math:`\ell_i - L_i^*`, and the noise of the samples cancels.
         """
         excess = differences - self.tolerance
         return excess / self.optima.abs() if self.violation == "relative" else excess
@@ -224,13 +224,13 @@ class Multipliers(nn.Module):
         return {"names": list(self.names)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing to set: the names were compared before anything was loaded."""
+        """Do nothing: :meth:`_load_from_state_dict` has compared the names."""
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
         saved = state_dict.get(f"{prefix}_extra_state", {}).get("names", list(self.names))
         if tuple(saved) != self.names:
             raise ValueError(
-                f"the saved multipliers are those of {saved}, this module protects {list(self.names)}; "
+                f"the saved multipliers belong to the tasks {saved}, this module protects {list(self.names)}; "
                 "load the state into multipliers of the same tasks in the same order"
             )
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
@@ -253,7 +253,7 @@ class Multipliers(nn.Module):
         return tensor
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Multipliers:
-        # A parent's .half() or .to(torch.bfloat16) must not round λ: follow the move to a device, keep the type.
+        # A parent's .half() or .to(torch.bfloat16) must not round λ: apply the change of device, keep the dtype.
         device = fn(torch.empty(0, dtype=torch.int64, device=self.multipliers.device)).device
         for name, buffer in self._buffers.items():
             self._buffers[name] = buffer.to(device) if buffer is not None else None
@@ -270,5 +270,5 @@ def _per_task(name: str, value: float | Sequence[float] | Tensor, optima: Tensor
 
 
 def _at_least_single(losses: Tensor) -> Tensor:
-    """Half-precision losses (autocast) in single precision; single and double as they are."""
+    """Convert half-precision losses (from autocast) to single precision."""
     return losses.float() if losses.dtype in (torch.float16, torch.bfloat16) else losses

@@ -1,4 +1,4 @@
-"""The proportional part of a PI controller on λ: what the ν-PI rule adds to gradient ascent."""
+"""The proportional term of the ν-PI rule, which it adds to gradient ascent on λ."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import Tensor
 
 
 class Proportional(NamedTuple):
-    """One step of the proportional part.
+    """Result of one step of the proportional term.
 
     Attributes:
-        change: What to add to λ before it is projected, shape ``(protected,)``.
-        smoothed: ξ_t, the violations' moving average, to be kept for the next step.
-        started: Which tasks have a moving average, boolean, to be kept too.
+        change: Increment of λ, to be added before the projection, shape ``(protected,)``.
+        smoothed: ξ_t, the moving average of the violations, for the next step.
+        started: Which tasks have a moving average, boolean, for the next step.
     """
 
     change: Tensor
@@ -25,7 +25,7 @@ class Proportional(NamedTuple):
 def proportional_step(
     violations: Tensor, smoothed: Tensor, started: Tensor, gain: float, smoothing: float
 ) -> Proportional:
-    r"""The proportional part of the ν-PI rule, one step of it.
+    r"""Compute one step of the proportional term of the ν-PI rule.
 
     Sohrabi et al. 2024, "On PI Controllers for Updating Lagrange Multipliers in Constrained Optimization", ICML, arXiv
     2406.04558: the recursive form of the update (as in Cooper, the authors' library), projected as for inequality
@@ -37,21 +37,21 @@ def proportional_step(
         \lambda_1 = \max(0,\; \lambda_0 + \kappa_I e_0 + \kappa_P \xi_0) \\
         \lambda_{t+1} = \max\bigl(0,\; \lambda_t + \kappa_I e_t + \kappa_P (\xi_t - \xi_{t-1})\bigr)
 
-    and this is the term with :math:`\kappa_P`. Without the projection :math:`\lambda_{t+1} = \lambda_0 + \kappa_P \xi_t
-    + \kappa_I \sum_{s \le t} e_s`: λ answers at once to a violation that grows, and gives way while it still shrinks,
-    which is what damps its swing. :math:`\kappa_P = \kappa_I` at ν = 0 is the optimistic gradient method.
-    :math:`\xi_0` is an initial condition; here the first violation is the average of one. (Cooper offers
-    :math:`\xi_0 = (1 - \nu)\, e_0`, the same at ν = 0, and a first step without proportional part.)
+    of which this function computes the term with :math:`\kappa_P`. Without the projection :math:`\lambda_{t+1} =
+    \lambda_0 + \kappa_P \xi_t + \kappa_I \sum_{s \le t} e_s`: λ reacts immediately to a growing violation and decreases
+    while the violation still shrinks, which damps its oscillation. :math:`\kappa_P = \kappa_I` at ν = 0 is the
+    optimistic gradient method. :math:`\xi_0` is an initial condition; here it is the first violation. (Cooper offers
+    :math:`\xi_0 = (1 - \nu)\, e_0`, the same at ν = 0, and a first step without proportional term.)
 
-    A violation of exactly 0 is that of a task which nobody labelled: it leaves λ and ξ alone. A ξ that is not finite,
-    after steps which diverged, is forgotten. Nothing is synchronised with the host.
+    A violation of exactly 0 belongs to a task without labels and changes neither λ nor ξ. A ξ that is not finite, after
+    diverged steps, is discarded. The host is not synchronised.
 
     Args:
         violations: :math:`e_t`, signed, shape ``(protected,)``.
         smoothed: :math:`\xi_{t-1}`; read where ``started``.
         started: Which tasks have a :math:`\xi_{t-1}`.
         gain: :math:`\kappa_P > 0`, in units of λ per unit of violation.
-        smoothing: ν in (−1, 1); 0 takes the violation as it is, a positive one averages, a negative one over-weighs the
+        smoothing: ν in (−1, 1). 0 uses the violation as it is, a positive ν averages, a negative ν over-weights the
             latest violation.
     """
     labelled = violations != 0

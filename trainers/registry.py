@@ -1,6 +1,6 @@
-"""Names in an experiment file → the code behind them.
+"""Registry: names in an experiment file → components.
 
-Built-in components are one line in a table; a user's own is an import path ``package.module:callable``.
+A built-in component is one line in a table. A user's own is named by its import path ``package.module:callable``.
 """
 
 from __future__ import annotations
@@ -43,53 +43,53 @@ METRIC_OF_LOSS: Mapping[str, str] = {
     "pairwise_logistic": "pair_accuracy",
     "squared_error": "rmse",
 }
-"""Default metric of a task by its loss."""
+"""Loss of a task → its default metric."""
 
 
 def resolve(kind: str, name: str, table: Mapping[str, str]) -> Callable[..., Any]:
-    """The component behind a name or an import path.
+    """Return the component with a name or an import path.
 
     Args:
-        kind: What it is, for the message: ``"model"``, ``"loss"``, ….
+        kind: Kind of component, for messages: ``"model"``, ``"loss"``, ….
         name: A name in ``table``, or ``package.module:callable``.
-        table: Built-in names.
+        table: Built-in components.
 
     Raises:
-        ValueError: Unknown name, module that does not import, or attribute that is not there or not callable.
+        ValueError: The name is unknown, the module cannot be imported, or its attribute is missing or not callable.
     """
     path = table.get(name, name)
     module_name, colon, attribute = path.partition(":")
     if not colon:
         raise ValueError(
-            f"unknown {kind} {name!r}{closest(name, table)}; allowed: {', '.join(table)}, "
+            f"unknown {kind} {name!r}{did_you_mean(name, table)}; allowed: {', '.join(table)}, "
             "or your own as 'package.module:callable'"
         )
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
         raise ValueError(f"{kind} {name!r} cannot be imported: {error}; is it on the Python path?") from error
-    except Exception as error:  # whatever a user's own module raises at its top level
+    except Exception as error:  # a user's module can raise anything at import
         raise ValueError(f"{kind} {name!r} cannot be imported: {type(error).__name__}: {error}") from error
     try:
         component = getattr(module, attribute)
     except AttributeError as error:
-        there = [word for word in vars(module) if not word.startswith("_")]
+        public = [word for word in vars(module) if not word.startswith("_")]
         raise ValueError(
-            f"{kind} {name!r}: module {module_name} has no {attribute!r}{closest(attribute, there)}"
+            f"{kind} {name!r}: module {module_name} has no {attribute!r}{did_you_mean(attribute, public)}"
         ) from error
     if not callable(component):
         raise ValueError(f"{kind} {name!r} is a {type(component).__name__}, not a callable")
     return component  # type: ignore[no-any-return]
 
 
-def check_options(kind: str, component: Callable[..., Any], options: Iterable[str], given_by_us: Iterable[str]) -> None:
-    """Refuse option names that a component does not take.
+def check_options(kind: str, component: Callable[..., Any], options: Iterable[str], reserved: Iterable[str]) -> None:
+    """Check that a component accepts all options.
 
     Args:
-        kind: What the component is, for the message.
+        kind: Kind and name of the component, for the message.
         component: The callable.
-        options: Option names from the experiment file.
-        given_by_us: Names of the arguments that the engine passes itself.
+        options: Names of the options in the experiment file.
+        reserved: Names of the arguments that the engine passes itself.
 
     Raises:
         ValueError: An option is unknown; the message lists those allowed.
@@ -97,16 +97,16 @@ def check_options(kind: str, component: Callable[..., Any], options: Iterable[st
     parameters = inspect.signature(component).parameters.values()
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return
-    reserved = set(given_by_us)
-    allowed = [p.name for p in parameters if p.name not in reserved]
+    taken = set(reserved)
+    allowed = [p.name for p in parameters if p.name not in taken]
     for option in options:
         if option not in allowed:
             raise ValueError(
-                f"unknown key {option!r} of {kind}{closest(option, allowed)}; allowed: {', '.join(allowed)}"
+                f"unknown key {option!r} of {kind}{did_you_mean(option, allowed)}; allowed: {', '.join(allowed)}"
             )
 
 
-def closest(word: str, words: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` when a word looks like one of ``words``, else nothing."""
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` if a word is similar to one of ``words``, else an empty string."""
     matches = difflib.get_close_matches(word, list(words), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""

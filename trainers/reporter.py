@@ -1,4 +1,4 @@
-"""How the stage loop tells the world what it does; it knows neither Ray nor MLflow."""
+"""Events of the stage loop, and the interface that receives them; neither Ray nor MLflow is known here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainers.records import Candidate, Row, StageRecord
 
 @dataclass(frozen=True)
 class StageAwaited:
-    """Another process trains this very stage; its result is waited for.
+    """Another process is training this stage; the chain waits for its result.
 
     Attributes:
         stage: Index of the stage.
@@ -31,9 +31,9 @@ class StageStarted:
         stage: Index of the stage.
         key: Its memoisation key.
         level: Tasks that it minimises.
-        protected: Tasks that it holds.
-        max_steps: Most optimisation steps that it may take.
-        resumed_step: Steps that it had taken before, when it goes on from a checkpoint.
+        protected: Tasks that it protects.
+        max_steps: Most optimisation steps that it can take.
+        resumed_step: Steps already taken, when it resumes from a checkpoint.
     """
 
     stage: int
@@ -51,7 +51,7 @@ class Progress:
     Attributes:
         stage: Index of the stage.
         step: Steps of the stage so far.
-        rows: Rows of history since the last event.
+        rows: Rows of the history since the last event.
     """
 
     stage: int
@@ -65,7 +65,7 @@ class Evaluated:
 
     Attributes:
         stage: Index of the stage.
-        candidate: What was found.
+        candidate: The candidate and its verdicts.
     """
 
     stage: int
@@ -74,12 +74,12 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class CheckpointFailed:
-    """A checkpoint could not be written; training goes on, and earlier checkpoints are as they were.
+    """A checkpoint could not be written; training continues, and earlier checkpoints are unchanged.
 
     Attributes:
         stage: Index of the stage.
         step: Steps of the stage so far.
-        reason: Why.
+        reason: The error.
     """
 
     stage: int
@@ -89,11 +89,11 @@ class CheckpointFailed:
 
 @dataclass(frozen=True)
 class StageFinished:
-    """A stage has its record.
+    """A stage is finished.
 
     Attributes:
         record: The record.
-        reused: Whether it was found under its key rather than trained.
+        reused: Whether the stage was found in the storage rather than trained.
     """
 
     record: StageRecord
@@ -104,10 +104,10 @@ Event = StageAwaited | StageStarted | Progress | Evaluated | CheckpointFailed | 
 
 
 class Reporter(Protocol):
-    """Receives events, in order, on the first worker."""
+    """Receives the events, in order, on the first worker."""
 
     def report(self, event: Event) -> None:
-        """Take note of an event; must not raise and should not block."""
+        """Handle an event; must not raise and should not block."""
 
 
 class NullReporter:

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from orchestrator.errors import RequestError
-from trainers.registry import closest
+from trainers.registry import did_you_mean
 
 PACKAGE = "experiments.data"
 
@@ -59,7 +59,7 @@ def find(name: str) -> Source:
         path = f"{PACKAGE}.{name}"
     elif "." not in path:
         raise RequestError(
-            f"there is no data source {name!r}{closest(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or name "
+            f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or name "
             "your own as package.module or package.module:callable"
         )
     try:

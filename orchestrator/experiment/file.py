@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
-from trainers.registry import closest
+from trainers.registry import did_you_mean
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 
@@ -131,7 +131,7 @@ def _lines(error: ValidationError) -> list[str]:
         where = ".".join(location)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _allowed(location[:-1])
-            lines[f"{where}: unknown key{closest(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
+            lines[f"{where}: unknown key{did_you_mean(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
         elif problem["type"] in ("missing", "missing_argument"):
             lines[f"{where}: missing"] = None
         elif (problem["type"], location[0]) not in _OTHER_MEMBER:

@@ -15,7 +15,7 @@ from orchestrator.experiment.labels import LISTWISE, read_labels, unmet_requirem
 from orchestrator.experiment.sections import Experiment, Scaling
 from trainers.data.schema import SPLITS, Schema
 from trainers.models.build import build_model
-from trainers.registry import LOSSES, METRICS, check_options, closest, resolve
+from trainers.registry import LOSSES, METRICS, check_options, did_you_mean, resolve
 from trainers.spec.chain_spec import ChainSpec
 
 
@@ -111,7 +111,7 @@ def _labels(spec: ChainSpec, schema: Schema, folder: str) -> list[str]:
         if task.label not in schema.labels:
             problems.append(
                 f"tasks: label {task.label!r} of task {task.name!r} is not in the data"
-                f"{closest(task.label, schema.labels)}; its labels: {', '.join(schema.labels) or 'none'}"
+                f"{did_you_mean(task.label, schema.labels)}; its labels: {', '.join(schema.labels) or 'none'}"
             )
             continue
         of_lists = [name for name in (task.loss, task.metric) if name in LISTWISE]

@@ -24,7 +24,7 @@ from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 
-# --- quadratics of method.md, section 10 ------------------------------------------------------------------------------
+# --- quadratics with known saddles -----------------------------------------------------------------------------------
 
 
 def two_bowls(theta: Tensor) -> Tensor:

@@ -37,7 +37,8 @@ class ShuffledUnit:
 class LanePass:
     """Yields a lane's examples step by step, and holds only the units of the current window.
 
-    Every shuffle has a random generator of its own, seeded by what it shuffles, so a pass can start at any step.
+    Every shuffle has its own random generator, seeded by seed, stage, epoch, lane and unit, so a pass can start at any
+    step.
 
     Args:
         split: The split to read units from.

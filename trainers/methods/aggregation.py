@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trainers.methods.torchjd import import_torchjd
 from trainers.methods.torchjd_internals import aggregator_state, load_aggregator_state
 from trainers.multipliers import Multipliers
-from trainers.registry import check_options, closest
+from trainers.registry import check_options, did_you_mean
 from trainers.workers.pending_losses import PendingLosses
 from trainers.workers.process_group import broadcast_object, sum_over_workers
 
@@ -109,7 +109,8 @@ def build_aggregator(name: str, tasks: int, options: Mapping[str, Any]) -> nn.Mo
     known = [key for key, value in vars(module).items() if isinstance(value, type) and not key.endswith("Weighting")]
     known = [key for key in known if key not in ("Aggregator", "WeightedAggregator", "GramianWeightedAggregator")]
     if name not in known:
-        raise ValueError(f"torchjd has no aggregator {name!r}{closest(name, known)}; it has {', '.join(sorted(known))}")
+        hint = did_you_mean(name, known)
+        raise ValueError(f"torchjd has no aggregator {name!r}{hint}; it has {', '.join(sorted(known))}")
     component = getattr(module, name)
     check_options(f"aggregator {name!r}", component, options, ("self", "n_tasks"))
     given = {"n_tasks": tasks, **options} if name == "NashMTL" else dict(options)

@@ -51,7 +51,7 @@ def set_famo_losses(famo: Any, losses: Tensor) -> None:
 
 
 def famo_weights(famo: Any, losses: Tensor) -> Tensor:
-    """Return the gradient of FAMO's scalarization with respect to the losses, and leave FAMO's state as it is.
+    """Return the gradient of FAMO's scalarization with respect to the losses, without changing FAMO's state.
 
     Args:
         famo: FAMO.

@@ -1,4 +1,4 @@
-"""Building a model from its declaration."""
+"""Construction of a model from its declaration."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from trainers.spec.task import Task
 
 
 def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: int) -> nn.Module:
-    """The model with its initial parameters, the same on every worker.
+    """Build a model; its initial parameters are a function of ``seed``, and the same on every worker.
 
     Raises:
-        ValueError: Unknown model or option, or an option out of range.
+        ValueError: The model or an option is unknown, or an option is out of range.
     """
     component = resolve("model", spec.name, MODELS)
     check_options(f"model {spec.name!r}", component, spec.options, ("self", "schema", "tasks"))
@@ -28,5 +28,5 @@ def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: in
     finally:
         torch.random.set_rng_state(state)
     if not isinstance(model, nn.Module):
-        raise ValueError(f"model {spec.name!r} made a {type(model).__name__}, expected a torch.nn.Module")
+        raise ValueError(f"model {spec.name!r} returned a {type(model).__name__}, expected a torch.nn.Module")
     return model

@@ -1,4 +1,4 @@
-"""Extraction: one layer of PLE, experts of each task and of all tasks behind gates (Tang et al. 2020)."""
+"""Extraction: one layer of PLE, with gated experts of each task and of all tasks (Tang et al. 2020)."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from trainers.models.perceptrons import Perceptrons
 
 
 class Extraction(nn.Module):
-    r"""Customised gate control: every task mixes its own experts and the shared ones (Tang et al. 2020, section 4.1).
+    r"""Customised gate control: every task mixes its own experts with the shared ones (Tang et al. 2020, section 4.1).
 
-    With the task states :math:`x_t` and the shared state :math:`x_0` that the layer before left (the features, all of
-    them, in the first layer), specific experts h_{tj} and shared experts g_j, the new states are
+    The previous layer provides task states :math:`x_t` and a shared state :math:`x_0`; in the first layer all of them
+    are the features. With specific experts h_{tj} and shared experts g_j, the new states are
 
     .. math::
         y_t = \sum_j w_{tj}(x_t)\, h_{tj}(x_t) + \sum_j w'_{tj}(x_t)\, g_j(x_0), \qquad
         y_0 = \sum_t \sum_j v_{tj}(x_0)\, h_{tj}(x_t) + \sum_j v'_j(x_0)\, g_j(x_0),
 
-    where the gates' weights (w_t, w'_t) and (v, v') each sum to 1. So the shared state, and through it whoever reads it
-    in the next layer, depends on the specific experts of all tasks.
+    where the gates' weights (w_t, w'_t) and (v, v') each sum to 1. The shared state depends on the specific experts of
+    all tasks, and so does every state of the next layer that reads it.
 
     Args:
         tasks: Number of tasks.
-        inputs: Width of the states that come in.
+        inputs: Width of the incoming states.
         expert_units: Widths of an expert's layers.
         gate_units: Widths of a gate's hidden layers.
-        specific_experts: Experts of each task, which may be 0.
-        shared_experts: Experts of all tasks, which may be 0.
-        last: Whether no layer follows. The shared state is then not computed, nor is there a gate for it; nor without
-            shared experts, which alone would read it.
+        specific_experts: Number of experts of each task; may be 0.
+        shared_experts: Number of experts of all tasks; may be 0.
+        last: Whether this is the last layer. The layer computes a shared state, and has a gate for it, only if another
+            layer follows and there are shared experts to read it.
     """
 
     def __init__(
@@ -57,15 +57,14 @@ class Extraction(nn.Module):
         self.shared_gate = Gates(1, inputs, gate_units, specific + shared_experts) if needs_shared_state else None
 
     def forward(self, task_states: Tensor, shared_state: Tensor) -> tuple[Tensor, Tensor]:
-        """The states after this layer.
+        """Return the states after this layer.
 
         Args:
-            task_states: x_t, shape ``(tasks, rows, inputs)``, or ``(rows, inputs)`` where all tasks have the same.
+            task_states: x_t, shape ``(tasks, rows, inputs)``, or ``(rows, inputs)`` if all tasks have the same state.
             shared_state: x_0, shape ``(rows, inputs)``.
 
         Returns:
-            y_t, shape ``(tasks, rows, units)``, and y_0, shape ``(rows, units)``; without a shared gate the shared
-            state as it came in.
+            y_t, shape ``(tasks, rows, units)``, and y_0, shape ``(rows, units)``; x_0 when there is no shared gate.
         """
         own_weights, shared_weights = self.gates(task_states).split(self._split, 2)
         of_task: list[Tensor] = []
@@ -85,12 +84,12 @@ class Extraction(nn.Module):
         return _sum(of_task), shared_state
 
     def _for_each_expert(self, task_states: Tensor) -> Tensor:
-        """Inputs of the specific experts, task by task: a view when a task has one of them."""
+        """Repeat each task's state for its specific experts, task by task; a view if a task has one expert."""
         if task_states.dim() == 2:
             return task_states
         return task_states.unsqueeze(1).expand(-1, self._split[0], -1, -1).flatten(0, 1)
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
-    """Sum of one or two."""
+    """Return the sum of one or two tensors."""
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]

@@ -1,4 +1,4 @@
-"""The input of every model: a batch's columns as one dense vector per row."""
+"""The input layer of every model: a batch's columns as one dense vector per row."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trainers.models.sizes import check_size
 class Features(nn.Module):
     """Embeds categorical columns, standardises numeric ones, unpacks packed bits, and concatenates.
 
-    All categorical columns share one embedding matrix, each at its own offset, so that a batch is one look-up. A
-    missing or infinite number becomes 0, the mean after standardisation. PAD (id 0) embeds as zeros at the start.
+    All categorical columns share one embedding matrix, each at its own offset, so a batch takes one look-up. A missing
+    or infinite number becomes 0, the mean after standardisation. The embedding of PAD (id 0) is initialised to zeros.
 
     Args:
         schema: Columns of the data set.
         embedding_dim: Width of an embedding.
 
     Raises:
-        ValueError: A width out of range, or no feature column.
+        ValueError: ``embedding_dim`` is out of range, or there is no feature column.
     """
 
     mean: Tensor
@@ -49,7 +49,7 @@ class Features(nn.Module):
             raise ValueError("the data set has no feature column; name categorical, numeric or packed columns")
 
     def forward(self, batch: Batch) -> Tensor:
-        """Shape ``(rows, width)``."""
+        """Return the features, shape ``(rows, width)``."""
         parts: list[Tensor] = []
         if batch.categorical.shape[1]:
             parts.append(self.embedding(batch.categorical + self.offsets).flatten(1))

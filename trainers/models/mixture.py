@@ -1,4 +1,4 @@
-"""Mixtures of experts."""
+"""Weighted mixture of expert outputs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def mixture(weights: Tensor, experts: Tensor) -> Tensor:
-    r"""Every gate's mixture :math:`y_{tr} = \sum_e w_{tre} h_{er}` of the same experts, for each row r.
+    r"""Return each gate's mixture :math:`y_{tr} = \sum_e w_{tre} h_{er}` of the same experts, for each row r.
 
     Args:
         weights: w, shape ``(gates, rows, experts)``.
         experts: h, outputs of the experts, shape ``(experts, rows, units)``.
 
     Returns:
-        y, shape ``(gates, rows, units)``. Nothing of the size gates × experts × rows × units is made on the way.
+        y, shape ``(gates, rows, units)``. No tensor of size gates × experts × rows × units is allocated.
     """
     return torch.einsum("tre,eru->tru", weights, experts)

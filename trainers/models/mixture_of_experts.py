@@ -1,4 +1,4 @@
-"""Mixtures of experts: experts for all tasks, and gates that weigh them."""
+"""Mixture of experts: experts for all tasks, weighted by gates."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from trainers.spec.task import Task
 
 
 class MixtureOfExperts(nn.Module):
-    """What MMoE and OMoE share; they differ in the number of their gates.
+    """Base class of MMoE and OMoE, which differ in the number of gates.
 
-    The defaults are the sizes of the No More Tuning paper. It does not tell the number of experts; 8 is Ma et al.'s,
-    and that of Su et al. 2024, whose set-up the paper follows.
+    The defaults are the sizes of the No More Tuning paper. The paper does not state the number of experts; 8 is the
+    number of Ma et al. 2018 and of Su et al. 2024, whose set-up the paper follows.
 
     Args:
         schema: Columns of the data set.
@@ -29,11 +29,11 @@ class MixtureOfExperts(nn.Module):
         embedding_dim: Width of an embedding.
         experts: Number of experts.
         expert_units: Widths of an expert's layers.
-        gate_units: Widths of a gate's hidden layers; none make it linear.
+        gate_units: Widths of a gate's hidden layers; an empty list makes the gate linear.
         tower_units: Widths of a tower's hidden layers.
 
     Raises:
-        ValueError: A size out of range.
+        ValueError: A size is out of range.
     """
 
     one_gate: bool
@@ -60,7 +60,7 @@ class MixtureOfExperts(nn.Module):
         self.towers = Towers(len(tasks), expert_units[-1], tower_units)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → logit, shape ``(rows,)``."""
+        """Return task → logit, shape ``(rows,)``."""
         features = self.features(batch)
         mixed = mixture(self.gates(features), self.experts(features))
         logits = self.towers(mixed.squeeze(0) if self.one_gate else mixed)

@@ -9,11 +9,11 @@ from torch import nn
 
 
 def perceptron(inputs: int, units: Sequence[int]) -> nn.Sequential:
-    """Linear layers, each followed by ReLU.
+    """Build linear layers, each followed by ReLU.
 
     Args:
         inputs: Width of the input.
-        units: Widths of the layers; none make the identity.
+        units: Widths of the layers; an empty list makes the identity.
     """
     layers: list[nn.Module] = []
     for width, next_width in pairwise([inputs, *units]):

@@ -1,4 +1,4 @@
-"""Several multilayer perceptrons side by side, in one batched matrix product per layer."""
+"""Several multilayer perceptrons, evaluated with one batched matrix product per layer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn import functional
 
 
 class Perceptrons(nn.Module):
-    r"""Perceptrons of the same widths, without a Python loop over them.
+    r"""Perceptrons of the same widths; no Python loop over them.
 
-    Perceptron c computes :math:`h_{l+1} = \mathrm{ReLU}(h_l W_{l,c} + b_{l,c})`, and at its end, where ``outputs`` is
-    given, :math:`h_L W_{L,c} + b_{L,c}` without ReLU.
+    Perceptron c computes :math:`h_{l+1} = \mathrm{ReLU}(h_l W_{l,c} + b_{l,c})`. If ``outputs`` is given, a last layer
+    computes :math:`h_L W_{L,c} + b_{L,c}` without ReLU.
 
     Args:
         count: Number of perceptrons.
@@ -35,29 +35,29 @@ class Perceptrons(nn.Module):
         self.weights = nn.ParameterList(torch.empty(count, a, b) for a, b in pairwise(widths))
         self.biases = nn.ParameterList(torch.empty(count, 1, b) for b in widths[1:])
         for weight, bias in zip(self.weights, self.biases, strict=True):
-            bound = 1 / math.sqrt(weight.shape[1])  # as nn.Linear draws them
+            bound = 1 / math.sqrt(weight.shape[1])  # as in nn.Linear
             nn.init.uniform_(weight, -bound, bound)
             nn.init.uniform_(bias, -bound, bound)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Outputs, shape ``(count, rows, width of the last layer)``.
+        """Return the outputs, shape ``(count, rows, width of the last layer)``.
 
         Args:
-            inputs: One input for all perceptrons, shape ``(rows, inputs)``, or one each, ``(count, rows, inputs)``.
+            inputs: One input for all, shape ``(rows, inputs)``, or one per perceptron, ``(count, rows, inputs)``.
         """
         hidden = inputs
         for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            hidden = torch.baddbmm(bias, hidden, weight) if hidden.dim() == 3 else _side_by_side(hidden, weight) + bias
+            hidden = torch.baddbmm(bias, hidden, weight) if hidden.dim() == 3 else _matmul_all(hidden, weight) + bias
             if layer < self._hidden:
                 hidden = functional.relu(hidden)
         return hidden
 
 
-def _side_by_side(inputs: Tensor, weight: Tensor) -> Tensor:
-    """Products of one input with several matrices, as one product with all of them beside each other.
+def _matmul_all(inputs: Tensor, weight: Tensor) -> Tensor:
+    """Multiply one input by several matrices, as one product with the concatenated matrices.
 
-    One wide product instead of many narrow ones; and its gradient adds up within the product, where a batched one
-    would hold a gradient of the input for each matrix.
+    One wide product is faster than many narrow ones. Its backward pass sums the input's gradient inside the product; a
+    batched product would allocate one gradient of the input per matrix.
 
     Args:
         inputs: Shape ``(rows, inputs)``.

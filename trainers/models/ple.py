@@ -1,4 +1,4 @@
-"""PLE: layers of experts of each task and of all tasks (Tang et al. 2020)."""
+"""PLE: layers of task-specific and shared experts (Tang et al. 2020)."""
 
 from __future__ import annotations
 
@@ -18,29 +18,30 @@ from trainers.spec.task import Task
 class PLE(nn.Module):
     """Progressive layered extraction (Tang et al. 2020, section 4.2): features → layers → one tower per task.
 
-    Each layer (:class:`~trainers.models.extraction.Extraction`) leaves one state per task and one shared state. In the
-    last layer a task reads its own specific experts and the shared ones alone, so it has no gradient with respect to
-    another's specific experts and gate there. With respect to another's specific experts in earlier layers it does
-    have one, by way of the shared state, and to another's gates more than one layer before the last.
+    Each layer (:class:`~trainers.models.extraction.Extraction`) returns one state per task and one shared state. In the
+    last layer a task reads only its own specific experts and the shared experts, so its loss has no gradient with
+    respect to another task's specific experts and gate in that layer. Through the shared state, its loss does have a
+    gradient with respect to another task's specific experts in earlier layers, and to another task's gates in all but
+    the last two layers.
 
-    With one layer and no specific experts it is MMoE; without shared experts, tasks share the embeddings only.
+    With one layer and no specific experts the model is MMoE. Without shared experts, tasks share only the embeddings.
 
-    The defaults are the sizes of the No More Tuning paper. It does not tell the number of layers; 1 (then also called
-    CGC) is that of Su et al. 2024, whose set-up the paper follows.
+    The defaults are the sizes of the No More Tuning paper. The paper does not state the number of layers; 1 (also known
+    as CGC) is that of Su et al. 2024, whose set-up the paper follows.
 
     Args:
         schema: Columns of the data set.
         tasks: The chain's tasks.
         embedding_dim: Width of an embedding.
         layers: Number of layers.
-        specific_experts: Experts of each task, in each layer.
-        shared_experts: Experts of all tasks, in each layer.
+        specific_experts: Number of experts of each task in each layer.
+        shared_experts: Number of experts of all tasks in each layer.
         expert_units: Widths of an expert's layers.
-        gate_units: Widths of a gate's hidden layers; none make it linear.
+        gate_units: Widths of a gate's hidden layers; an empty list makes the gate linear.
         tower_units: Widths of a tower's hidden layers.
 
     Raises:
-        ValueError: A size out of range, or no experts at all.
+        ValueError: A size is out of range, or there are no experts.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class PLE(nn.Module):
         self.towers = Towers(len(tasks), expert_units[-1], tower_units)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → logit, shape ``(rows,)``."""
+        """Return task → logit, shape ``(rows,)``."""
         task_states = shared_state = self.features(batch)
         for layer in self.layers:
             task_states, shared_state = layer(task_states, shared_state)

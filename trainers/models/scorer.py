@@ -1,4 +1,4 @@
-"""One score per item, shared by every task: the model of a ranking application."""
+"""Scorer: one score per item, shared by all tasks, for ranking."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.spec.task import Task
 
 
 class Scorer(nn.Module):
-    """A multilayer perceptron with ReLU over a row's features that ends in a single score.
+    """A multilayer perceptron with ReLU that maps a row's features to a single score.
 
     Every task reads the same score, as in the paper's search application: tasks compete for one ranking.
 
@@ -26,7 +26,7 @@ class Scorer(nn.Module):
         units: Widths of the hidden layers.
 
     Raises:
-        ValueError: A size out of range.
+        ValueError: A size is out of range.
     """
 
     def __init__(
@@ -40,6 +40,6 @@ class Scorer(nn.Module):
         self.layers.append(nn.Linear([self.features.width, *units][-1], 1))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → score, shape ``(rows,)``; the same tensor for every task."""
+        """Return task → score, shape ``(rows,)``; the same tensor for every task."""
         score = self.layers(self.features(batch)).squeeze(1)
         return dict.fromkeys(self._tasks, score)

@@ -1,4 +1,4 @@
-"""Shared-Bottom: one trunk for all tasks, one tower each (Caruana 1997)."""
+"""Shared-Bottom: one trunk for all tasks, one tower per task (Caruana 1997)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SharedBottom(nn.Module):
         tower_units: Widths of a tower's hidden layers.
 
     Raises:
-        ValueError: A size out of range.
+        ValueError: A size is out of range.
     """
 
     def __init__(
@@ -46,6 +46,6 @@ class SharedBottom(nn.Module):
         self.towers = Towers(len(tasks), [self.features.width, *bottom_units][-1], tower_units)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Task → logit, shape ``(rows,)``."""
+        """Return task → logit, shape ``(rows,)``."""
         logits = self.towers(self.bottom(self.features(batch)))
         return dict(zip(self._tasks, logits.unbind(0), strict=True))

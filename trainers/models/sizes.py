@@ -1,4 +1,4 @@
-"""Sizes of a model's parts, as options give them."""
+"""Checks of the sizes in a model's options."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Sequence
 
 
 def check_size(name: str, size: int, least: int = 1) -> None:
-    """Refuse what is no size.
+    """Check a size.
 
     Args:
-        name: The option.
-        size: What it holds.
-        least: Smallest allowed.
+        name: Name of the option.
+        size: Its value.
+        least: Smallest allowed value.
 
     Raises:
-        ValueError: ``size`` is no whole number, or smaller than ``least``.
+        ValueError: ``size`` is not an integer, or is smaller than ``least``.
     """
     if not _is_size(size, least):
         raise ValueError(f"{name} must be a whole number of at least {least}, found {size!r}")
 
 
 def check_units(name: str, units: Sequence[int], layers: int = 0) -> None:
-    """Refuse what are no widths of layers.
+    """Check the widths of layers.
 
     Args:
-        name: The option.
-        units: What it holds.
+        name: Name of the option.
+        units: Its value.
         layers: Fewest layers allowed.
 
     Raises:
-        ValueError: ``units`` is no list of whole numbers of at least 1, or has fewer than ``layers``.
+        ValueError: ``units`` is not a list of integers of at least 1, or is shorter than ``layers``.
     """
     listed = isinstance(units, Sequence) and not isinstance(units, str)
     if not listed or len(units) < layers or not all(_is_size(width, 1) for width in units):

@@ -1,4 +1,4 @@
-"""Towers: one small multilayer perceptron per task, all of them in one batched matrix product."""
+"""Towers: one small multilayer perceptron per task, evaluated with batched matrix products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from trainers.models.perceptrons import Perceptrons
 
 
 class Towers(Perceptrons):
-    """Perceptrons with ReLU that end in one logit each; no Python loop over tasks.
+    """ReLU perceptrons with one logit each; no Python loop over tasks.
 
     Args:
         tasks: Number of towers.
@@ -22,9 +22,9 @@ class Towers(Perceptrons):
         super().__init__(tasks, inputs, units, outputs=1)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Logits, shape ``(tasks, rows)``.
+        """Return the logits, shape ``(tasks, rows)``.
 
         Args:
-            inputs: One input for all towers, shape ``(rows, inputs)``, or one each, ``(tasks, rows, inputs)``.
+            inputs: One input for all towers, shape ``(rows, inputs)``, or one per tower, ``(tasks, rows, inputs)``.
         """
         return super().forward(inputs).squeeze(2)

@@ -7,22 +7,22 @@ from pathlib import Path
 import pyarrow.fs as pafs
 
 
-def locate(place: str) -> tuple[pafs.FileSystem, str]:
+def locate(folder: str) -> tuple[pafs.FileSystem, str]:
     """Return the file system of a folder, and the folder's path on it.
 
     Args:
-        place: A path (a relative one starts at the current folder) or a URI (``s3://…``, ``gs://…``, ``file://…``).
+        folder: A path (a relative one starts at the current folder) or a URI (``s3://…``, ``gs://…``, ``file://…``).
 
     Raises:
         ValueError: pyarrow cannot open the URI.
     """
-    if "://" not in place:
-        return pafs.LocalFileSystem(), str(Path(place).absolute())
+    if "://" not in folder:
+        return pafs.LocalFileSystem(), str(Path(folder).absolute())
     try:
-        filesystem, path = pafs.FileSystem.from_uri(place)
+        filesystem, path = pafs.FileSystem.from_uri(folder)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{place!r} is not a URI that pyarrow can open ({error}); give a folder, or a URI such as s3://bucket/folder"
+            f"{folder!r} is not a URI that pyarrow can open ({error}); give a folder, or a URI such as s3://bucket/folder"
         ) from error
     return filesystem, path.rstrip("/")
 

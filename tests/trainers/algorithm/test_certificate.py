@@ -1,4 +1,4 @@
-"""The certificate of a stage: closed forms, what is told from λ's history, and what a record keeps."""
+"""The certificate of a stage: closed forms, the verdict on λ's history, and its JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ nan = math.nan
 
 
 def gradients(bowls: Callable[[Tensor], Tensor], *point: float) -> Tensor:
-    """Gradient of every bowl, shape ``(bowls, parameters)``."""
+    """Return the gradient of every bowl, shape ``(bowls, parameters)``."""
     found = torch.func.jacrev(bowls)(torch.tensor(point, dtype=torch.float64))
     assert isinstance(found, Tensor)
     return found
@@ -43,7 +43,7 @@ class TestClosedForms:
         ],
     )
     def test_saddles_of_the_bowls_are_optimal(self, bowls: Any, point: Any, multipliers: Any) -> None:
-        """method.md, section 10: ε = x², and in the third stage (x − 1)² + y² is 0.04 above its optimum 0.64."""
+        """ε = x², and in the third stage (x − 1)² + y² is 0.04 above its optimum 0.64."""
         price = torch.tensor(multipliers, dtype=torch.float64)
         rows = gradients(bowls, *point)
         objective, protected = rows[len(price)], rows[: len(price)]
@@ -64,13 +64,13 @@ class TestClosedForms:
         assert feasibility(1.0, 0.0, 0.04) == pytest.approx(0.96, rel=1e-15)
         assert slackness(2.0, 1.0, 0.0, 0.04) == pytest.approx(1.92, rel=1e-15)
 
-    def test_a_constraint_that_is_met_and_has_a_price(self) -> None:
+    def test_a_slack_constraint_with_a_positive_multiplier(self) -> None:
         assert feasibility(0.3, 0.5, 0.1) == 0.0
         assert slackness(2.0, 0.3, 0.5, 0.1) == pytest.approx(0.6, rel=1e-15)
         assert slackness(0.0, 0.3, 0.5, 0.1) == 0.0
 
     def test_without_constraints(self) -> None:
-        """One gradient is balanced by nothing, unless it is 0."""
+        """A single gradient is not balanced, unless it is 0."""
         nothing = torch.zeros(0, 2), torch.zeros(0)
         assert stationarity(torch.tensor([3.0, 4.0]), *nothing) == 1.0
         assert gradient_norm(torch.tensor([3.0, 4.0]), *nothing) == 5.0
@@ -85,8 +85,8 @@ class TestClosedForms:
         assert stationarity(objective, 1e3 * protected, price / 1e3) == pytest.approx(value, rel=1e-6)
         assert stationarity(objective, protected[[1, 0]], price[[1, 0]]) == pytest.approx(value, rel=1e-6)
 
-    def test_what_is_not_finite_stays_so(self) -> None:
-        """A number that is not known must not pass for an optimum."""
+    def test_non_finite_values_are_kept(self) -> None:
+        """An unknown number must not look like an optimum."""
         assert math.isnan(feasibility(nan, 0.5, 0.1))
         assert math.isnan(slackness(1.0, nan, 0.5, 0.1))
         assert math.isnan(slackness(nan, 0.5, 0.5, 0.1))
@@ -106,7 +106,7 @@ def descent(
     losses: Callable[[Tensor], Tensor], optima: list[float], *start: float, steps: int = 600, noise: float = 0.0,
     tolerance: float = 0.0, eta_theta: float = 0.1, eta_lambda: float = 1.0, seed: int = 0,
 ) -> Trajectory:  # fmt: skip
-    """What No More Tuning does on a function, with noise added to the losses that λ sees; what its rows would hold."""
+    """Run No More Tuning on a function, with noise in the losses that λ sees, and return the rows of its history."""
     draw = torch.Generator().manual_seed(seed)
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     multipliers = Multipliers(optima, eta_lambda, tolerance)
@@ -120,21 +120,21 @@ def descent(
             violations.append(multipliers.violations(seen).tolist())
             multipliers.ascend(seen)
         values.append(multipliers.values.tolist())
-    return [str(place) for place in range(len(optima))], list(range(1, steps + 1)), values, violations
+    return [str(i) for i in range(len(optima))], list(range(1, steps + 1)), values, violations
 
 
 def opposed(theta: Tensor) -> Tensor:
-    """Two protected tasks that cannot both be at 0, and a third."""
+    """Return the losses of two protected tasks that cannot both be 0, and of a third task."""
     x, y = theta
     return torch.stack([(x - 1) ** 2, (x + 1) ** 2, (y - 1) ** 2])
 
 
 class TestNotAttainable:
-    def test_an_optimum_that_no_parameters_reach(self) -> None:
-        """x² ≤ −0.5: λ rises for ever, and the violation stays at 0.5."""
+    def test_an_infeasible_optimum(self) -> None:
+        """x² ≤ −0.5: λ grows without bound, and the violation stays at 0.5."""
         assert not_attainable(*descent(two_bowls, [-0.5], 0.0, 0.0)) == ("0",)
 
-    def test_two_tasks_that_exclude_each_other(self) -> None:
+    def test_two_incompatible_tasks(self) -> None:
         assert not_attainable(*descent(opposed, [0.0, 0.0], 0.0, 0.0)) == ("0", "1")
 
     def test_a_constraint_with_tolerance_is_met(self) -> None:
@@ -144,13 +144,13 @@ class TestNotAttainable:
 
     @pytest.mark.parametrize("steps", [200, 600, 2000])
     def test_without_tolerance_a_rising_multiplier_alone_is_no_verdict(self, steps: int) -> None:
-        """λ grows like (1 + 3 η_λ t)^{1/3} − 1 and the violation shrinks all the time."""
+        """λ grows like (1 + 3 η_λ t)^{1/3} − 1, and the violation shrinks throughout."""
         rows = descent(two_bowls, [0.0], 0.0, 0.0, steps=steps)
         assert rows[2][-1][0] > 1.1 * rows[2][2 * steps // 3][0]
         assert not_attainable(*rows) == ()
 
     def test_a_multiplier_that_hardly_moves_is_no_verdict(self) -> None:
-        """A higher η_λ would bring the task back; the optimum is within reach."""
+        """A higher η_λ would bring the task back: the optimum is attainable."""
         rows = descent(two_bowls, [0.0], 0.5, 2.0, eta_lambda=1e-5)
         assert rows[2][-1] > rows[2][-200]
         assert rows[3][-1] == pytest.approx(rows[3][-200], rel=1e-2)
@@ -161,7 +161,7 @@ class TestNotAttainable:
 
     @pytest.mark.parametrize("seed", range(5))
     def test_noise_of_the_minibatches(self, seed: int) -> None:
-        """Noise that is small beside the violation changes nothing; a violation that drowns in it gets no verdict."""
+        """Noise below the violation changes nothing; a violation that is lost in the noise gets no verdict."""
         assert not_attainable(*descent(two_bowls, [-0.5], 0.0, 0.0, noise=0.1, seed=seed)) == ("0",)
         assert not_attainable(*descent(two_bowls, [0.0], 0.0, 0.0, noise=0.02, seed=seed)) == ()
         assert not_attainable(*descent(two_bowls, [0.0], 0.0, 0.0, noise=1.0, seed=seed)) == ()
@@ -195,7 +195,7 @@ class TestRecord:
         empty = Certificate({}, {}, {}, 1.0, 0.25, (), 64)
         assert StageRecord.from_json(record(certificate=empty).to_json()).certificate == empty
 
-    def test_numbers_that_are_not_finite(self) -> None:
+    def test_non_finite_numbers(self) -> None:
         lost = dataclasses.replace(CERTIFICATE, stationarity=nan, slackness={"first": math.inf})
         text = record(certificate=lost).to_json()
         assert "NaN" not in text
@@ -206,12 +206,12 @@ class TestRecord:
         assert math.isnan(read.slackness["first"])
         assert read.not_attainable == ("first",)
 
-    def test_a_record_without_one(self) -> None:
+    def test_a_record_without_a_certificate(self) -> None:
         assert StageRecord.from_json(record().to_json()).certificate is None
 
 
 def test_the_verdict_reads_the_rows_of_a_record() -> None:
-    """A stage whose λ rises while its violation stays, as the history has it."""
+    """A stage whose λ rises while its violation stays, read back from a record's rows."""
     names, steps, multipliers, violations = descent(opposed, [0.0, 0.0], 0.0, 0.0, steps=60)
     rows = tuple(
         Row(step, {}, dict(zip(names, violation, strict=True)), dict(zip(names, price, strict=True)))

@@ -1,4 +1,4 @@
-"""Without tolerance no finite multiplier exists, and λ grows by a known law; with a slack limit λ vanishes."""
+"""Growth of λ in closed form: without tolerance it is unbounded; at a slack limit λ is 0."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def bowls(theta: Tensor, centre: float) -> Tensor:
 def test_growth_without_tolerance(rate: float, times: tuple[int, ...]) -> None:
     """L1 = x², L2 = (x − 1)², ε = 0: λ(t) = (1 + 3 η_λ t)^{1/3} − 1.
 
-    At a fixed λ the Lagrangian's minimiser is x = 1/(1 + λ). The re-scaled loss has curvature 2 whatever λ is, so the
-    step shrinks the distance to it by |1 − 2 η_θ| = 1/2, while the minimiser itself moves by the share η_λ/(1 + λ)³ a
-    step: θ keeps up as soon as η_λ ≪ (1 + λ)³, for any η_λ in the end. On the minimiser dλ/dt = η_λ x², so that
-    d(1 + λ)³/dt = 3 η_λ. What a step adds beyond that, 3 η_λ²/(1 + λ)³ because it is finite and 6 η_λ²/(1 + λ)³ for
-    each step by which x lags, sums to a multiple of η_λ log(1 + 3 η_λ t): nothing beside 3 η_λ t.
+    At a fixed λ the Lagrangian's minimiser is x = 1/(1 + λ). The re-scaled loss has curvature 2 for every λ, so a step
+    shrinks the distance to the minimiser by the factor |1 − 2 η_θ| = 1/2, while the minimiser moves by the fraction
+    η_λ/(1 + λ)³. θ follows it as soon as η_λ ≪ (1 + λ)³, which eventually holds for any η_λ. At the minimiser
+    dλ/dt = η_λ x², so d(1 + λ)³/dt = 3 η_λ. The error of a step is 3 η_λ²/(1 + λ)³ from its finite length, and
+    6 η_λ²/(1 + λ)³ for each step by which x lags; the sum is a multiple of η_λ log(1 + 3 η_λ t), negligible against
+    3 η_λ t.
     """
     multipliers = Multipliers([0.0], rate=rate, initial=0.0)
     theta = torch.ones(1, dtype=torch.float64)
@@ -42,7 +43,7 @@ def test_growth_without_tolerance(rate: float, times: tuple[int, ...]) -> None:
 
 
 def test_a_slack_limit_costs_nothing() -> None:
-    """L1 = x², L2 = (x − 0.1)², ε = 0.04: x* = 0.1 keeps the limit by itself, and λ is 0, not just small."""
+    """L1 = x², L2 = (x − 0.1)², ε = 0.04: the unconstrained optimum x* = 0.1 is feasible, and λ is exactly 0."""
     multipliers = Multipliers([0.0], rate=1.0, tolerance=0.04)
     theta = torch.ones(1, dtype=torch.float64)
     largest = 0.0
@@ -56,7 +57,7 @@ def test_a_slack_limit_costs_nothing() -> None:
 
 @pytest.mark.parametrize("tolerance", [0.0025, 0.04, 0.36])
 def test_complementary_slackness_of_an_active_limit(tolerance: float) -> None:
-    """L1 = x², L2 = (x − 1)²: λ* = 1/√ε − 1, and λ·|L1 − ε| vanishes because the limit is met exactly."""
+    """L1 = x², L2 = (x − 1)²: λ* = 1/√ε − 1, and λ·|L1 − ε| is 0 because the limit is met exactly."""
     multipliers = Multipliers([0.0], rate=0.1 / tolerance, tolerance=tolerance)
     theta = descend(lambda x: bowls(x, 1.0), torch.zeros(1).double(), multipliers, 0.25, accuracy=1e-9)
     assert float(multipliers.values) == pytest.approx(1 / math.sqrt(tolerance) - 1, rel=1e-4)

@@ -22,7 +22,7 @@ numbers = st.floats(-1e6, 1e6)
 def descend(
     losses_of: Callable[[Tensor], Tensor], start: list[float], multipliers: Multipliers, eta_theta: float, steps: int
 ) -> Tensor:
-    """The loop of the README, with plain gradient descent in double precision."""
+    """Run the loop of the README with plain gradient descent in double precision."""
     theta = torch.tensor(start, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.SGD([theta], lr=eta_theta)
     for _ in range(steps):
@@ -35,7 +35,7 @@ def descend(
 
 
 class TestKnownAnswers:
-    """method.md, section 10."""
+    """The two-bowl and three-bowl problems, whose saddles are known."""
 
     def test_golden_trace_of_two_steps(self) -> None:
         multipliers = Multipliers([0.0], rate=0.5, tolerance=0.04, initial=2.0)
@@ -47,7 +47,7 @@ class TestKnownAnswers:
         assert_close(multipliers.values, [2.83555556], 1e-7)
 
     def test_updates_are_simultaneous(self) -> None:
-        """Losses from after the step on θ would give another λ."""
+        """Losses after the step on θ would give a different λ."""
         multipliers = Multipliers([0.0], rate=0.5, tolerance=0.04, initial=2.0)
         theta = descend(two_bowls, [1.0, 0.0], multipliers, 0.1, steps=1)
         after_the_step = 2.0 + 0.5 * (float(theta[0]) ** 2 - 0.04)
@@ -71,14 +71,14 @@ class TestKnownAnswers:
         assert_close(third.values, [20.0, 4.0], 1e-3)
 
     def test_small_tolerance_needs_the_rescaling(self) -> None:
-        """ε = 0.0025, η_θ = 0.1, η_λ = 1: NaN without it, |x − 0.05| ≤ 1e-3 with it."""
+        """ε = 0.0025, η_θ = 0.1, η_λ = 1: NaN without re-scaling, |x − 0.05| ≤ 1e-3 with it."""
         curvatures = torch.tensor([[1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
         centres = torch.tensor([[0.0, 0.0], [1.0, 2.0]], dtype=torch.float64)
 
         def steps(rescaled: bool, count: int) -> Tensor:
             multipliers = Multipliers([0.0], rate=1.0, tolerance=0.0025, initial=0.0)
             theta = torch.zeros(2, dtype=torch.float64)
-            for _ in range(count):  # written by hand: as many steps through autograd take ten times as long
+            for _ in range(count):  # by hand: autograd takes ten times as long
                 halves = curvatures * (theta - centres)
                 losses = (halves * halves).sum(1)
                 weights = multipliers.weights() if rescaled else torch.cat([multipliers.values, torch.ones(1)])
@@ -100,7 +100,7 @@ class TestKnownAnswers:
 
 
 class TestCombine:
-    def test_weights_are_those_of_the_rescaling(self) -> None:
+    def test_weights_of_the_rescaling(self) -> None:
         multipliers = Multipliers([0.1, 0.2], rate=1.0, initial=[3.0, 1.0])
         assert_close(multipliers.weights(), [0.6, 0.2, 0.2], 1e-15)
 
@@ -118,12 +118,12 @@ class TestCombine:
         assert losses.grad is not None
         assert_close(losses.grad, [0.6, 0.2, 0.2], 1e-15)
 
-    def test_nothing_flows_into_the_multipliers(self) -> None:
+    def test_multipliers_get_no_gradient(self) -> None:
         multipliers = Multipliers([0.0], rate=1.0)
         assert not list(multipliers.parameters())
         assert not multipliers.weights().requires_grad
 
-    def test_several_objectives_add_up(self) -> None:
+    def test_several_objectives_are_summed(self) -> None:
         multipliers = Multipliers([0.0], rate=1.0, initial=1.0)
         assert_close(multipliers.combine(torch.tensor([4.0, 1.0, 2.0, 3.0])), 0.5 * 4.0 + 0.5 * 6.0, 1e-6)
 
@@ -185,7 +185,7 @@ class TestAscend:
         multipliers.ascend(losses)
         assert_close(multipliers.values, [1.6, 0.0], 1e-15)
 
-    def test_relative_violation_is_free_of_scale(self) -> None:
+    def test_relative_violation_does_not_depend_on_scale(self) -> None:
         plain = Multipliers([0.5], rate=1.0, tolerance=0.1, violation="relative")
         scaled = Multipliers([0.005], rate=1.0, tolerance=0.001, violation="relative")
         losses = torch.tensor([0.9, 1.0], dtype=torch.float64)
@@ -212,7 +212,7 @@ class TestAscend:
         multipliers.ascend(torch.tensor([0.0, 2.0, 1.0]), torch.tensor([0.0, 2.0, 2.0]))
         assert_close(multipliers.values, [2.0, 3.5], 1e-12)
 
-    def test_losses_and_counts_are_left_alone(self) -> None:
+    def test_losses_and_counts_are_not_modified(self) -> None:
         losses, counts = torch.ones(2, dtype=torch.float64), torch.full((2,), 2.0, dtype=torch.float64)
         multipliers = Multipliers([0.0], rate=1.0)
         multipliers.combine(losses, counts)
@@ -240,7 +240,7 @@ class TestAscend:
             permuted.ascend(torch.tensor([*(row[i] for i in order), 1.0], dtype=torch.float64))
         assert torch.equal(plain.values[order], permuted.values)
 
-    def test_increments_below_single_precision_count(self) -> None:
+    def test_increments_below_single_precision_accumulate(self) -> None:
         multipliers = Multipliers([0.0], rate=1e-3, initial=1000.0)
         for _ in range(100):
             multipliers.ascend(torch.tensor([1e-3, 1.0]))
@@ -268,7 +268,7 @@ class TestNoHostSynchronisation:
 
 
 class TestState:
-    def test_has_a_name_for_everything(self) -> None:
+    def test_names_of_the_state(self) -> None:
         state = Multipliers([0.1], rate=1.0, names=["like"]).state_dict()
         assert set(state) == {"multipliers", "optima", "tolerance", "_extra_state"}
 
@@ -291,14 +291,14 @@ class TestState:
         )
 
     @pytest.mark.parametrize("names", [["finish"], ["like", "finish"], ["finish", "like"]])
-    def test_of_other_tasks_is_refused(self, names: list[str]) -> None:
+    def test_the_state_of_other_tasks_is_refused(self, names: list[str]) -> None:
         state = Multipliers([0.1] * len(names), rate=1.0, names=names).state_dict()
-        with pytest.raises(ValueError, match=re.escape(f"those of {names}, this module protects ['like']")):
+        with pytest.raises(ValueError, match=re.escape(f"belong to the tasks {names}, this module protects ['like']")):
             Multipliers([0.1], rate=1.0, names=["like"]).load_state_dict(state)
 
-    def test_refused_state_changes_nothing(self) -> None:
+    def test_a_refused_state_changes_nothing(self) -> None:
         multipliers = Multipliers([0.1], rate=1.0, initial=1.0, names=["like"])
-        with pytest.raises(ValueError, match="those of"):
+        with pytest.raises(ValueError, match="belong to the tasks"):
             multipliers.load_state_dict(Multipliers([0.7], rate=1.0, initial=5.0, names=["finish"]).state_dict())
         assert multipliers.values.tolist() == [1.0]
         assert multipliers.optima.tolist() == [0.1]
@@ -306,14 +306,14 @@ class TestState:
     @pytest.mark.parametrize(
         "cast", [nn.Module.half, nn.Module.bfloat16, nn.Module.float, lambda module: module.to("cpu", torch.float16)]
     )
-    def test_type_survives_a_cast_of_the_parent(self, cast: Callable[[nn.Module], nn.Module]) -> None:
+    def test_a_cast_of_the_parent_keeps_the_dtype(self, cast: Callable[[nn.Module], nn.Module]) -> None:
         multipliers = Multipliers([0.1], rate=1.0, tolerance=0.3, initial=1 / 3)
         cast(nn.ModuleList([nn.Linear(2, 2), multipliers]))
         for value in (multipliers.values, multipliers.optima, multipliers.tolerance):
             assert value.dtype == torch.float64
         assert multipliers.values.tolist() == [1 / 3]
 
-    def test_follows_the_parent_to_a_device(self) -> None:
+    def test_a_move_of_the_parent_changes_the_device(self) -> None:
         multipliers = Multipliers([0.1], rate=1.0)
         nn.ModuleList([multipliers]).to("meta")
         assert {value.device.type for value in (multipliers.values, multipliers.optima, multipliers.tolerance)} == {
@@ -327,7 +327,7 @@ class TestState:
         multipliers.ascend(torch.tensor([1.1, 0.0]))
         assert (optima.item(), initial.item()) == (0.1, 1.0)
 
-    def test_one_number_serves_all_tasks_separately(self) -> None:
+    def test_one_number_is_copied_to_all_tasks(self) -> None:
         multipliers = Multipliers([0.0, 0.0], rate=1.0, initial=1.0)
         multipliers.ascend(torch.tensor([1.0, 0.0, 0.0]))
         assert multipliers.values.tolist() == [2.0, 1.0]

@@ -1,4 +1,4 @@
-"""Multipliers on two and three workers: the same numbers as one worker with all the data, to the last bit on each."""
+"""Multipliers on two and three workers: bit-identical on each, and the trajectory of one worker with all the data."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from trainers import Multipliers
 STEPS = 40
 OPTIMA = [0.05, 0.1]
 ROWS = {2: (0, 9, 12), 3: (0, 7, 10, 12)}
-"""First row of each worker's uneven part."""
+"""First row of each worker's part; parts are uneven."""
 
 
 def samples(rows: slice, weight: Tensor, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums and counts of squared errors of one score against three labels, NaN where missing."""
+    """Return sums and counts of the squared errors of one score for three labels, NaN where missing."""
     label = labels[rows]
     errors = inputs[rows] @ weight.T - label.nan_to_num()
     labelled = ~label.isnan()
@@ -29,7 +29,7 @@ def samples(rows: slice, weight: Tensor, inputs: Tensor, labels: Tensor) -> tupl
 
 
 def pooled(workers: int) -> tuple[Tensor, Tensor]:
-    """Inputs and labels of all workers; the last worker has no label of the first task."""
+    """Return inputs and labels of all workers; the last worker has no label of the first task."""
     generator = torch.Generator().manual_seed(2)
     inputs = torch.randn(12, 2, generator=generator, dtype=torch.float64)
     labels = torch.randn(12, 3, generator=generator, dtype=torch.float64)
@@ -45,7 +45,7 @@ def fresh() -> tuple[nn.Linear, Multipliers]:
 
 
 def train(rank: int, workers: int) -> dict[str, Any]:
-    """Everything that the tests below look at, in one start of the workers."""
+    """Compute everything that the tests below check, in one start of the workers."""
     inputs, labels = pooled(workers)
     mine = slice(ROWS[workers][rank], ROWS[workers][rank + 1])
     model, multipliers = fresh()
@@ -54,7 +54,7 @@ def train(rank: int, workers: int) -> dict[str, Any]:
     found: dict[str, list[Tensor]] = {"multipliers": [], "gradients": [], "local": []}
     local = Multipliers(OPTIMA, rate=2.0)
     for _ in range(STEPS):
-        replica(inputs[mine])  # the forward pass that arms the all-reduce of the gradients
+        replica(inputs[mine])  # DDP all-reduces gradients only after a forward pass
         sums, counts = samples(mine, model.weight, inputs, labels)
         optimizer.zero_grad()
         multipliers.combine(sums, counts).backward()
@@ -72,12 +72,12 @@ def train(rank: int, workers: int) -> dict[str, Any]:
     means.ascend(torch.tensor([float(rank), 0.0]))
     result["mean of means"] = means.values.clone()
 
-    nobody = Multipliers([0.5], rate=1.0)
+    unlabelled = Multipliers([0.5], rate=1.0)
     losses = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    total = nobody.combine(losses, torch.zeros(2))
+    total = unlabelled.combine(losses, torch.zeros(2))
     total.backward()
-    nobody.ascend(losses, torch.zeros(2))
-    result["nobody"] = torch.stack([nobody.values[0], total.detach()])
+    unlabelled.ascend(losses, torch.zeros(2))
+    result["unlabelled"] = torch.stack([unlabelled.values[0], total.detach()])
 
     pair = dist.new_group([0, 1])
     if rank < 2:
@@ -93,7 +93,7 @@ def run(request: pytest.FixtureRequest, workers: Workers) -> list[dict[str, Tens
 
 
 def alone(workers: int) -> dict[str, Tensor]:
-    """One worker with the pooled data, from mean losses."""
+    """Train one worker on the pooled data, with mean losses."""
     inputs, labels = pooled(workers)
     model, multipliers = fresh()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -119,7 +119,7 @@ def test_multipliers_are_bit_identical_on_all_workers(run: list[dict[str, Tensor
 
 def test_same_trajectory_as_one_worker_with_all_data(run: list[dict[str, Tensor]]) -> None:
     reference = alone(len(run))
-    assert float(reference["multipliers"].std(0).min()) > 0.1  # they do move
+    assert float(reference["multipliers"].std(0).min()) > 0.1  # they move
     for name, value in reference.items():
         assert_close(run[0][name], value, 1e-10)
 
@@ -135,7 +135,7 @@ def test_gradient_is_that_of_the_pooled_objective(run: list[dict[str, Tensor]]) 
 
 
 def test_multipliers_from_local_losses_drift_apart(run: list[dict[str, Tensor]]) -> None:
-    """The negative control: the data does tell the workers apart."""
+    """The negative control: the workers' data differ."""
     assert float((run[0]["local"][-1] - run[1]["local"][-1]).abs().max()) > 1.0
 
 
@@ -145,9 +145,9 @@ def test_without_counts_the_means_are_averaged(run: list[dict[str, Tensor]]) -> 
         assert_close(worker["mean of means"], [expected], 1e-12)
 
 
-def test_task_that_nobody_labelled(run: list[dict[str, Tensor]]) -> None:
+def test_task_without_labels(run: list[dict[str, Tensor]]) -> None:
     for worker in run:
-        assert worker["nobody"].tolist() == [1.0, 0.0]
+        assert worker["unlabelled"].tolist() == [1.0, 0.0]
 
 
 def test_only_the_given_group_takes_part(run: list[dict[str, Tensor]]) -> None:

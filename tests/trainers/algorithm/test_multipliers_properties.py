@@ -1,4 +1,4 @@
-"""What holds for any losses, multipliers and tasks."""
+"""Properties for any losses, multipliers and tasks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class TestAscents:
     @deterministic
     @given(cases(), st.lists(st.sampled_from(["means", "counts", "violations"]), min_size=6, max_size=6))
     def test_are_projected_steps_and_never_negative(self, case: Case, ways: list[str]) -> None:
-        """Whichever way the losses come, λ is the hand-written max(0, λ + η_λ v), so at least 0."""
+        """For every form of the losses λ is max(0, λ + η_λ v), computed by hand, and so at least 0."""
         multipliers = case.multipliers()
         expected = case.initial
         for row, way in zip(case.rows(), ways, strict=False):
@@ -93,7 +93,7 @@ class TestOrder:
     @deterministic
     @given(cases(), st.randoms(use_true_random=False))
     def test_of_equal_priority_changes_nothing(self, case: Case, random: Random) -> None:
-        """The tasks of the objective's level."""
+        """Tasks of the objective's level can be permuted."""
         protected = len(case.optima)
         objectives = list(range(protected, protected + case.objectives))
         random.shuffle(objectives)
@@ -111,7 +111,7 @@ class TestState:
     @deterministic
     @given(cases(), st.lists(st.text(max_size=8), min_size=5, max_size=5, unique=True))
     def test_round_trip(self, case: Case, names: list[str]) -> None:
-        """Through a file into multipliers of other numbers: the same state, and the same steps afterwards."""
+        """Loaded from a file into other multipliers, the state and all later steps are the same."""
 
         def fresh(optima: list[float], tolerance: list[float], initial: list[float]) -> Multipliers:
             named = names[: len(optima)]
@@ -137,16 +137,16 @@ class TestState:
 class TestNoise:
     r"""The projection at 0 turns the noise of minibatches into multipliers; pairing takes most of it out.
 
-    A limit is slack by δ: a minibatch's violation is :math:`X` with mean −δ, independent from step to step, and
-    :math:`\lambda \leftarrow \max(0, \lambda + \eta X)` is a queue's waiting time. With :math:`l = \max(0, -(\lambda +
-    \eta X))`, what the projection adds, stationary moments of :math:`\lambda' = \lambda + \eta X + l` give
-    :math:`E\,l = \eta\delta` and, as :math:`\lambda' l = 0`, :math:`E\,\lambda = (\eta^2 E X^2 - E\,l^2) / (2 \eta
-    \delta)`. Since :math:`(E\,l)^2 \le E\,l^2 \le \eta^2 E(X^-)^2`,
+    A limit is slack by δ: a minibatch's violation is :math:`X` with mean −δ, independent at each step, and
+    :math:`\lambda \leftarrow \max(0, \lambda + \eta X)` is the waiting time of a queue. With :math:`l = \max(0,
+    -(\lambda + \eta X))`, the increment of the projection, stationary moments of :math:`\lambda' = \lambda + \eta X +
+    l` give :math:`E\,l = \eta\delta` and, as :math:`\lambda' l = 0`, :math:`E\,\lambda = (\eta^2 E X^2 - E\,l^2) /
+    (2 \eta \delta)`. Since :math:`(E\,l)^2 \le E\,l^2 \le \eta^2 E(X^-)^2`,
 
     .. math:: \frac{\eta\, E (X^+)^2}{2 \delta} \;\le\; E \lambda \;\le\; \frac{\eta \operatorname{Var} X}{2 \delta},
 
-    the upper bound being Kingman's. Unpaired over paired, both of the same mean, is therefore at least
-    :math:`E (X_\text{unpaired}^+)^2 / \operatorname{Var} X_\text{paired}`.
+    where the upper bound is Kingman's. For violations of the same mean, the ratio of the unpaired to the paired
+    :math:`E\,\lambda` is therefore at least :math:`E (X_\text{unpaired}^+)^2 / \operatorname{Var} X_\text{paired}`.
 
     Here a label is 1 with probability π, θ* predicts π and θ predicts p; a minibatch has B = 8 samples, K of them 1.
     Both violations are linear in K, a binomial number, so all moments are exact.
@@ -157,11 +157,11 @@ class TestNoise:
 
     @staticmethod
     def loss(prediction: float, ones: Tensor, size: int) -> Tensor:
-        """Mean cross-entropy of a minibatch."""
+        """Return the mean cross-entropy of a minibatch."""
         return -(ones * math.log(prediction) + (size - ones) * math.log(1 - prediction)) / size
 
     def moments(self, violations: Tensor) -> tuple[float, float]:
-        """E (X⁺)² and Var X, from X at K = 0 … B."""
+        """Return E (X⁺)² and Var X, from the values of X at K = 0 … B."""
         probability = torch.tensor(
             [math.comb(self.B, k) * self.PI**k * (1 - self.PI) ** (self.B - k) for k in range(self.B + 1)]
         ).double()
@@ -169,8 +169,8 @@ class TestNoise:
         assert mean == pytest.approx(-self.SLACK, abs=1e-6)
         return float(probability @ violations.clamp(min=0) ** 2), float(probability @ (violations - mean) ** 2)
 
-    def test_pairing_takes_out_the_bias(self) -> None:
-        """200 independent chains, as so many protected tasks."""
+    def test_pairing_removes_the_bias(self) -> None:
+        """200 independent chains, simulated as 200 protected tasks."""
         ones = torch.arange(self.B + 1).double()
         optimum = -self.PI * math.log(self.PI) - (1 - self.PI) * math.log(1 - self.PI)
         level = -self.PI * math.log(self.P) - (1 - self.PI) * math.log(1 - self.P)

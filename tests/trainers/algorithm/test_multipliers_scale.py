@@ -1,4 +1,4 @@
-"""What becomes of multipliers when losses are measured in another unit."""
+"""Effect of the losses' unit on the multipliers."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ TOLERANCES = torch.tensor([0.02, 0.05], dtype=torch.float64)
 
 
 def valleys(theta: Tensor) -> Tensor:
-    """Two protected tasks and an objective, whose optima are not 0."""
+    """Return the losses of two protected tasks and an objective, with optima other than 0."""
     return FLOORS + (CURVATURES * (theta - CENTRES).square()).sum(1)
 
 
 class Step(NamedTuple):
-    """What a step starts from: θ, λ, the scalar of :meth:`Multipliers.combine` and its gradient in θ."""
+    """The start of a step: θ, λ, the scalar of :meth:`Multipliers.combine` and its gradient with respect to θ."""
 
     theta: Tensor
     values: Tensor
@@ -53,7 +53,7 @@ class Step(NamedTuple):
 
 
 def path(scale: Tensor, violation: Violation, rate: float, initial: float) -> list[Step]:
-    """Steps of length 0.05 along the gradient's direction, with losses, optima and tolerances times ``scale``."""
+    """Take steps of length 0.05 along the gradient, with losses, optima and tolerances times ``scale``."""
     protected = scale[:2]
     multipliers = Multipliers(protected * FLOORS[:2], rate, protected * TOLERANCES, initial, violation=violation)
     theta = torch.tensor([-1.0, 1.0, 2.0], dtype=torch.float64)
@@ -74,14 +74,14 @@ def scales(protected: float, objective: float) -> Tensor:
 
 
 def assert_same(one: Tensor, other: Tensor) -> None:
-    """Equal up to rounding that 40 steps may have magnified."""
+    """Compare up to rounding, which 40 steps may amplify."""
     assert_close(one, other, 1e-9 * (1 + float(other.abs().max())))
 
 
 class TestScale:
-    r"""What becomes of a stage whose protected losses are measured in another unit.
+    r"""Effect on a stage of another unit of the protected losses.
 
-    Let every protected loss, its optimum and its tolerance be multiplied by c > 0, the objective stay as it is, and
+    Let every protected loss, its optimum and its tolerance be multiplied by c > 0, let the objective be unchanged, and
 
     .. math:: \lambda_0' = \lambda_0 / c, \qquad \eta_\lambda' = \eta_\lambda / c \ \text{(relative)}
               \quad\text{or}\quad \eta_\lambda / c^2 \ \text{(absolute)}.
@@ -99,14 +99,14 @@ class TestScale:
     with a positive factor. Then :math:`\lambda_i' \nabla (c\, \ell_i) = \lambda_i \nabla \ell_i`, which is 2; and
     :meth:`combine` has the gradient :math:`D_t / (1 + \sum_j \lambda_j')`, which is 3.
 
-    **So** θ takes the same path under every rule that looks at the direction of the gradient alone (normalised or sign
+    **So** θ takes the same path under every rule that uses only the direction of the gradient (normalised or sign
     steps), and under plain SGD if :math:`\eta_\theta` is divided by :math:`\rho_t`. With an unchanged constant
-    :math:`\eta_\theta` it does not, as :math:`\rho_t` moves with λ; Adam, which forgets a constant factor only, takes
-    the same path as long as :math:`\rho_t` is constant. Fixed points do not depend on step sizes: the saddle has the
-    same θ* and λ*/c.
+    :math:`\eta_\theta` it takes another path, because :math:`\rho_t` changes with λ. Adam cancels a constant factor
+    only, so its path is the same as long as :math:`\rho_t` is constant. Fixed points do not depend on step sizes: the
+    saddle has the same θ* and λ*/c.
 
-    Relative violations thus free :math:`\eta_\lambda` of the unit that *all* losses share (then nothing at all has to
-    be adapted, and λ itself is unchanged), not of the unit of the protected losses alone.
+    Relative violations thus make :math:`\eta_\lambda` independent of the unit that *all* losses share (nothing has to
+    be adapted, and λ itself is unchanged), but not of the unit of the protected losses alone.
     """
 
     @pytest.mark.parametrize("c", [0.25, 0.5, 2.0, 4.0])
@@ -122,7 +122,7 @@ class TestScale:
     @few
     @given(factors, violation_kinds, st.floats(0.1, 3.0), st.floats(0.0, 5.0))
     def test_of_the_protected_losses(self, c: float, violation: Violation, rate: float, initial: float) -> None:
-        """The statement, step by step; each run walks its own path."""
+        """The statement above at every step; each run computes its own path."""
         adapted = rate / c if violation == "relative" else rate / c**2
         plain = path(scales(1.0, 1.0), violation, rate, initial)
         scaled = path(scales(c, 1.0), violation, adapted, initial / c)
@@ -136,7 +136,7 @@ class TestScale:
     @few
     @given(factors, violation_kinds, st.floats(0.1, 3.0), st.floats(0.0, 5.0))
     def test_of_all_losses(self, c: float, violation: Violation, rate: float, initial: float) -> None:
-        """θ and λ are unchanged, combine is multiplied by c; η_λ is to be divided by c under absolute violations."""
+        """θ and λ are unchanged and combine is multiplied by c; absolute violations need η_λ divided by c."""
         adapted = rate if violation == "relative" else rate / c
         plain = path(scales(1.0, 1.0), violation, rate, initial)
         scaled = path(scales(c, c), violation, adapted, initial)
@@ -148,7 +148,7 @@ class TestScale:
 
     @deterministic
     @given(factors, st.lists(losses, min_size=3, max_size=3))
-    def test_relative_violations_have_none(self, c: float, row: list[float]) -> None:
+    def test_relative_violations_have_no_unit(self, c: float, row: list[float]) -> None:
         optima, values = torch.tensor([0.3, -2.0], dtype=torch.float64), torch.tensor(row, dtype=torch.float64)
         plain = Multipliers(optima, 1.0, TOLERANCES, violation="relative")
         scaled = Multipliers(c * optima, 1.0, c * TOLERANCES, violation="relative")
@@ -156,7 +156,7 @@ class TestScale:
         assert_close(scaled.paired_violations(c * values[:2]), plain.paired_violations(values[:2]), ROUNDING)
 
     def test_the_gradient_is_not_just_multiplied_by_a_constant(self) -> None:
-        """Why the statement speaks of directions: ρ moves with λ, so a constant η_θ takes another path."""
+        """Why the statement is about directions: ρ changes with λ, so a constant η_θ gives another path."""
         plain, scaled = path(scales(1.0, 1.0), "absolute", 1.0, 1.0), path(scales(10.0, 1.0), "absolute", 0.01, 0.1)
         ratios = [float(b.gradient.norm() / a.gradient.norm()) for a, b in zip(plain, scaled, strict=True)]
         assert max(ratios) > 1.2 * min(ratios)

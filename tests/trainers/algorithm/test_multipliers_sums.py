@@ -1,4 +1,4 @@
-"""Sums and counts of any number of workers, against the means of all samples."""
+"""Sums and counts on any number of workers, against the means of all samples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Share:
-    """One worker's sums of sample losses and numbers of labelled samples."""
+    """One worker's sums of sample losses and counts of labelled samples."""
 
     sums: Tensor
     counts: Tensor
@@ -39,7 +39,7 @@ class Share:
 def on_workers(
     shares: Sequence[Share], multipliers: Multipliers, call: Callable[[Multipliers, Share], T]
 ) -> list[tuple[T, Multipliers]]:
-    """What each worker gets, in one process: a first round on copies collects what they would all-reduce."""
+    """Simulate workers in one process: a first round on copies collects the tensors to all-reduce."""
     given: list[Tensor] = []
 
     def collect(tensor: Tensor, group: object = None) -> None:
@@ -59,7 +59,7 @@ def on_workers(
         for share in shares:
             mine = copy.deepcopy(multipliers)
             found.append((call(mine, share), mine))
-    assert len(given) == (len(shares) if len(shares) > 1 else 0)  # one all-reduce a call
+    assert len(given) == (len(shares) if len(shares) > 1 else 0)  # one all-reduce per call
     return found
 
 
@@ -71,7 +71,7 @@ def gradient_of_sums(multipliers: Multipliers, share: Share) -> Tensor:
 
 @st.composite
 def splits(draw: st.DrawFn) -> tuple[Case, list[Share], Tensor, Tensor]:
-    """Samples dealt to workers at random: the case, the workers' shares, and means and counts of all samples."""
+    """Distribute samples to workers at random: the case, the workers' shares, and means and counts of all samples."""
     case = draw(cases())
     tasks = len(case.optima) + case.objectives
     workers = draw(st.integers(1, 5))
@@ -90,18 +90,18 @@ def splits(draw: st.DrawFn) -> tuple[Case, list[Share], Tensor, Tensor]:
 
 
 class TestWorkers:
-    """Sums with counts are the means of all samples, however these are dealt out; a worker may have none at all."""
+    """Sums with counts equal the means of all samples, however they are distributed; a worker may have none."""
 
     @staticmethod
     def rounding(case: Case) -> float:
-        """Of λ after one ascent."""
+        """Return the rounding error of λ after one ascent."""
         unit = min(map(abs, case.optima), default=1.0) if case.violation == "relative" else 1.0
         return ROUNDING * (1 + case.rate / unit)
 
     @deterministic
     @given(splits())
     def test_combine_is_that_of_the_means(self, split: tuple[Case, list[Share], Tensor, Tensor]) -> None:
-        """DDP takes the mean of the workers' gradients; its value and gradient are the single worker's."""
+        """DDP averages the workers' gradients; value and gradient equal those of a single worker."""
         case, shares, means, labelled = split
         multipliers = case.multipliers()
         expected = float(multipliers.combine(means))
@@ -110,7 +110,7 @@ class TestWorkers:
 
         per_sample = weights_of(multipliers, means) / labelled.clamp(min=1)
         gradients = [gradient for gradient, _ in on_workers(shares, multipliers, gradient_of_sums)]
-        for gradient in gradients:  # a sample counts the same on every worker
+        for gradient in gradients:  # a sample has the same weight on every worker
             assert_close(gradient / len(shares), per_sample, 1e-12)
 
     @deterministic
@@ -129,8 +129,8 @@ class TestWorkers:
 
     @deterministic
     @given(splits())
-    def test_adding_up_before_or_after_is_the_same(self, split: tuple[Case, list[Share], Tensor, Tensor]) -> None:
-        """One worker that is given the totals."""
+    def test_order_of_summation_does_not_matter(self, split: tuple[Case, list[Share], Tensor, Tensor]) -> None:
+        """One worker gets the totals."""
         case, shares, means, labelled = split
         multipliers = case.multipliers()
         totals = torch.stack([share.sums for share in shares]).sum(0)

@@ -1,4 +1,4 @@
-"""Random convex problems, stage by stage, against CVXPY: primal, dual, and the multipliers' meaning as prices."""
+"""Random convex problems, stage by stage, against CVXPY: primal, dual, and multipliers as shadow prices."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ AGREEMENT = 1e-3
 SHADOW_PRICE = 0.01
 """Largest relative difference between λ and the finite difference of CVXPY's optimal value."""
 ACTIVE = 0.1
-"""λ above which a constraint counts as active: no constraint may enter or leave within the width of a difference."""
+"""λ above which a constraint counts as active; the active set must not change within a finite difference."""
 FEASIBLE = 1e-5
 """Ten times the residual at which the descent ends."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Convex tasks in order of priority, stated twice.
+    """Convex tasks in order of priority, formulated for torch and for CVXPY.
 
     Attributes:
         dimensions: Length of θ.
@@ -44,7 +44,7 @@ class Problem:
         expressions: CVXPY's variable θ → the same losses.
         curvature: Upper bound of every task's second derivative in any direction.
         rate: η_λ at the start of a stage.
-        accuracy: What CVXPY's solver is asked for; it does not always reach more with exponential cones.
+        accuracy: Accuracy asked of CVXPY's solver; with exponential cones it does not always reach more.
     """
 
     dimensions: int
@@ -64,7 +64,7 @@ class Solution:
         theta: θ*_k.
         losses: Losses of tasks 1 … k at θ*_k.
         multipliers: λ of tasks 1 … k − 1.
-        prices: Central differences of the optimal value L_k* in each ε_i; empty where they were not asked for.
+        prices: Central differences of the optimal value L_k* in each ε_i; empty if not requested.
     """
 
     theta: Vector
@@ -126,7 +126,7 @@ def problem_of(kind: Kind, seed: int) -> Problem:
 
 @cache
 def descended(kind: Kind, seed: int) -> list[Solution]:
-    """Every stage by the paper's steps, each from θ* of the stage before, with the optima recorded on the way."""
+    """Solve every stage by the paper's steps, each from the previous stage's θ* and with the recorded optima."""
     problem = problem_of(kind, seed)
     theta = torch.zeros(problem.dimensions, dtype=torch.float64)
     optima: list[float] = []
@@ -147,7 +147,7 @@ def _first(problem: Problem, tasks: int, theta: Tensor) -> Tensor:
 
 @cache
 def conic(kind: Kind, seed: int) -> list[Solution]:
-    """Every stage by CVXPY, with its own optima: nothing is taken over from the descent."""
+    """Solve every stage by CVXPY, with its own optima; nothing is taken from the descent."""
     problem = problem_of(kind, seed)
     optima: list[float] = []
     solutions = []
@@ -194,7 +194,7 @@ def assert_agree(found: Vector, expected: Vector) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_primal_and_dual_of_every_stage(kind: Kind, seed: int) -> None:
-    """Both kinds of tasks are strongly convex, so θ itself has to agree."""
+    """Both kinds of tasks are strongly convex, so θ itself must agree."""
     stages = list(zip(descended(kind, seed), conic(kind, seed), strict=True))
     assert len(stages) >= 3
     for found, expected in stages:
@@ -206,7 +206,7 @@ def test_primal_and_dual_of_every_stage(kind: Kind, seed: int) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_multipliers_are_shadow_prices(kind: Kind, seed: int) -> None:
-    """dP/dε_i = −λ_i: the objective that a unit of tolerance would buy, by CVXPY's values alone."""
+    """dP/dε_i = −λ_i, the decrease of the objective per unit of tolerance, from CVXPY's values alone."""
     for found, oracle in zip(descended(kind, seed), conic(kind, seed), strict=True):
         active = found.multipliers > ACTIVE
         off = np.abs(oracle.prices + found.multipliers)[active]
@@ -227,7 +227,7 @@ def test_every_limit_is_kept_and_slack_ones_cost_nothing(kind: Kind, seed: int) 
 
 
 def test_the_problems_have_active_and_slack_limits() -> None:
-    """Otherwise the comparisons above would say little."""
+    """Otherwise the comparisons above would be weak."""
     multipliers = np.concatenate([stage.multipliers for kind in KINDS for seed in SEEDS for stage in conic(kind, seed)])
     assert (multipliers > ACTIVE).sum() >= 100
     assert (multipliers < 1e-5).sum() >= 10

@@ -1,10 +1,9 @@
-"""The ν-PI rule: against a recursion written by hand, without its proportional part, on the closed-form saddle."""
+"""The ν-PI rule: against a recursion by hand, without its proportional term, and on the closed-form saddle."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,7 @@ from trainers.store.stage_store import StageStore
 def by_hand(
     violations: Sequence[float], initial: float, rate: float, gain: float, nu: float, times: int = 1
 ) -> list[float]:
-    """λ_1, λ_2, … of one task, in plain numbers."""
+    """Compute λ_1, λ_2, … of one task with plain numbers."""
     value, average, trace = initial, 0.0, []
     for step, violation in enumerate(violations):
         before = average
@@ -38,7 +37,7 @@ def by_hand(
 
 
 def ascended(multipliers: Multipliers, violations: Tensor, times: int = 1) -> Tensor:
-    """λ after each row of violations."""
+    """Return λ after each row of violations."""
     trace = []
     for row in violations:
         multipliers.ascend_by(row, times)
@@ -47,7 +46,7 @@ def ascended(multipliers: Multipliers, violations: Tensor, times: int = 1) -> Te
 
 
 def random_violations(steps: int = 50) -> Tensor:
-    """Two tasks; the second is mostly satisfied, so that its λ is projected again and again."""
+    """Return violations of two tasks; the second is mostly satisfied, so its λ is often projected."""
     generator = torch.Generator().manual_seed(4)
     return torch.randn(steps, 2, generator=generator, dtype=torch.float64) - torch.tensor([0.0, 0.3])
 
@@ -65,7 +64,7 @@ def test_follows_the_recursion(nu: float, times: int) -> None:
 
 
 def test_unprojected_it_is_the_sum_of_its_two_parts() -> None:
-    """λ_{t+1} = λ_0 + κ_P ξ_t + κ_I Σ e: the form that gives the rule its name."""
+    """λ_{t+1} = λ_0 + κ_P ξ_t + κ_I Σ e, the form after which the rule is named."""
     violations = random_violations()
     multipliers = Multipliers([0.0, 0.0], rate=0.3, initial=100.0, proportional=0.7, smoothing=0.5)
     found = ascended(multipliers, violations)
@@ -75,7 +74,7 @@ def test_unprojected_it_is_the_sum_of_its_two_parts() -> None:
         assert_close(found[step], 100.0 + 0.7 * average + 0.3 * violations[: step + 1].sum(0), 1e-11)
 
 
-def test_a_proportional_part_equal_to_the_rate_is_the_optimistic_gradient() -> None:
+def test_a_proportional_gain_equal_to_the_rate_is_the_optimistic_gradient() -> None:
     """λ ← λ + η (2 e_t − e_{t−1})."""
     violations = random_violations()
     multipliers = Multipliers([0.0, 0.0], rate=0.3, initial=100.0, proportional=0.3)
@@ -84,8 +83,8 @@ def test_a_proportional_part_equal_to_the_rate_is_the_optimistic_gradient() -> N
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.5])
-def test_without_proportional_part_it_is_plain_ascent(smoothing: float) -> None:
-    """Bit for bit, and with the same state."""
+def test_without_proportional_term_it_is_plain_ascent(smoothing: float) -> None:
+    """Bit-identical, and with the same state."""
     violations = random_violations()
     plain, other = (
         Multipliers([0.0, 0.0], rate=0.3, **options)  # type: ignore[arg-type]
@@ -104,7 +103,7 @@ def test_without_proportional_part_it_is_plain_ascent(smoothing: float) -> None:
 
 
 def test_a_measurement_that_stands_for_several_steps() -> None:
-    """In the plain rule it is that many times the violation, to the last bit."""
+    """In the plain rule it equals that many times the violation, bit for bit."""
     one, other = Multipliers([0.0, 0.0], rate=0.3), Multipliers([0.0, 0.0], rate=0.3)
     for row in random_violations():
         one.ascend_by(row, times=4)
@@ -112,8 +111,8 @@ def test_a_measurement_that_stands_for_several_steps() -> None:
         assert torch.equal(one.values, other.values)
 
 
-def test_ascend_takes_the_same_way() -> None:
-    """Means of a minibatch, a tolerance, a relative violation, and a task without labels now and then."""
+def test_ascend_follows_the_rule() -> None:
+    """With means of a minibatch, a tolerance, a relative violation, and a task that sometimes has no label."""
     options: dict[str, Any] = {"tolerance": 0.1, "violation": "relative", "proportional": 0.7, "smoothing": 0.4}
     one, other = (Multipliers([0.5, 2.0], rate=0.3, **options) for _ in range(2))
     for step, row in enumerate(random_violations()):
@@ -123,7 +122,7 @@ def test_ascend_takes_the_same_way() -> None:
         assert_close(one.values, other.values, 1e-12)
 
 
-def test_a_task_that_nobody_labelled_keeps_multiplier_and_average() -> None:
+def test_a_task_without_labels_keeps_multiplier_and_average() -> None:
     violations = random_violations()
     kept = violations.clone()
     kept[::3, 0] = 0.0
@@ -135,7 +134,7 @@ def test_a_task_that_nobody_labelled_keeps_multiplier_and_average() -> None:
 
 
 def swing(rate: float, proportional: float, smoothing: float = 0.0, steps: int = 300) -> Tensor:
-    """λ along the descent of method.md, section 10: L1 = x² ≤ 0.04, L2 = (x − 1)² + (y − 2)², λ* = 4."""
+    """Return λ along the descent of L1 = x² ≤ 0.04, L2 = (x − 1)² + (y − 2)², with λ* = 4."""
     multipliers = Multipliers(
         [0.0], rate=rate, tolerance=0.04, initial=0.0, proportional=proportional, smoothing=smoothing
     )
@@ -152,16 +151,16 @@ def swing(rate: float, proportional: float, smoothing: float = 0.0, steps: int =
     return torch.tensor(trace, dtype=torch.float64)
 
 
-class TestSwing:
+class TestOscillation:
     """METHOD.md gives these numbers."""
 
-    def test_plain_ascent_overshoots_and_swings(self) -> None:
+    def test_plain_ascent_overshoots_and_oscillates(self) -> None:
         plain = swing(50.0, 0.0)
         assert float(plain.max()) == pytest.approx(29.0, abs=0.1)
         assert float((plain[200:] - 4.0).abs().max()) == pytest.approx(0.34, abs=0.01)
         assert crossings(plain) == 21
 
-    def test_the_proportional_part_damps_it(self) -> None:
+    def test_the_proportional_term_damps_it(self) -> None:
         damped = swing(50.0, 50.0)
         assert float(damped.max()) == pytest.approx(15.8, abs=0.1)
         assert float((damped[200:] - 4.0).abs().max()) < 1e-6
@@ -170,7 +169,7 @@ class TestSwing:
     @pytest.mark.parametrize("rate", [10.0, 20.0, 30.0, 50.0])
     @pytest.mark.parametrize("smoothing", [0.0, 0.5, -0.5])
     def test_at_every_rate(self, rate: float, smoothing: float) -> None:
-        """Less overshoot, no more swings, and closer to λ* after 100 steps."""
+        """Less overshoot, no more oscillations, and closer to λ* after 100 steps."""
         plain, damped = swing(rate, 0.0), swing(rate, 50.0, smoothing)
         assert float(damped.max()) < float(plain.max())
         assert crossings(damped) <= crossings(plain)
@@ -179,7 +178,7 @@ class TestSwing:
 
 
 def crossings(trace: Tensor) -> int:
-    """How often λ goes from one side of λ* to the other and a tenth of λ* beyond."""
+    """Count how often λ crosses λ* and goes at least a tenth of λ* beyond."""
     away = trace[(trace - 4.0).abs() > 0.4] - 4.0
     return int((away[1:] * away[:-1] < 0).sum())
 
@@ -208,7 +207,7 @@ class TestState:
         assert torch.equal(ascended(second, violations[before:]), expected[before:])
         assert_identical(dict(second.named_buffers()), dict(whole.named_buffers()))
 
-    def test_survives_a_cast_of_the_parent(self) -> None:
+    def test_a_cast_of_the_parent_keeps_the_dtype(self) -> None:
         multipliers = self.fresh()
         multipliers.ascend_by(torch.tensor([1 / 3, 2 / 3], dtype=torch.float64))
         torch.nn.ModuleList([multipliers]).half()
@@ -224,8 +223,8 @@ class TestState:
             multipliers.ascend(losses, torch.ones_like(losses))
             multipliers.ascend_by(losses[:2], times=4)
 
-    def test_an_average_that_is_not_finite_is_forgotten(self) -> None:
-        """After steps that diverged the stage heals λ; ξ must not bring the damage back."""
+    def test_a_non_finite_average_is_discarded(self) -> None:
+        """After diverged steps the stage repairs λ; ξ must not undo that."""
         for lost in (math.nan, math.inf):
             multipliers = self.fresh()
             multipliers.ascend_by(torch.tensor([lost, 1.0], dtype=torch.float64))
@@ -238,7 +237,7 @@ class TestState:
 
 
 class TestKeys:
-    """Which stages are found again."""
+    """The options in stage keys."""
 
     SPEC = ChainSpec(
         ((Task("like", "binary_cross_entropy"),), (Task("finish", "binary_cross_entropy"),)),
@@ -251,28 +250,16 @@ class TestKeys:
     def keys(self, **options: float) -> tuple[str, ...]:
         return dataclasses.replace(self.SPEC, training=paper(**options)).stage_keys()  # type: ignore[arg-type]
 
-    def test_matter_to_the_stages_that_protect(self) -> None:
+    def test_they_change_the_keys_of_stages_that_protect(self) -> None:
         first, second = self.keys()
         for options in ({"proportional": 1.0}, {"proportional": 1.0, "smoothing": 0.5}):
             assert self.keys(**options)[0] == first
             assert self.keys(**options)[1] != second
         assert self.keys(proportional=1.0) != self.keys(proportional=1.0, smoothing=0.5)
 
-    def test_of_before_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """At their defaults the options are no part of what is hashed, as when they did not exist."""
-        texts: list[str] = []
-        plain = json.dumps
-        monkeypatch.setattr(json, "dumps", lambda *a, **k: texts.append(plain(*a, **k)) or texts[-1])
-        self.keys()
-        self.keys(proportional=0)
-        assert len(texts) == 4
-        assert not [text for text in texts if "proportional" in text or "smoothing" in text]
-        self.keys(proportional=1.0)
-        assert "proportional" in texts[-1]
 
-
-def test_held_out_measurements_enter_the_proportional_part_once(tmp_path: Path) -> None:
-    """The chain's λ, recomputed from its rows: κ_I counts every step that a measurement stands for, κ_P does not."""
+def test_held_out_measurements_enter_the_proportional_term_once(tmp_path: Path) -> None:
+    """λ recomputed from the chain's rows: κ_I counts every step that a measurement stands for, κ_P counts one."""
     data = conflict(tmp_path / "data")
     tasks = [binary("first", 0.01), binary("second")]
     training = paper(

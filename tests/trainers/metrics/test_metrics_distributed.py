@@ -109,7 +109,7 @@ class TestOnTwoWorkers:
         for worker in found:
             assert worker[name][1] == pytest.approx(expected, rel=1e-6)
 
-    def test_nobody_has_labels(self, found: list[dict[str, list[float]]], name: str) -> None:
+    def test_no_worker_has_labels(self, found: list[dict[str, list[float]]], name: str) -> None:
         for worker in found:
             assert math.isnan(worker[name][2])
 

@@ -50,7 +50,7 @@ def test_two_columns_never_share_a_row_of_the_embedding() -> None:
     assert sorted(used) == list(range(10))
 
 
-def test_pad_is_zeros_at_the_start() -> None:
+def test_pad_is_initialised_to_zeros() -> None:
     features = Features(Schema(categorical={"a": 3, "b": 5}), DIM)
     vectors = features(rows_batch(torch.ones(2, 1), categorical=ids((0, 1), (2, 0))))
     assert not bool(vectors[0, :DIM].any())
@@ -74,7 +74,7 @@ def test_infinite_number_does_not_become_the_largest_float(value: float) -> None
     assert float(vectors.detach().abs()) < 1e6
 
 
-def test_bits_are_those_of_numpy() -> None:
+def test_bits_are_unpacked_as_by_numpy() -> None:
     features = Features(Schema(packed={"p": 16}), DIM)
     packed = torch.tensor([[0b10110001, 0b00000111], [0, 255]], dtype=torch.uint8)
     vectors = features(rows_batch(torch.ones(2, 1), packed=packed))
@@ -101,7 +101,7 @@ def test_no_rows() -> None:
     assert features(batch).shape == (0, features.width)
 
 
-def test_statistics_are_no_part_of_the_checkpoint() -> None:
+def test_statistics_are_not_in_the_checkpoint() -> None:
     features = Features(Schema(categorical={"a": 3}, numeric={"x": Numeric()}), DIM)
     assert list(features.state_dict()) == ["embedding.weight"]
 

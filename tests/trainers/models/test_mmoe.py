@@ -31,18 +31,18 @@ class TestMMoE(MultiTaskModel):
     more = ({"experts": 2}, {"experts": 9})
 
 
-def test_written_out() -> None:
+def test_forward_pass_against_loops() -> None:
     model, batch = MMoE(SCHEMA, some_tasks(3), experts=4, **SMALL).double(), some_rows(9, 3)
     features = model.features(batch)
-    for place, output in enumerate(model(batch).values()):
-        weights = gate(model.gates, place, features)
+    for i, output in enumerate(model(batch).values()):
+        weights = gate(model.gates, i, features)
         state = sum(weights[:, e : e + 1] * perceptron(model.experts, e, features) for e in range(4))
         assert isinstance(state, Tensor)
-        torch.testing.assert_close(output, perceptron(model.towers, place, state)[:, 0])
+        torch.testing.assert_close(output, perceptron(model.towers, i, state)[:, 0])
 
 
 def bottom_as_expert(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Parameters of a Shared-Bottom of two layers under the names and in the shapes of MMoE's."""
+    """Return the parameters of a two-layer Shared-Bottom with the names and shapes of MMoE."""
     renamed = dict(parameters)
     for layer in range(2):
         renamed[f"experts.weights.{layer}"] = renamed.pop(f"bottom.{2 * layer}.weight").T.unsqueeze(0)
@@ -56,7 +56,7 @@ def test_with_one_expert_is_shared_bottom() -> None:
     assert_same_function(model, bottom, bottom_as_expert)
     batch = some_rows(9, 2)
     for name, gradient in gradients(model, model(batch)["task_0"].sum()).items():
-        assert bool(gradient.any()) != name.startswith("gates."), name  # a weight of 1, whatever the gate does
+        assert bool(gradient.any()) != name.startswith("gates."), name  # the only weight is 1 for any gate
 
 
 def test_a_gate_has_no_gradient_from_another_task() -> None:
@@ -69,19 +69,19 @@ def test_a_gate_has_no_gradient_from_another_task() -> None:
             assert all(bool(part.any()) for part in gradient)
 
 
-def test_number_of_parameters_by_hand() -> None:
+def test_parameter_count() -> None:
     model = MMoE(SCHEMA, some_tasks(2), experts=3, **SMALL)
     expert = WIDTH * 8 + 8 + 8 * 6 + 6
     of_task = (WIDTH * 4 + 4 + 4 * 3 + 3) + (6 * 5 + 5 + 5 * 1 + 1)
     assert sum(parameter.numel() for parameter in model.parameters()) == (7 + 5) + 3 * expert + 2 * of_task
 
 
-def test_the_papers_sizes() -> None:
+def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in MMoE(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"experts.weights.{place}"] for place in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
-    assert [shapes[f"gates.weights.{place}"] for place in range(3)] == [(2, 41, 128), (2, 128, 64), (2, 64, 8)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"experts.weights.{i}"] for i in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
+    assert [shapes[f"gates.weights.{i}"] for i in range(3)] == [(2, 41, 128), (2, 128, 64), (2, 64, 8)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every multi-task model through a chain on two workers: the trajectory of one, and nothing moves before its stage."""
+"""A chain with every multi-task model: two workers give the trajectory of one; parameters wait for their stage."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ OWN = {
     "mmoe": ("towers.", "gates."),
     "ple": ("towers.", "layers.0.gates.", "layers.1.gates.", "layers.1.specific_experts."),
 }
-"""Model → beginnings of the names of parameters whose slices each serve one task alone."""
+"""Model → name prefixes of parameters whose slices each belong to a single task."""
 
 Found = dict[str, dict[str, Any]]
-"""Model → what a worker saw of it."""
+"""Model → results of a worker."""
 
 
 def run_all(rank: int, workers: int, folder: str) -> Found:
-    """Three stages with every model, one task each."""
+    """Run three stages of one task each with every model."""
     found: Found = {}
     data = Path(folder) / "rows"
     training = paper(
@@ -101,8 +101,8 @@ def test_trajectory_of_one_worker(alone: Found, together: list[Found], name: str
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_what_serves_a_task_alone_waits_for_its_stage(together: list[Found], name: str) -> None:
-    """Batched parameters get a gradient of exactly 0 for later tasks, and Adam leaves them to the last bit."""
+def test_parameters_of_a_single_task_change_only_from_its_stage_on(together: list[Found], name: str) -> None:
+    """In batched parameters the slices of later tasks have a gradient of exactly 0, and Adam leaves them unchanged."""
     states: list[dict[str, Tensor]] = together[0][name]["states"]
     assert records_of(together[0], name)[0].gained
     for beginning in OWN[name]:
@@ -110,6 +110,6 @@ def test_what_serves_a_task_alone_waits_for_its_stage(together: list[Found], nam
         assert own
         for stage in range(3):
             for key in own:
-                before, after = (states[place][key].chunk(3) for place in (stage, stage + 1))
+                before, after = (states[i][key].chunk(3) for i in (stage, stage + 1))
                 assert all(torch.equal(before[task], after[task]) for task in range(stage + 1, 3)), key
         assert not all(torch.equal(states[0][key].chunk(3)[0], states[1][key].chunk(3)[0]) for key in own)

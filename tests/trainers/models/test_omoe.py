@@ -32,18 +32,18 @@ class TestOMoE(MultiTaskModel):
     more = ({"experts": 2}, {"experts": 9})
 
 
-def test_written_out() -> None:
+def test_forward_pass_against_loops() -> None:
     model, batch = OMoE(SCHEMA, some_tasks(2), experts=3, **SMALL).double(), some_rows(9, 2)
     features = model.features(batch)
     weights = gate(model.gates, 0, features)
     state = sum(weights[:, e : e + 1] * perceptron(model.experts, e, features) for e in range(3))
     assert isinstance(state, Tensor)
-    for place, output in enumerate(model(batch).values()):
-        torch.testing.assert_close(output, perceptron(model.towers, place, state)[:, 0])
+    for i, output in enumerate(model(batch).values()):
+        torch.testing.assert_close(output, perceptron(model.towers, i, state)[:, 0])
 
 
 def test_is_mmoe_with_tied_gates() -> None:
-    """The same outputs; the gradient of the one gate is the sum of those of the tied ones."""
+    """The outputs are equal, and the gradient of the single gate is the sum over the tied gates."""
     one = OMoE(SCHEMA, some_tasks(2), experts=3, **SMALL).double()
     tied = MMoE(SCHEMA, some_tasks(2), experts=3, **SMALL).double()
 
@@ -66,12 +66,12 @@ def test_is_mmoe_with_tied_gates() -> None:
             torch.testing.assert_close(gradient, expected[name])
 
 
-def test_of_one_task_is_mmoe() -> None:
+def test_with_one_task_is_mmoe() -> None:
     models = (kind(SCHEMA, some_tasks(1), experts=3, **SMALL).double() for kind in (MMoE, OMoE))
     assert_same_function(*models, dict)
 
 
-def test_number_of_parameters_by_hand() -> None:
+def test_parameter_count() -> None:
     model = OMoE(SCHEMA, some_tasks(2), experts=3, **SMALL)
     expert = WIDTH * 8 + 8 + 8 * 6 + 6
     gates = WIDTH * 4 + 4 + 4 * 3 + 3
@@ -80,12 +80,12 @@ def test_number_of_parameters_by_hand() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == expected
 
 
-def test_the_papers_sizes() -> None:
+def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in OMoE(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"experts.weights.{place}"] for place in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
-    assert [shapes[f"gates.weights.{place}"] for place in range(3)] == [(1, 41, 128), (1, 128, 64), (1, 64, 8)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"experts.weights.{i}"] for i in range(3)] == [(8, 41, 512), (8, 512, 512), (8, 512, 512)]
+    assert [shapes[f"gates.weights.{i}"] for i in range(3)] == [(1, 41, 128), (1, 128, 64), (1, 64, 8)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Batched products are the perceptrons, gates and mixtures that they stand for."""
+"""Batched perceptrons, gates and mixtures against single ones."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainers.models.towers import Towers
 
 @pytest.mark.parametrize("outputs", [None, 2])
 @pytest.mark.parametrize("shape", [(7, 4), (3, 7, 4), (0, 4), (3, 0, 4)])
-def test_each_is_a_perceptron(shape: tuple[int, ...], outputs: int | None) -> None:
+def test_each_equals_a_single_perceptron(shape: tuple[int, ...], outputs: int | None) -> None:
     parts, inputs = Perceptrons(3, 4, (6, 5), outputs), torch.randn(shape)
-    expected = [perceptron(parts, place, inputs if len(shape) == 2 else inputs[place]) for place in range(3)]
+    expected = [perceptron(parts, i, inputs if len(shape) == 2 else inputs[i]) for i in range(3)]
     found = parts(inputs)
     assert found.shape == (3, shape[-2], outputs or 5)
     assert_close(found, torch.stack(expected), 1e-6)
@@ -26,7 +26,7 @@ def test_each_is_a_perceptron(shape: tuple[int, ...], outputs: int | None) -> No
         assert bool((found < 0).any()) == (outputs is not None)
 
 
-def test_they_have_no_gradient_from_each_other() -> None:
+def test_perceptrons_have_no_gradient_from_each_other() -> None:
     parts = Perceptrons(2, 4, (16,))
     parts(torch.randn(7, 4))[0].sum().backward()
     for parameter in parts.parameters():
@@ -34,18 +34,18 @@ def test_they_have_no_gradient_from_each_other() -> None:
         assert [bool(part.any()) for part in parameter.grad] == [True, False]
 
 
-def test_drawn_like_linear_layers() -> None:
+def test_initialised_like_linear_layers() -> None:
     parts = Perceptrons(50, 16, (25,), 9)
     for value, fan_in in ((parts.weights[0], 16), (parts.biases[0], 16), (parts.weights[1], 25), (parts.biases[1], 25)):
         bound = fan_in**-0.5
         largest = float(value.detach().abs().max())
         assert 0.95 * bound < largest <= bound
-        assert len({round(float(part.sum()), 4) for part in value.detach()}) > 40  # each by itself
+        assert len({round(float(part.sum()), 4) for part in value.detach()}) > 40  # independent draws
 
 
 def test_towers_end_in_one_logit() -> None:
     towers, inputs = Towers(3, 4, (6, 5)), torch.randn(7, 4)
-    expected = torch.stack([perceptron(towers, place, inputs)[:, 0] for place in range(3)])
+    expected = torch.stack([perceptron(towers, i, inputs)[:, 0] for i in range(3)])
     assert_close(towers(inputs), expected, 1e-6)
 
 
@@ -56,7 +56,7 @@ def test_gates_are_softmax_over_experts(units: tuple[int, ...]) -> None:
     assert weights.shape == (3, 7, 5)
     assert bool((weights >= 0).all())
     assert_close(weights.sum(2), torch.ones(3, 7), 1e-6)
-    assert_close(weights, torch.stack([gate(gates, place, inputs) for place in range(3)]), 1e-6)
+    assert_close(weights, torch.stack([gate(gates, i, inputs) for i in range(3)]), 1e-6)
 
 
 def test_mixture() -> None:
@@ -75,7 +75,7 @@ class TestSizes:
         check_size("experts", size, least)
 
     @pytest.mark.parametrize("size", [0, -1, 2.0, True, "3", None, [3]])
-    def test_no_size(self, size: object) -> None:
+    def test_wrong_sizes(self, size: object) -> None:
         with pytest.raises(ValueError, match=r"^experts must be a whole number of at least 1, found "):
             check_size("experts", size)  # type: ignore[arg-type]
 
@@ -84,7 +84,7 @@ class TestSizes:
         check_units("units", (3, 2), layers=2)
 
     @pytest.mark.parametrize("units", [[0], [8, -1], [2.5], ["8"], "88", 8, None, {"a": 8}, [True]])
-    def test_no_units(self, units: object) -> None:
+    def test_wrong_units(self, units: object) -> None:
         with pytest.raises(ValueError, match=r"^units must list widths of layers as whole numbers of at least 1, "):
             check_units("units", units)  # type: ignore[arg-type]
 

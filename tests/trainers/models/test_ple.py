@@ -24,7 +24,7 @@ from trainers.models.shared_bottom import SharedBottom
 
 SMALL: dict[str, Any] = {"embedding_dim": 1, "expert_units": (8, 6), "gate_units": (4,), "tower_units": (5,)}
 WIDE: dict[str, Any] = {"embedding_dim": 1, "expert_units": (24, 24), "gate_units": (24,), "tower_units": (24,)}
-"""So wide that no ReLU is off for all rows."""
+"""Wide enough that no ReLU is off for all rows."""
 
 
 class TestPLE(MultiTaskModel):
@@ -44,7 +44,7 @@ class TestPLE(MultiTaskModel):
 
 
 def written_out(model: PLE, features: Tensor, tasks: int, specific: int, shared: int) -> list[Tensor]:
-    """Logits of each task, layer by layer, task by task, expert by expert."""
+    """Compute the logits with loops over layers, tasks and experts."""
     states, shared_state = [features] * tasks, features
     for layer in model.layers:
         own = [
@@ -68,7 +68,7 @@ def mixed(weights: Tensor, outputs: list[Tensor]) -> Tensor:
 
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize(("specific", "shared"), [(1, 1), (2, 3), (3, 1), (0, 2), (2, 0)])
-def test_written_out(layers: int, specific: int, shared: int) -> None:
+def test_forward_pass_against_loops(layers: int, specific: int, shared: int) -> None:
     sizes = {"layers": layers, "specific_experts": specific, "shared_experts": shared}
     model, batch = PLE(SCHEMA, some_tasks(3), **sizes, **SMALL).double(), some_rows(9, 3)
     expected = written_out(model, model.features(batch), 3, specific, shared)
@@ -77,33 +77,33 @@ def test_written_out(layers: int, specific: int, shared: int) -> None:
 
 
 class TestGradients:
-    """Whose loss reaches what."""
+    """Which parameters have a gradient from which task's loss."""
 
     @staticmethod
-    def of_task(model: PLE, place: int) -> dict[str, list[bool]]:
-        """Parameter → whether each of its slices (of perceptrons) has a gradient from the loss of one task."""
-        found = gradients(model, model(some_rows(40, 3))[f"task_{place}"].square().sum())
+    def of_task(model: PLE, index: int) -> dict[str, list[bool]]:
+        """Return parameter → whether each of its slices (perceptrons) has a gradient from one task's loss."""
+        found = gradients(model, model(some_rows(40, 3))[f"task_{index}"].square().sum())
         return {name: [bool(part.any()) for part in gradient] for name, gradient in found.items()}
 
     @pytest.mark.parametrize("layers", [1, 2, 3, 4])
-    def test_the_end_is_a_tasks_own(self, layers: int) -> None:
-        """Specific experts of the last layer; and gates of the last two, as only specific experts read them."""
+    def test_last_layers_belong_to_one_task(self, layers: int) -> None:
+        """The specific experts of the last layer, and the gates of the last two: only specific experts read these."""
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(max(0, layers - 2), layers))
-        for place in range(3):
-            own = [task == place for task in range(3)]
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            own = [task == index for task in range(3)]
+            for name, reached in self.of_task(model, index).items():
                 if name.startswith(f"layers.{layers - 1}.specific_experts."):
                     assert reached == [mine for mine in own for _ in range(2)], name
                 if name.startswith(gates):
                     assert reached == own, name
 
     @pytest.mark.parametrize("layers", [2, 3, 4])
-    def test_earlier_layers_serve_others_by_way_of_the_shared_state(self, layers: int) -> None:
+    def test_earlier_layers_serve_all_tasks_through_the_shared_state(self, layers: int) -> None:
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, **WIDE)
         gates = tuple(f"layers.{layer}.gates." for layer in range(layers - 2))
-        for place in range(3):
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            for name, reached in self.of_task(model, index).items():
                 if name.startswith(gates):
                     assert all(reached), name
                 early = not name.startswith(f"layers.{layers - 1}.")
@@ -113,11 +113,11 @@ class TestGradients:
                     assert all(reached), name
 
     @pytest.mark.parametrize("layers", [1, 3])
-    def test_without_shared_experts_a_task_keeps_to_itself(self, layers: int) -> None:
+    def test_without_shared_experts_tasks_share_no_layer(self, layers: int) -> None:
         model = PLE(SCHEMA, some_tasks(3), layers=layers, specific_experts=2, shared_experts=0, **WIDE)
-        for place in range(3):
-            own = [task == place for task in range(3)]
-            for name, reached in self.of_task(model, place).items():
+        for index in range(3):
+            own = [task == index for task in range(3)]
+            for name, reached in self.of_task(model, index).items():
                 if ".specific_experts." in name:
                     assert reached == [mine for mine in own for _ in range(2)], name
                 if ".gates." in name:
@@ -135,8 +135,8 @@ class TestIdentities:
 
         assert_same_function(model, other, rename)
 
-    def test_of_one_task_is_mmoe(self) -> None:
-        """Its own experts come before the shared ones."""
+    def test_with_one_task_is_mmoe(self) -> None:
+        """The specific experts come before the shared ones."""
         model = PLE(SCHEMA, some_tasks(1), specific_experts=2, shared_experts=3, **SMALL).double()
         other = MMoE(SCHEMA, some_tasks(1), experts=5, **SMALL).double()
 
@@ -152,21 +152,21 @@ class TestIdentities:
         assert_same_function(model, other, rename)
 
     @pytest.mark.parametrize("layers", [1, 2])
-    def test_without_shared_experts_each_task_has_a_bottom_of_its_own(self, layers: int) -> None:
-        """With one expert each: layers make the bottom longer."""
+    def test_without_shared_experts_each_task_has_its_own_bottom(self, layers: int) -> None:
+        """With one expert per task, further layers lengthen the bottom."""
         model = PLE(SCHEMA, some_tasks(2), layers=layers, shared_experts=0, **SMALL).double()
         units = SMALL["expert_units"] * layers
         batch = some_rows(13, 2)
-        for place, task in enumerate(some_tasks(2)):
+        for index, task in enumerate(some_tasks(2)):
             bottom = SharedBottom(SCHEMA, [task], embedding_dim=1, bottom_units=units, tower_units=(5,)).double()
             state = dict(bottom.state_dict())
             state["features.embedding.weight"] = model.features.embedding.weight
             for name, value in model.towers.state_dict().items():
-                state[f"towers.{name}"] = value[place : place + 1]
+                state[f"towers.{name}"] = value[index : index + 1]
             for step in range(2 * layers):
                 experts = model.layers[step // 2].specific_experts
-                state[f"bottom.{2 * step}.weight"] = experts.weights[step % 2][place].T
-                state[f"bottom.{2 * step}.bias"] = experts.biases[step % 2][place, 0]
+                state[f"bottom.{2 * step}.weight"] = experts.weights[step % 2][index].T
+                state[f"bottom.{2 * step}.bias"] = experts.biases[step % 2][index, 0]
             bottom.load_state_dict(state)
             torch.testing.assert_close(model(batch)[task.name], bottom(batch)[task.name])
 
@@ -179,7 +179,7 @@ def renamed(name: str, beginnings: Mapping[str, str]) -> str:
 
 
 class TestSizes:
-    def test_number_of_parameters_by_hand(self) -> None:
+    def test_parameter_count(self) -> None:
         sizes = {"layers": 2, "specific_experts": 2, "shared_experts": 3}
         model = PLE(SCHEMA, some_tasks(2), **sizes, **SMALL)
 
@@ -194,7 +194,7 @@ class TestSizes:
         towers = 2 * (6 * 5 + 5 + 5 * 1 + 1)
         assert sum(parameter.numel() for parameter in model.parameters()) == (7 + 5) + first + last + towers
 
-    def test_no_gate_that_nobody_reads(self) -> None:
+    def test_no_gate_without_a_reader(self) -> None:
         def with_shared_gate(**sizes: int) -> list[bool]:
             layers = PLE(SCHEMA, some_tasks(2), **sizes, **SMALL).layers
             return [layer.shared_gate is not None for layer in layers]
@@ -204,15 +204,15 @@ class TestSizes:
         assert with_shared_gate(layers=3, specific_experts=0) == [True, True, False]
         assert with_shared_gate(layers=3, shared_experts=0) == [False, False, False]
 
-    def test_the_papers_sizes(self) -> None:
+    def test_sizes_of_the_paper(self) -> None:
         shapes = {name: tuple(value.shape) for name, value in PLE(SCHEMA, some_tasks(2)).named_parameters()}
         assert shapes["features.embedding.weight"] == (12, 16)
         for kind, count in (("specific", 2), ("shared", 1)):
             expected = [(count, 41, 512), (count, 512, 512), (count, 512, 512)]
-            assert [shapes[f"layers.0.{kind}_experts.weights.{place}"] for place in range(3)] == expected
+            assert [shapes[f"layers.0.{kind}_experts.weights.{index}"] for index in range(3)] == expected
         expected = [(2, 41, 128), (2, 128, 64), (2, 64, 2)]
-        assert [shapes[f"layers.0.gates.weights.{place}"] for place in range(3)] == expected
-        assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+        assert [shapes[f"layers.0.gates.weights.{index}"] for index in range(3)] == expected
+        assert [shapes[f"towers.weights.{index}"] for index in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
     @pytest.mark.parametrize(
         ("options", "message"),

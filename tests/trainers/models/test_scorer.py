@@ -19,7 +19,7 @@ TASKS = (binary("a"), binary("b"))
 
 
 def no_model(schema: Schema, tasks: Sequence[Task]) -> str:
-    """A user's mistake."""
+    """Return no model: a user's mistake."""
     return "model"
 
 
@@ -41,13 +41,13 @@ def test_layers() -> None:
 
 
 class TestBuild:
-    def test_the_seed_decides(self) -> None:
+    def test_initial_parameters_follow_the_seed(self) -> None:
         spec = ModelSpec("scorer", {"units": [4]})
         one, same, other = (build_model(spec, SCHEMA, TASKS, seed) for seed in (0, 0, 1))
         assert_identical(one.state_dict(), same.state_dict())
         assert not torch.equal(one.state_dict()["layers.0.weight"], other.state_dict()["layers.0.weight"])
 
-    def test_random_numbers_of_others_are_left_alone(self) -> None:
+    def test_the_global_random_state_is_unchanged(self) -> None:
         torch.manual_seed(3)
         expected = torch.rand(2)
         torch.manual_seed(3)
@@ -68,7 +68,7 @@ class TestBuild:
             ("no.such.package:Model", {}, "cannot be imported: .*; is it on the Python path"),
             ("tests.trainers._problems:Nothing", {}, "module tests.trainers._problems has no 'Nothing'"),
             ("tests.trainers._problems:CONFLICT_ROWS", {}, "is a dict, not a callable"),
-            ("tests.trainers.models.test_scorer:no_model", {}, "made a str, expected a torch.nn.Module"),
+            ("tests.trainers.models.test_scorer:no_model", {}, "returned a str, expected a torch.nn.Module"),
         ],
     )
     def test_errors(self, name: str, options: dict[str, object], message: str) -> None:

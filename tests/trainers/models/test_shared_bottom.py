@@ -14,7 +14,7 @@ class TestSharedBottom(MultiTaskModel):
     variants: ClassVar[list[dict[str, Any]]] = [{}, {"bottom_units": []}, {"tower_units": []}]
 
 
-def test_number_of_parameters_by_hand() -> None:
+def test_parameter_count() -> None:
     model = SharedBottom(SCHEMA, some_tasks(2), embedding_dim=1, bottom_units=(8, 6), tower_units=(4,))
     embedding = 7 + 5
     bottom = WIDTH * 8 + 8 + 8 * 6 + 6
@@ -22,11 +22,11 @@ def test_number_of_parameters_by_hand() -> None:
     assert sum(parameter.numel() for parameter in model.parameters()) == embedding + bottom + 2 * tower
 
 
-def test_the_papers_sizes() -> None:
+def test_sizes_of_the_paper() -> None:
     shapes = {name: tuple(value.shape) for name, value in SharedBottom(SCHEMA, some_tasks(2)).named_parameters()}
     assert shapes["features.embedding.weight"] == (12, 16)
-    assert [shapes[f"bottom.{place}.weight"] for place in (0, 2, 4)] == [(512, 41), (512, 512), (512, 512)]
-    assert [shapes[f"towers.weights.{place}"] for place in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
+    assert [shapes[f"bottom.{i}.weight"] for i in (0, 2, 4)] == [(512, 41), (512, 512), (512, 512)]
+    assert [shapes[f"towers.weights.{i}"] for i in range(3)] == [(2, 512, 128), (2, 128, 64), (2, 64, 1)]
 
 
 @pytest.mark.parametrize(
