@@ -59,8 +59,8 @@ def find(name: str) -> Source:
         path = f"{PACKAGE}.{name}"
     elif "." not in path:
         raise RequestError(
-            f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or name "
-            "your own as package.module or package.module:callable"
+            f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or "
+            "name your own as package.module or package.module:callable"
         )
     try:
         module: ModuleType = import_module(path)
