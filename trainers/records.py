@@ -6,9 +6,12 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from trainers.certificate import Certificate
+
+Currency = Literal["loss", "metric"]
+"""What the acceptance rule compares of a protected task."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,36 @@ class Optimum:
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """How far a model is from a task's optimum in one quantity, and whether the acceptance rule allows it.
+
+    Attributes:
+        quantity: ``loss``, or the name of a metric.
+        reference: The quantity at the task's own accepted θ*.
+        value: The model's.
+        difference: ``value`` minus ``reference``.
+        standard_error: Standard error of ``difference``, paired.
+        allowed: Most that the model may be worse.
+        held: Whether it is no worse than that, up to rounding.
+        higher_is_better: Direction of the quantity.
+    """
+
+    quantity: str
+    reference: float
+    value: float
+    difference: float
+    standard_error: float
+    allowed: float
+    held: bool
+    higher_is_better: bool = False
+
+    @property
+    def worse(self) -> float:
+        """How much worse the model is than the optimum; negative where it is better."""
+        return -self.difference if self.higher_is_better else self.difference
+
+
+@dataclass(frozen=True)
 class Verdict:
     """How a candidate stands to one protected task on one split.
 
@@ -46,6 +79,9 @@ class Verdict:
             of one list share its items.
         allowed: Largest difference that the rule accepts, ε + s · SE.
         held: Whether ``difference ≤ allowed``, up to rounding.
+        metric: The same for the task's metric, with DeLong's standard error for an AUC and a paired bootstrap's for
+            others; ``None`` where it was not compared, or is undefined.
+        accept_on: Which of the two decides.
     """
 
     task: str
@@ -56,6 +92,25 @@ class Verdict:
     standard_error: float
     allowed: float
     held: bool
+    metric: Deviation | None = None
+    accept_on: Currency = "loss"
+
+    @property
+    def loss(self) -> Deviation:
+        """The comparison of losses."""
+        return Deviation(
+            "loss", self.optimum, self.value, self.difference, self.standard_error, self.allowed, self.held
+        )
+
+    @property
+    def deciding(self) -> Deviation:
+        """The comparison that decides: of metrics if the rule looks at these and the task has one, else of losses."""
+        return self.metric if self.accept_on == "metric" and self.metric is not None else self.loss
+
+    @property
+    def kept(self) -> bool:
+        """Whether the task is within its limit."""
+        return self.deciding.held
 
 
 @dataclass(frozen=True)
@@ -118,8 +173,10 @@ class StageRecord:
     Attributes:
         key: Memoisation key.
         parent: Key of the stage before, or ``None``.
-        stage: Index of the stage, from 0.
-        level: Tasks that the stage minimised.
+        stage: Place of the stage in its chain, from 0.
+        number: What people call it: 0 for the joint start, k for the stage that solves level k.
+        level: Tasks that the stage solved; none for the joint start.
+        objective: Task → weight in the objective: those of ``level``, and later ones that stayed in the mix.
         protected: Tasks that it held at their optima.
         optima: Optima of the level's tasks.
         verdicts: How the accepted model stands to the protected tasks, on the validation and on the test split.
@@ -145,7 +202,9 @@ class StageRecord:
     key: str
     parent: str | None
     stage: int
+    number: int
     level: tuple[str, ...]
+    objective: Mapping[str, float]
     protected: tuple[str, ...]
     optima: tuple[Optimum, ...]
     verdicts: tuple[Verdict, ...]
@@ -169,12 +228,22 @@ class StageRecord:
     @property
     def held(self) -> bool:
         """Whether every protected task is within its limit on the validation split: the guarantee."""
-        return all(verdict.held for verdict in self.verdicts if verdict.split == "valid")
+        return all(verdict.kept for verdict in self.verdicts if verdict.split == "valid")
 
     @property
     def gained(self) -> bool:
         """Whether any step was accepted; a stage that gains nothing returns its starting point."""
         return self.accepted_step > 0
+
+    @property
+    def accepted_evaluation(self) -> Literal["start", "first", "last", "between"]:
+        """Which evaluation was accepted: the starting point, the first or the last one after it, or one between."""
+        steps = [candidate.step for candidate in self.candidates if candidate.step > 0] or [self.steps]
+        if not self.gained:
+            return "start"
+        if self.accepted_step == steps[-1]:
+            return "last"
+        return "first" if self.accepted_step == steps[0] else "between"
 
     def verdict(self, task: str, split: str) -> Verdict | None:
         """The verdict on a protected task, if the stage protects it."""
@@ -205,7 +274,11 @@ class StageRecord:
 
 
 def _verdicts(raw: list[dict[str, Any]]) -> tuple[Verdict, ...]:
-    return tuple(Verdict(**value) for value in raw)
+    return tuple(Verdict(**{**value, "metric": _deviation(value.get("metric"))}) for value in raw)
+
+
+def _deviation(raw: Any) -> Deviation | None:
+    return Deviation(**raw) if isinstance(raw, dict) else None
 
 
 def _with_nan(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,12 +14,14 @@ class StageAwaited:
     """Another process is training this stage; the chain waits for its result.
 
     Attributes:
-        stage: Index of the stage.
+        stage: Place of the stage in its chain, from 0.
+        number: What people call it: 0 for the joint start, k for the stage that solves level k.
         key: Its memoisation key.
-        level: Tasks that it minimises.
+        level: Tasks that it solves; none for the joint start.
     """
 
     stage: int
+    number: int
     key: str
     level: tuple[str, ...]
 
@@ -28,17 +31,21 @@ class StageStarted:
     """A stage is about to be trained.
 
     Attributes:
-        stage: Index of the stage.
+        stage: Place of the stage in its chain, from 0.
+        number: What people call it: 0 for the joint start, k for the stage that solves level k.
         key: Its memoisation key.
-        level: Tasks that it minimises.
-        protected: Tasks that it protects.
-        max_steps: Most optimisation steps that it can take.
-        resumed_step: Steps already taken, when it resumes from a checkpoint.
+        level: Tasks that it solves; none for the joint start.
+        objective: Task → weight in the objective.
+        protected: Tasks that it holds.
+        max_steps: Maximum number of optimisation steps.
+        resumed_step: Steps that it had taken before, when it goes on from a checkpoint.
     """
 
     stage: int
+    number: int
     key: str
     level: tuple[str, ...]
+    objective: Mapping[str, float]
     protected: tuple[str, ...]
     max_steps: int
     resumed_step: int = 0

@@ -209,7 +209,7 @@ class MultiTaskModel:
 
     def test_penalty_of_embeddings_alone(self) -> None:
         model = self.build()
-        groups = build_optimizer(model, paper(l2_embedding=0.25), 0.1).param_groups
+        groups = build_optimizer(model, paper(l2_embedding=0.25).settings, 0.1).param_groups
         penalised = [parameter for group in groups if group["weight_decay"] for parameter in group["params"]]
         embeddings = [module.weight for module in model.modules() if isinstance(module, nn.Embedding)]
         assert [id(parameter) for parameter in penalised] == [id(weight) for weight in embeddings]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +21,9 @@ from trainers.models.build import build_model
 from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
 from trainers.reporter import Event
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
 from trainers.spec.task import Task
-from trainers.spec.training import Training
 
 # --- quadratics with known saddles -----------------------------------------------------------------------------------
 
@@ -168,34 +169,46 @@ def binary(name: str, tolerance: float = 0.0, **others: Any) -> Task:
     return Task(name=name, loss="binary_cross_entropy", tolerance=tolerance, **others)
 
 
-def paper(**options: Any) -> Training:
-    """Training options whose multipliers are the paper's, unless said otherwise: absolute violations of minibatches."""
+class Options(NamedTuple):
+    """How stages are trained, and how they run."""
+
+    settings: Settings
+    execution: Execution
+
+
+def paper(**options: Any) -> Options:
+    """The paper's chain and multipliers, unless said otherwise: absolute violations of minibatches, no stage 0."""
     update: dict[str, Any] = {
-        "violation": "absolute",
-        "measured_on": "train",
+        "relative": False,
+        "violations": "minibatch",
+        "joint_weight": 0.0,
+        "later_weight": 0.0,
         "eta_lambda": 0.05,
         "evaluations_per_epoch": 6,
         "backtracks": 2,
         "l2_embedding": 0.0,
+        **options,
     }
-    return Training(**{**update, **options})
+    execution = {f.name: update.pop(f.name) for f in fields(Execution) if f.name in update}
+    return Options(Settings(**update), Execution(**execution))
 
 
 def chain_spec(
     data: Path,
     levels: Sequence[Sequence[Task]],
-    training: Training,
+    options: Options,
     model: str = "scorer",
     batch_size: int = 32,
-    **options: Any,
+    **model_options: Any,
 ) -> ChainSpec:
     """A chain over a prepared data set; without options, the model is one linear score."""
     if model == "scorer":
-        options = {"embedding_dim": 2, "units": [], **options}
+        model_options = {"embedding_dim": 2, "units": [], **model_options}
     return ChainSpec(
         levels=tuple(tuple(level) for level in levels),
-        model=ModelSpec(model, options),
-        training=training,
+        model=ModelSpec(model, model_options),
+        training=options.settings,
+        execution=options.execution,
         batch_size=batch_size,
         data_fingerprint=read_schema(str(data)).fingerprint,
     )
@@ -317,7 +330,9 @@ def record(key: str = "key", **others: Any) -> StageRecord:
         "key": key,
         "parent": "parent",
         "stage": 1,
+        "number": 2,
         "level": ("second",),
+        "objective": {"second": 1.0},
         "protected": ("first",),
         "optima": (Optimum("second", 0.1, 7, 1 / 3, 5),),
         "verdicts": (verdict(), verdict(split="test", difference=0.25)),

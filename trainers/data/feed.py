@@ -24,13 +24,20 @@ class Feed(Protocol):
     def examples(self, split: str) -> int:
         """Return the number of examples of a split, over all workers."""
 
-    def steps_per_epoch(self, split: str = "train") -> int:
-        """Return the number of global batches in one pass over a split."""
+    def steps_per_epoch(self, split: str = "train", share: float = 1.0) -> int:
+        """Return the number of global batches in one pass over a split.
+
+        Args:
+            split: Which split.
+            share: Size of a batch, as a share of the global batch size.
+        """
 
     def examples_in(self, steps: int) -> int:
         """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
 
-    def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, stage: int, epoch: int, split: str = "train", start: int = 0, share: float = 1.0
+    ) -> Iterator[Batch]:
         """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on.
 
         Batches before ``start`` are not built.
@@ -38,3 +45,8 @@ class Feed(Protocol):
 
     def scan(self, split: str) -> Iterator[Batch]:
         """Yield this worker's examples of a split in ascending order of their index."""
+
+
+def share_of(batch_size: int, share: float) -> int:
+    """Return the size of a batch that is a share of the global one; at least 1."""
+    return max(1, round(batch_size * share))

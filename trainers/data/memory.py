@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainers.data.batch import Batch
 from trainers.data.examples import Piece, empty_examples, gather, query_and_position
+from trainers.data.feed import share_of
 from trainers.data.order import epoch_order
 from trainers.data.prepared import read_schema
 from trainers.data.schema import SPLITS, Schema
@@ -65,22 +66,25 @@ class MemoryFeed:
         """Return the number of examples of a split, over all workers."""
         return self.schema.examples[split]
 
-    def steps_per_epoch(self, split: str = "train") -> int:
+    def steps_per_epoch(self, split: str = "train", share: float = 1.0) -> int:
         """Return the number of global batches in one pass over a split; the last one may be smaller."""
-        return -(-self.examples(split) // self._batch_size)
+        return -(-self.examples(split) // share_of(self._batch_size, share))
 
     def examples_in(self, steps: int) -> int:
         """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
         epochs, rest = divmod(steps, self.steps_per_epoch())
         return epochs * self.examples("train") + rest * self._batch_size
 
-    def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, stage: int, epoch: int, split: str = "train", start: int = 0, share: float = 1.0
+    ) -> Iterator[Batch]:
         """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on."""
         examples = self.examples(split)
         order = epoch_order(examples, self._seed, stage, epoch)
         positions = np.flatnonzero(order % self._world_size == self._rank)
         local = torch.from_numpy(order[positions] // self._world_size).to(self._device)
-        edges = np.arange(start * self._batch_size, examples + self._batch_size, self._batch_size)
+        size = share_of(self._batch_size, share)
+        edges = np.arange(start * size, examples + size, size)
         for low, high in pairwise(np.searchsorted(positions, edges)):
             yield self._batch(split, local[low:high])
 

@@ -10,6 +10,7 @@ import torch
 
 from trainers.data.batch import Batch
 from trainers.data.examples import Piece, empty_examples, gather, row_bytes
+from trainers.data.feed import share_of
 from trainers.data.lane_pass import LanePass
 from trainers.data.lanes import Lanes, assign_units
 from trainers.data.memory import SCAN_ROWS
@@ -74,23 +75,26 @@ class StreamFeed:
         self._device = torch.device(device)
         self._splits = {split: Split(folder, split, self.schema, labels) for split in SPLITS}
         self._empty = empty_examples(self.schema, len(labels))
-        width = row_bytes(self.schema, len(labels))
-        self._lanes = {name: _lanes(split, batch_size, width) for name, split in self._splits.items()}
+        self._width = row_bytes(self.schema, len(labels))
+        self._batch_size = batch_size
+        self._assigned: dict[tuple[str, int], Lanes] = {}
 
     def examples(self, split: str) -> int:
         """Return the number of examples of a split, over all workers."""
         return self.schema.examples[split]
 
-    def steps_per_epoch(self, split: str = "train") -> int:
+    def steps_per_epoch(self, split: str = "train", share: float = 1.0) -> int:
         """Return the number of global batches in one pass over a split."""
-        return self._lanes[split].steps
+        return self._lanes(split, share).steps
 
     def examples_in(self, steps: int) -> int:
         """Return the number of training examples in a stage's first ``steps`` global batches, over all workers."""
         epochs, rest = divmod(steps, self.steps_per_epoch())
-        return epochs * self.examples("train") + self._lanes["train"].examples_in(rest)
+        return epochs * self.examples("train") + self._lanes("train").examples_in(rest)
 
-    def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, stage: int, epoch: int, split: str = "train", start: int = 0, share: float = 1.0
+    ) -> Iterator[Batch]:
         """Yield this worker's part of each global batch of a shuffled pass, from global batch ``start`` on.
 
         Units that lie entirely before ``start`` are not read.
@@ -98,7 +102,7 @@ class StreamFeed:
         Raises:
             ValueError: A file is damaged.
         """
-        lanes = self._lanes[split]
+        lanes = self._lanes(split, share)
         # Workers share the training split lane by lane, and the other splits example by example.
         own, shard = range(len(lanes.units)), (self._rank, self._world_size)
         if split == "train":
@@ -136,8 +140,15 @@ class StreamFeed:
         if not found:
             yield self._empty.to_batch(self._device)
 
+    def _lanes(self, split: str, share: float = 1.0) -> Lanes:
+        """Return the lanes of a pass over a split in batches of a share of the global batch size."""
+        key = split, share_of(self._batch_size, share)
+        if key not in self._assigned:
+            self._assigned[key] = _assign(self._splits[split], key[1], self._width)
+        return self._assigned[key]
 
-def _lanes(split: Split, batch_size: int, width: int) -> Lanes:
+
+def _assign(split: Split, batch_size: int, width: int) -> Lanes:
     """Assign the units of a split to lanes.
 
     With at most half as many lanes as a batch has examples, no batch is empty: the longest lane yields an example to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -9,12 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trainers.data.batch import Batch
 from trainers.evaluation.frozen_buffers import frozen_buffers
 from trainers.evaluation.learner import Learner
+from trainers.evaluation.outputs import SplitOutputs, join_outputs
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import output_of
 from trainers.metrics.compute import compute_metrics
 from trainers.registry import METRICS, resolve
+from trainers.spec.task import Task
 from trainers.workers.process_group import sum_over_workers
 
 Mode = Literal["train", "eval"]
@@ -29,6 +33,7 @@ class Evaluation:
         losses: Task → mean sample loss over the split, over all workers.
         samples: Task → labelled samples of the split.
         metrics: Task → metric; tasks without one, or whose metric is undefined here, are absent.
+        outputs: This worker's outputs and labels, where they were kept.
         local: This worker's samples, float32, shape ``(examples of this worker, tasks)``, tasks in the order of
             ``losses``.
     """
@@ -38,6 +43,7 @@ class Evaluation:
     samples: dict[str, int]
     metrics: dict[str, float]
     local: Samples
+    outputs: SplitOutputs | None = None
 
     def local_of(self, task: str) -> Samples:
         """This worker's samples of one task, shape ``(examples of this worker,)``."""
@@ -53,6 +59,7 @@ def evaluate(
     mode: Mode = "eval",
     with_metrics: bool = True,
     keep_samples: bool = True,
+    keep_outputs: bool = False,
 ) -> Evaluation:
     """Evaluate every task of the chain in one pass, sharded over the workers.
 
@@ -62,6 +69,7 @@ def evaluate(
         mode: Forward mode of the model; the optima are measured in the mode that the steps use (``train``).
         with_metrics: Whether to compute metrics too.
         keep_samples: Whether ``local`` holds the samples of each example; without, it holds those of none.
+        keep_outputs: Whether ``outputs`` holds the outputs of each row.
     """
     model, losses, tasks, device = learner.model, learner.losses, learner.losses.tasks, learner.device
     was_training = model.training
@@ -73,6 +81,7 @@ def evaluate(
     )
     sums: list[Tensor] = []
     counts: list[Tensor] = []
+    kept: list[SplitOutputs] = []
     totals = torch.zeros(2, len(tasks), dtype=torch.float64, device=device)
     try:
         with frozen_buffers(model) if mode == "train" else nullcontext():
@@ -83,6 +92,8 @@ def evaluate(
                 if keep_samples or not sums:
                     sums.append(samples.sums)
                     counts.append(samples.counts)
+                if keep_outputs:
+                    kept.append(_outputs_of(outputs, batch, tasks))
                 for column, task in enumerate(tasks):
                     if task.name in metrics:
                         output = output_of(outputs, [task], batch).squeeze(1)
@@ -98,4 +109,14 @@ def evaluate(
         samples={t.name: int(n) for t, n in zip(tasks, all_counts, strict=True)},
         metrics={name: value for name, value in values.items() if value == value},
         local=local,
+        outputs=join_outputs(kept) if keep_outputs else None,
+    )
+
+
+def _outputs_of(outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> SplitOutputs:
+    lengths = None if batch.query is None else batch.query.bincount(minlength=batch.examples).cpu()
+    return SplitOutputs(
+        {task.name: output_of(outputs, [task], batch).squeeze(1).cpu() for task in tasks},
+        {task.name: batch.labels[:, column].cpu() for column, task in enumerate(tasks)},
+        lengths,
     )

@@ -15,7 +15,6 @@ from trainers.evaluation.full_gradient import full_gradients
 from trainers.evaluation.learner import Learner
 from trainers.records import Optimum, Row
 from trainers.spec.stage_spec import StageSpec
-from trainers.spec.task import Task
 
 MOST_TERMS = 8
 """Gradients of protected tasks that are computed and kept at the same time. Backward passes and memory stay bounded
@@ -31,7 +30,6 @@ SHARE = 0.25
 def certify(
     learner: Learner,
     spec: StageSpec,
-    protected: Sequence[Task],
     optima: Sequence[Optimum],
     multipliers: Mapping[str, float],
     evaluation: Evaluation,
@@ -55,29 +53,28 @@ def certify(
     Args:
         learner: The model at the accepted θ*, its data and its losses.
         spec: The stage.
-        protected: Tasks that it held.
-        optima: Their optima, in the same order.
+        optima: Optima of its protected tasks, in their order.
         multipliers: Protected task → λ at the end of the stage; the effective one where a method changes the ratio, see
             :meth:`~trainers.methods.method.Method.shadow_prices`.
         evaluation: Of the training split at θ*.
         rows: The stage's history.
         steps: Optimisation steps S of the stage.
     """
-    names = [task.name for task in protected]
+    names = [task.name for task in spec.protected]
     price = torch.tensor([multipliers[name] for name in names], dtype=torch.float64)
     objective = torch.tensor(spec.weights, dtype=torch.float64)
     coefficients, weights, grouped = _terms(price, objective)
-    batches = _batches(learner.feed, spec.training.certificate_examples)
+    batches = _batches(learner.feed, spec.execution.certificate_examples)
     if len(weights) > FREE_TERMS:
         batches = min(batches, max(1, int(SHARE * steps) // len(coefficients)))
     quotient = norm = math.nan
     if batches:
-        gradients = full_gradients(learner, (*protected, *spec.level), coefficients, batches)
+        gradients = full_gradients(learner, spec.tasks, coefficients, batches)
         quotient = stationarity(gradients[-1], gradients[:-1], weights)
         norm = gradient_norm(gradients[-1], gradients[:-1], weights)
     limits = {
         task.name: (evaluation.losses[task.name], optimum.train, task.tolerance)
-        for task, optimum in zip(protected, optima, strict=True)
+        for task, optimum in zip(spec.protected, optima, strict=True)
     }
     return Certificate(
         feasibility={name: feasibility(*limit) for name, limit in limits.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from trainers.data.batch import Batch
-from trainers.metrics.ratio import Ratio
+from trainers.metrics.ratio import Ratio, sum_by_example
 
 
 class Accuracy(Ratio):
@@ -18,8 +18,8 @@ class Accuracy(Ratio):
     return 0 when there is no label.
     """
 
-    def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
-        """Add a minibatch.
+    def parts(self, output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the right rows and the labelled rows of each example.
 
         Args:
             output: Logits, shape ``(rows,)`` or ``(rows, classes)``.
@@ -30,5 +30,5 @@ class Accuracy(Ratio):
         right = (predicted == label).double()
         unknown = output.isnan().reshape(len(label), -1).any(1)
         labelled = ~label.isnan()
-        self.numerator += right.masked_fill(unknown, float("nan")).masked_fill(~labelled, 0.0).sum()
-        self.denominator += labelled.sum()
+        right = right.masked_fill(unknown, float("nan")).masked_fill(~labelled, 0.0)
+        return sum_by_example(right, batch), sum_by_example(labelled.double(), batch)

@@ -27,8 +27,8 @@ class GroupedAUC(Ratio):
     every row, loop over the lists and give each the same weight.
     """
 
-    def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
-        """Add a minibatch: ``output`` of shape ``(rows,)``, ``label`` 0, 1 or NaN (missing).
+    def parts(self, output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`n_g \mathrm{AUC}_g` and :math:`n_g` of each list; ``label`` is 0, 1 or NaN (missing).
 
         Raises:
             ValueError: The data has no query column.
@@ -51,8 +51,7 @@ class GroupedAUC(Ratio):
         defined = pairs > 0
         odd = score.isnan() | ((positive != 0) & (positive != 1))
         auc = auc.masked_fill(zeros.index_add(0, group, odd.double()) > 0, float("nan"))
-        self.numerator += (rows * auc)[defined].sum()
-        self.denominator += rows[defined].sum()
+        return torch.where(defined, rows * auc, 0.0), torch.where(defined, rows, 0.0)
 
 
 def _ranks(score: Tensor, group: Tensor) -> Tensor:

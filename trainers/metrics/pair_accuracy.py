@@ -12,11 +12,11 @@ from trainers.metrics.ratio import Ratio
 class PairAccuracy(Ratio):
     """Share of preferred pairs (as in the pairwise logistic loss) in the right order; a tie counts half."""
 
-    def update(self, output: Tensor, label: Tensor, batch: Batch) -> None:
-        """Add a minibatch: scores and labels of shape ``(rows,)``, NaN where a label is missing."""
+    def parts(self, output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the right pairs and the preferred pairs of each list."""
         score, preferred = pairs(output.unsqueeze(1), label.unsqueeze(1), batch)
         difference = score.unsqueeze(2) - score.unsqueeze(1)
         right = (difference > 0).double() + 0.5 * (difference == 0).double()
         right = right.masked_fill(difference.isnan(), float("nan"))
-        self.numerator += right[preferred].sum()
-        self.denominator += preferred.sum()
+        right = right.where(preferred, 0.0)
+        return right.sum((1, 2, 3)), preferred.double().sum((1, 2, 3))

@@ -13,8 +13,20 @@ from trainers.spec.chain_spec import ModelSpec
 from trainers.spec.task import Task
 
 
+def gives_one_score(name: str) -> bool:
+    """Return whether a model gives all tasks the same score, which its class says with ``one_score = True``.
+
+    Raises:
+        ValueError: The model is unknown.
+    """
+    return bool(getattr(resolve("model", name, MODELS), "one_score", False))
+
+
 def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: int) -> nn.Module:
     """Build a model; its initial parameters are a function of ``seed``, and the same on every worker.
+
+    The model sees the tasks in the order of their names: it does not depend on their priorities, so that chains with
+    other priorities can share stage 0.
 
     Raises:
         ValueError: The model or an option is unknown, or an option is out of range.
@@ -24,7 +36,7 @@ def build_model(spec: ModelSpec, schema: Schema, tasks: Sequence[Task], seed: in
     state = torch.random.get_rng_state()
     torch.manual_seed(seed)
     try:
-        model = component(schema, tasks, **spec.options)
+        model = component(schema, sorted(tasks, key=lambda task: task.name), **spec.options)
     finally:
         torch.random.set_rng_state(state)
     if not isinstance(model, nn.Module):

@@ -29,6 +29,8 @@ class Scorer(nn.Module):
         ValueError: A size is out of range.
     """
 
+    one_score = True
+
     def __init__(
         self, schema: Schema, tasks: Sequence[Task], embedding_dim: int = 16, units: Sequence[int] = (128, 64)
     ) -> None:

@@ -7,14 +7,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
-from trainers.methods.names import FAMO, TORCHJD
+from trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM
+from trainers.spec.execution import Execution
+from trainers.spec.settings import CONSTRAINT_FIELDS, Settings
 from trainers.spec.stage_spec import StageSpec
 from trainers.spec.task import Level, Task
-from trainers.spec.training import MULTIPLIER_FIELDS, RECORDING_FIELDS, Training
 
-ALGORITHM_VERSION = 3
+ALGORITHM_VERSION = 4
 """Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
 reused."""
 
@@ -50,7 +52,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class ChainSpec:
-    """A chain: one stage per level, in order of priority.
+    """A chain: stage 0 trains all tasks together where the recipe asks for it, then one stage per level.
 
     Attributes:
         levels: Tasks by priority, most important first; a level's tasks are of equal priority.
@@ -59,86 +61,108 @@ class ChainSpec:
         batch_size: Examples (rows, or lists where the data has a query column) of one global batch, over all workers.
         data_fingerprint: Hash of the content of the prepared data set.
         ingest: Whether workers keep the data in memory or stream them: the order of the examples differs.
-        rates: Learning rates of each stage, where they differ; those of ``training`` when absent.
+        execution: How stages run and what is recorded.
+        rates: Learning rates of each level's stage, where they differ; those of ``training`` when absent. Stage 0 has
+            the first level's.
+        rounds: Times that the one stage of a method without priorities is trained, each time from the model that the
+            last one accepted: a baseline with the samples of a whole chain.
     """
 
     levels: tuple[Level, ...]
     model: ModelSpec
-    training: Training
+    training: Settings
     batch_size: int
     data_fingerprint: str
     ingest: Ingest = "memory"
+    execution: Execution = field(default_factory=Execution)
     rates: tuple[Rates, ...] | None = None
+    rounds: int = 1
 
     def __post_init__(self) -> None:
         if self.rates is not None and len(self.rates) != len(self.levels):
-            raise ValueError(f"rates must be one per stage: found {len(self.rates)} for {len(self.levels)} stages")
-
-    def training_of(self, stage: int) -> Training:
-        """How a stage is trained."""
-        if self.rates is None:
-            return self.training
-        return replace(self.training, **dataclasses.asdict(self.rates[stage]))
-
-    def stage(self, index: int) -> StageSpec:
-        """What a stage computes."""
-        return StageSpec(index, self.levels[index], self.training_of(index))
+            raise ValueError(f"rates must be one per level: found {len(self.rates)} for {len(self.levels)} levels")
+        if self.rounds < 1 or (self.rounds > 1 and len(self.levels) > 1):
+            raise ValueError(f"rounds must be at least 1, and 1 for a chain of levels; found {self.rounds}")
 
     @property
     def tasks(self) -> tuple[Task, ...]:
         """All tasks, by priority."""
         return tuple(task for level in self.levels for task in level)
 
+    @property
+    def has_joint_start(self) -> bool:
+        """Whether stage 0 trains all tasks together; with one level it would be that level's own stage."""
+        return self.training.joint_weight > 0 and len(self.levels) > 1
+
+    @cached_property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """The stages, in order."""
+        if len(self.levels) == 1:
+            return tuple(self._level_stage(0, index) for index in range(self.rounds))
+        first = int(self.has_joint_start)
+        levels = (self._level_stage(level, first + level) for level in range(len(self.levels)))
+        return (*([self._joint_stage()] if first else []), *levels)
+
     def check(self) -> None:
         """Refuse what cannot be trained.
 
         Raises:
-            ValueError: Weights that are not one per task, a torchjd aggregator that cannot be built, or pairs of
-                training examples in data that are streamed.
+            ValueError: Weights that are not one per task, a torchjd aggregator that cannot be built or compiled, or
+                pairs of training examples in data that are streamed.
             ImportError: The method needs torchjd, and it is not installed.
         """
-        weights = self.training.weights
-        if weights is not None and len(weights) != len(self.tasks):
-            raise ValueError(f"weights must be one per task: found {len(weights)} for {len(self.tasks)} tasks")
-        if self.ingest == "stream" and self.training.paired and self.training.measured_on == "train":
+        training, method = self.training, self.training.method
+        if training.weights is not None and len(training.weights) != len(self.tasks):
+            raise ValueError(f"weights must be one per task: found {len(training.weights)} for {len(self.tasks)} tasks")
+        if self.ingest == "stream" and training.violations == "paired":
             raise ValueError(
-                "paired: true with measured_on: train needs each training example's loss at θ*, and data.ingest is "
-                "stream, which keeps none; set measured_on: valid, or paired: false, or data.ingest: memory"
+                "violations: paired needs each training example's loss at θ*, and data.ingest is stream, which keeps "
+                "none; set violations: held_out or minibatch, or data.ingest: memory"
             )
-        if TORCHJD in self.training.method:
+        if self.execution.compile and TORCHJD in method:
+            raise ValueError(
+                f"compile: a compiled model gives one gradient a step, and method {method!r} needs one for each "
+                "task; leave execution.compile out"
+            )
+        without = [task.name for level in self.levels[:-1] for task in level if not task.metric]
+        if training.accept_on == "metric" and without:
+            raise ValueError(
+                f"accept_on: metric needs a metric of every task that a stage protects, and {', '.join(without)} have "
+                "none; give them one (metric: auc, or your own as package.module:callable), or set accept_on: loss"
+            )
+        if TORCHJD in method:
             from trainers.methods.aggregation import build_aggregator
 
-            build_aggregator(self.training.method.partition(TORCHJD)[2], len(self.tasks), self.training.method_options)
-        elif FAMO in self.training.method:
+            build_aggregator(method.partition(TORCHJD)[2], len(self.tasks), training.method_options)
+        elif FAMO in method:
             from trainers.methods.torchjd import import_torchjd
 
             import_torchjd("scalarization")
 
-    def protected(self, stage: int) -> tuple[Task, ...]:
-        """Tasks of the levels before ``stage``."""
-        return tuple(task for level in self.levels[:stage] for task in level)
-
     def stage_keys(self) -> tuple[str, ...]:
         """The memoisation key of each stage.
 
-        A key hashes what determines the stage's result (levels so far, model, training, batch size, data, the parent's
-        key), and nothing that does not (workers, paths, tracking address). A stage that protects nothing leaves out the
-        multipliers' options, so that a sweep over η_λ trains stage 1 once.
+        A key hashes what determines the stage's result (objective, tolerances, model, settings, pace of evaluations,
+        batch size, data, the parent's key), and nothing that does not (workers, paths, tracking address). A stage that
+        protects nothing leaves out the multipliers' settings, so that a sweep over η_λ trains stages 0 and 1 once per
+        η_θ. Stage 0 depends on no priority below the first level.
         """
         keys: list[str] = []
-        for stage in range(len(self.levels)):
-            training = dataclasses.asdict(self.training_of(stage))
-            for name in {*RECORDING_FIELDS, *(() if self.protected(stage) else MULTIPLIER_FIELDS)}:
-                del training[name]
+        for stage in self.stages:
+            settings = dataclasses.asdict(stage.settings)
+            for name in ("joint_weight", "later_weight", *(() if stage.protected else CONSTRAINT_FIELDS)):
+                del settings[name]  # the first two are in the objective's weights
             content = {
                 "version": ALGORITHM_VERSION,
                 "parent": keys[-1] if keys else None,
-                "stage": stage,
-                "level": [_result_fields(task) for task in self.levels[stage]],
-                "tolerances": [task.tolerance for task in self.protected(stage)],
-                "outputs": [_result_fields(task) for task in self.tasks],
+                "stage": stage.index,
+                "level": sorted(task.name for task in stage.level),
+                "objective": stage.objective_weights,
+                "tolerances": {task.name: task.tolerance for task in stage.protected},
+                "tasks": sorted((_result_fields(task) for task in self.tasks), key=lambda fields: str(fields["name"])),
                 "model": dataclasses.asdict(self.model),
-                "training": training,
+                "settings": settings,
+                "evaluations_per_epoch": self.execution.evaluations_per_epoch,
                 "batch_size": self.batch_size,
                 "data": self.data_fingerprint,
                 "ingest": self.ingest,
@@ -146,6 +170,33 @@ class ChainSpec:
             text = json.dumps(_canonical(content), sort_keys=True)
             keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])
         return tuple(keys)
+
+    def _settings(self, level: int) -> Settings:
+        if self.rates is None:
+            return self.training
+        return replace(self.training, **dataclasses.asdict(self.rates[level]))
+
+    def _level_stage(self, level: int, index: int) -> StageSpec:
+        settings, alpha = self._settings(level), self.training.later_weight
+        later = tuple(task for tasks in self.levels[level + 1 :] for task in tasks) if alpha else ()
+        count = len(self.levels[level])
+        own = settings.weights or (1 / count if settings.method == WEIGHTED_SUM else 1.0,) * count
+        return StageSpec(
+            index=index,
+            number=level + 1 if len(self.levels) > 1 else index + 1,
+            level=self.levels[level],
+            later=later,
+            weights=(*own, *(alpha,) * len(later)),
+            protected=tuple(task for tasks in self.levels[:level] for task in tasks),
+            settings=settings,
+            execution=self.execution,
+        )
+
+    def _joint_stage(self) -> StageSpec:
+        first, others = self.levels[0], self.tasks[len(self.levels[0]) :]
+        share = self.training.joint_weight
+        weights = (*(share / len(first),) * len(first), *((1 - share) / len(others),) * len(others))
+        return StageSpec(0, 0, (), self.tasks, weights, (), self._settings(0), self.execution)
 
 
 def _result_fields(task: Task) -> dict[str, Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from trainers.spec.task import Level
-from trainers.spec.training import Training
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
+from trainers.spec.task import Level, Task
 
 
 @dataclass(frozen=True)
@@ -13,16 +14,51 @@ class StageSpec:
     """What one stage of a chain computes.
 
     Attributes:
-        index: Place of the stage in its chain, from 0.
-        level: Tasks to minimise; the objective is the weighted sum of their losses.
-        training: How the stage is trained.
+        index: Place of the stage in its chain, from 0; seeds the order of its data.
+        number: What people call it: 0 for the joint start, k for the stage that solves level k.
+        level: Tasks whose optima the stage records; none for the joint start.
+        later: Tasks that stay in the mix with a weight of their own: those of later levels, or, for the joint start,
+            all tasks.
+        weights: Weight of each objective task, those of ``level`` first, then those of ``later``.
+        protected: Tasks to hold at their optima, by priority.
+        settings: How the stage is trained.
+        execution: How it runs and what is recorded.
     """
 
     index: int
+    number: int
     level: Level
-    training: Training
+    later: tuple[Task, ...]
+    weights: tuple[float, ...]
+    protected: tuple[Task, ...]
+    settings: Settings
+    execution: Execution = field(default_factory=Execution)
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != len(self.objective):
+            raise ValueError(f"weights must be one per objective task: found {len(self.weights)} for {self.objective}")
 
     @property
-    def weights(self) -> tuple[float, ...]:
-        """Weight of each task of the level in the objective."""
-        return self.training.weights or (1.0,) * len(self.level)
+    def is_joint(self) -> bool:
+        """Whether this is the joint start, which solves no level."""
+        return not self.level
+
+    @property
+    def objective(self) -> tuple[Task, ...]:
+        """Tasks that the stage minimises, in the order of ``weights``."""
+        return (*self.level, *self.later)
+
+    @property
+    def objective_weights(self) -> dict[str, float]:
+        """Objective task → weight."""
+        return {task.name: weight for task, weight in zip(self.objective, self.weights, strict=True)}
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Tasks of the stage, protected ones first."""
+        return (*self.protected, *self.objective)
+
+    @property
+    def name(self) -> str:
+        """How messages name the stage: ``stage 2 (finish)``, ``stage 0 (joint)``."""
+        return f"stage {self.number} ({', '.join(task.name for task in self.level) or 'joint'})"

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.evaluation.acceptance import judge
 from trainers.evaluation.evaluation import evaluate
 from trainers.evaluation.learner import Learner
 from trainers.records import Candidate
@@ -49,7 +48,7 @@ class Candidates:
             return
         here = {name: value.clone() for name, value in self._model.state_dict().items()}
         start = self._state
-        for number in range(1, self._spec.training.retreats + 1):
+        for number in range(1, self._spec.settings.retreats + 1):
             share = 0.5**number
             self._model.load_state_dict({name: _between(start[name], here[name], share) for name in here})
             candidate = self.evaluate(step, share)
@@ -63,10 +62,10 @@ class Candidates:
 
         The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
         """
-        evaluation = evaluate(self._learner, "valid")
-        references = self._protection.references.get("valid", {})
-        verdicts = judge(evaluation, references, self._protection.tasks, self._spec.training.accept_standard_errors)
-        feasible = step == 0 or all(verdict.held for verdict in verdicts)
+        by_metric = self._spec.settings.accept_on == "metric" and bool(self._spec.protected)
+        evaluation = evaluate(self._learner, "valid", keep_outputs=by_metric)
+        verdicts = self._protection.judge(self._spec, evaluation, with_metrics=by_metric)
+        feasible = step == 0 or all(verdict.kept for verdict in verdicts)
         objective = self._objective(evaluation.losses)
         accepted = step == 0 or (feasible and objective < self.best)
         if accepted:
@@ -79,7 +78,7 @@ class Candidates:
 
     def _objective(self, losses: Mapping[str, float]) -> float:
         return sum(
-            weight * losses[task.name] for task, weight in zip(self._spec.level, self._spec.weights, strict=True)
+            weight * losses[task.name] for task, weight in zip(self._spec.objective, self._spec.weights, strict=True)
         )
 
     def state_dict(self) -> dict[str, Any]:

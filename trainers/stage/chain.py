@@ -16,10 +16,12 @@ from trainers.losses.task_losses import TaskLosses
 from trainers.records import Optimum, StageRecord
 from trainers.reporter import CheckpointFailed, NullReporter, Reporter, StageAwaited, StageFinished, StageStarted
 from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.followed import condensed
+from trainers.spec.stage_spec import StageSpec
+from trainers.spec.task import Task
+from trainers.stage.followed import trim_curves
 from trainers.stage.precision import computing_in
 from trainers.stage.protection import Protection
-from trainers.stage.references import StageReferences, gathered_references
+from trainers.stage.references import StageReferences, gathered_outputs, gathered_references
 from trainers.stage.stage import Stage, StageResult
 from trainers.store.checkpoint_store import CheckpointStore
 from trainers.store.stage_checkpoints import StageCheckpoints
@@ -92,8 +94,8 @@ class _Chain:
 
     def run(self, stages: int | None) -> tuple[StageRecord, ...]:
         keys = self._keys[:stages]
-        for stage, key in enumerate(keys):
-            last = stage + 1 == len(keys)
+        for stage, key in zip(self._spec.stages, keys, strict=False):
+            last = stage.index + 1 == len(keys)
             with self._claimed(stage):
                 record = broadcast_object(self._store.read(key) if rank() == 0 else None)
                 reused = record is not None
@@ -105,15 +107,16 @@ class _Chain:
                     self._complete_references(stage)
             if self._checkpoints is not None and rank() == 0:
                 self._checkpoints.clear(key)  # a stage that has its record needs none
-            self._references.add(self._store.references(key), self._spec.levels[stage])
+            outputs = self._store.outputs(key) if rank() == 0 else None
+            self._references.add(self._store.references(key), outputs, stage.level)
             self._records.append(record)
             self._reporter.report(StageFinished(record, reused))
         return tuple(self._records)
 
     @contextmanager
-    def _claimed(self, stage: int) -> Iterator[None]:
+    def _claimed(self, stage: StageSpec) -> Iterator[None]:
         """A stage that is finished, or that nobody else trains meanwhile."""
-        claims, key = self._claims, self._keys[stage]
+        claims, key = self._claims, self._keys[stage.index]
         if claims is None:
             yield
             return
@@ -126,8 +129,8 @@ class _Chain:
                     held.append(claim)
                     return
                 if not waited:
-                    level = tuple(task.name for task in self._spec.levels[stage])
-                    self._reporter.report(StageAwaited(stage, key, level))
+                    level = tuple(task.name for task in stage.level)
+                    self._reporter.report(StageAwaited(stage.index, stage.number, key, level))
                     waited = True
                 time.sleep(POLL_SECONDS)
 
@@ -138,53 +141,57 @@ class _Chain:
             for claim in held:
                 claim.release()
 
-    def _train(self, stage: int, last: bool) -> StageRecord:
+    def _train(self, stage: StageSpec, last: bool) -> StageRecord:
         """Train a stage and keep it.
 
         The last stage of a run also keeps the held-out samples of what it protects: its model is what other chains'
         are compared with. In every stage they would grow with the square of the number of tasks.
         """
-        name = self._name(stage)
         try:
             result = self._result(stage)
         except TrainingError as error:
-            raise type(error)(f"{name}, {error}") from error
+            raise type(error)(f"{stage.name}, {error}") from error
         record = broadcast_object(self._record(stage, result))
         references = gathered_references(
-            result.evaluations, self._spec.levels[stage], self._spec.protected(stage) if last else (), self._feed
+            result.evaluations, stage.level, self._kept_beside(stage) if last else (), self._feed
         )
+        outputs = gathered_outputs(result.evaluations, self._spec.tasks if last else stage.level)
         try:
-            run_on_first_worker(lambda: self._store.write(record, self._model.state_dict(), references))
+            run_on_first_worker(lambda: self._store.write(record, self._model.state_dict(), references, outputs))
         except OSError as error:
             raise StorageError(
-                f"{name} is trained and cannot be kept: {error}; make room in the storage, or name another one, and "
-                "run again: the stage goes on from its last checkpoint"
+                f"{stage.name} is trained and cannot be kept: {error}; make room in the storage, or name another one, "
+                "and run again: the stage goes on from its last checkpoint"
             ) from error
         return record
 
-    def _complete_references(self, stage: int) -> None:
+    def _complete_references(self, stage: StageSpec) -> None:
         """Add what the last stage of a run keeps to a stage that was on the way of a longer one."""
-        key, protected = self._keys[stage], self._spec.protected(stage)
+        key, others = self._keys[stage.index], self._kept_beside(stage)
 
         def is_missing() -> bool:
-            return not {task.name for task in protected} <= self._store.references(key).sums["valid"].keys()
+            return not {task.name for task in others} <= self._store.references(key).sums["valid"].keys()
 
         if not broadcast_object(is_missing() if rank() == 0 else False):
             return
-        evaluations = {split: evaluate(self._learner, split, with_metrics=False) for split in ("valid", "test")}
-        found = gathered_references(evaluations, (), protected, self._feed)
+        evaluations = {
+            split: evaluate(self._learner, split, with_metrics=False, keep_outputs=True) for split in ("valid", "test")
+        }
+        found = gathered_references(evaluations, (), others, self._feed)
+        outputs = gathered_outputs(evaluations, others)
         try:
-            run_on_first_worker(lambda: self._store.add_references(key, found))
+            run_on_first_worker(lambda: self._store.add_references(key, found, outputs))
         except OSError as error:
             raise StorageError(
-                f"{self._name(stage)} is finished, and what it is compared by cannot be kept: {error}; make room in "
+                f"{stage.name} is finished, and what it is compared by cannot be kept: {error}; make room in "
                 "the storage and run again"
             ) from error
 
-    def _name(self, stage: int) -> str:
-        return f"stage {stage + 1} ({', '.join(task.name for task in self._spec.levels[stage])})"
+    def _kept_beside(self, stage: StageSpec) -> tuple[Task, ...]:
+        """Tasks whose held-out samples the last stage of a run keeps, beside those of its level: all others."""
+        return tuple(task for task in self._spec.tasks if task not in stage.level)
 
-    def _result(self, stage: int) -> StageResult:
+    def _result(self, stage: StageSpec) -> StageResult:
         """Train from the last checkpoint, or from the stage's start.
 
         On a GPU steps are checked one by one only after one was found not finite: the stage then goes back and looks.
@@ -195,10 +202,10 @@ class _Chain:
         while True:
             checkpoint = checkpoints.latest() if checkpoints is not None else None
             self._reporter.report(self._started(stage, checkpoint["step"] if checkpoint is not None else 0))
-            seed_everything(self._spec.training.seed, stage, rank())
+            seed_everything(stage.settings.seed, stage.index, rank())
             try:
-                spec, protection = self._spec.stage(stage), self._protection(stage)
-                return Stage(self._learner, spec, protection, self._reporter, checkpoints, checked).run(checkpoint)
+                protection = self._protection(stage)
+                return Stage(self._learner, stage, protection, self._reporter, checkpoints, checked).run(checkpoint)
             except NonFiniteStepError:
                 self._model.load_state_dict(start)
                 checked = True
@@ -206,41 +213,46 @@ class _Chain:
                 if checkpoints is not None:
                     checkpoints.wait()
 
-    def _checkpoints_of(self, stage: int) -> StageCheckpoints | None:
+    def _checkpoints_of(self, stage: StageSpec) -> StageCheckpoints | None:
         if self._checkpoints is None:
             return None
         return StageCheckpoints(
             self._checkpoints,
-            self._keys[stage],
-            lambda step, reason: self._reporter.report(CheckpointFailed(stage, step, reason)),
+            self._keys[stage.index],
+            lambda step, reason: self._reporter.report(CheckpointFailed(stage.index, step, reason)),
         )
 
-    def _protection(self, stage: int) -> Protection:
+    def _protection(self, stage: StageSpec) -> Protection:
+        optima = {optimum.task: optimum for record in self._records for optimum in record.optima}
         return Protection(
-            tasks=self._spec.protected(stage),
-            optima=tuple(optimum for record in self._records for optimum in record.optima),
-            references=self._references.samples if stage else {},
+            optima=tuple(optima[task.name] for task in stage.protected),
+            references=self._references.samples if stage.protected else {},
+            outputs=self._references.outputs if stage.protected else {},
         )
 
-    def _started(self, stage: int, resumed_step: int) -> StageStarted:
+    def _started(self, stage: StageSpec, resumed_step: int) -> StageStarted:
         return StageStarted(
-            stage=stage,
-            key=self._keys[stage],
-            level=tuple(task.name for task in self._spec.levels[stage]),
-            protected=tuple(task.name for task in self._spec.protected(stage)),
-            max_steps=self._spec.training.max_epochs * self._feed.steps_per_epoch(),
+            stage=stage.index,
+            number=stage.number,
+            key=self._keys[stage.index],
+            level=tuple(task.name for task in stage.level),
+            objective=stage.objective_weights,
+            protected=tuple(task.name for task in stage.protected),
+            max_steps=stage.settings.max_epochs * self._feed.steps_per_epoch(),
             resumed_step=resumed_step,
         )
 
-    def _record(self, stage: int, result: StageResult) -> StageRecord:
+    def _record(self, stage: StageSpec, result: StageResult) -> StageRecord:
         train, valid = result.evaluations["train"], result.evaluations["valid"]
-        names = [task.name for task in self._spec.levels[stage]]
+        names = [task.name for task in stage.level]
         whole = StageRecord(
-            key=self._keys[stage],
-            parent=self._keys[stage - 1] if stage else None,
-            stage=stage,
+            key=self._keys[stage.index],
+            parent=self._keys[stage.index - 1] if stage.index else None,
+            stage=stage.index,
+            number=stage.number,
+            objective=stage.objective_weights,
             level=tuple(names),
-            protected=tuple(task.name for task in self._spec.protected(stage)),
+            protected=tuple(task.name for task in stage.protected),
             optima=tuple(
                 Optimum(name, train.losses[name], train.samples[name], valid.losses[name], valid.samples[name])
                 for name in names
@@ -262,7 +274,7 @@ class _Chain:
             certificate=result.certificate,
             seconds=result.seconds,
         )
-        return condensed(whole)
+        return trim_curves(whole)
 
 
 def _looks_at_every_step(model: nn.Module) -> bool:

@@ -24,11 +24,13 @@ def followed_from_the_start(
 
     Args:
         tasks: All tasks of the chain.
-        level: Tasks that the stage minimises.
+        level: Tasks that the stage solves; none for the joint start, which follows the first tasks by priority.
         protected: Tasks that it holds.
     """
     if len(tasks) - len(level) <= MOST_OTHERS:
         return tuple(tasks)
+    if not level:
+        return tuple(tasks[:MOST_OTHERS])
     return tuple(task for task in tasks if task in level or (task in protected and len(protected) <= MOST_OTHERS))
 
 
@@ -54,7 +56,7 @@ def followed(record: StageRecord) -> tuple[str, ...]:
     return tuple(task for task in tasks if task in most)
 
 
-def condensed(record: StageRecord) -> StageRecord:
+def trim_curves(record: StageRecord) -> StageRecord:
     """The record with the curves of :func:`followed` tasks only; everything at the accepted θ* stays, of every task."""
     tasks = set(followed(record))
     if len(tasks) >= len(record.losses["valid"]):

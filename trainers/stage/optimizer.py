@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn, optim
 
-from trainers.spec.training import Training
+from trainers.spec.settings import Settings
 
 
-def build_optimizer(model: nn.Module, training: Training, rate: float) -> optim.Optimizer:
+def build_optimizer(model: nn.Module, settings: Settings, rate: float) -> optim.Optimizer:
     """A fresh optimiser over the parameters that take part in the stage.
 
     The L2 penalty c‖E‖² of the embeddings stands outside the re-scaled combination, so that its weight does not shrink
@@ -16,7 +16,7 @@ def build_optimizer(model: nn.Module, training: Training, rate: float) -> optim.
 
     Args:
         model: The model; parameters without ``requires_grad`` stay out.
-        training: Which optimiser, and the penalty.
+        settings: Which optimiser, and the penalty.
         rate: The learning rate η_θ.
     """
     embeddings = {
@@ -28,13 +28,13 @@ def build_optimizer(model: nn.Module, training: Training, rate: float) -> optim.
     active = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in active if id(p) not in embeddings], "weight_decay": 0.0},
-        {"params": [p for p in active if id(p) in embeddings], "weight_decay": 2 * training.l2_embedding},
+        {"params": [p for p in active if id(p) in embeddings], "weight_decay": 2 * settings.l2_embedding},
     ]
     groups = [group for group in groups if group["params"]]
     # One pass over memory instead of one for each operation: a fifth of the time on a CPU.
     fits = all(parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda") for parameter in active)
     fused = True if fits else None
-    match training.optimizer:
+    match settings.optimizer:
         case "adam":
             return optim.Adam(groups, lr=rate, fused=fused)
         case "adamw":

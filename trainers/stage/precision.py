@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from trainers.spec.training import Precision
+from trainers.spec.settings import Precision
 
 
 @contextmanager

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainers.evaluation.acceptance import References
-from trainers.records import Optimum
-from trainers.spec.task import Task
+from torch import Tensor
+
+from trainers.evaluation.acceptance import References, judge, judge_metrics
+from trainers.evaluation.evaluation import Evaluation
+from trainers.records import Optimum, Verdict
+from trainers.spec.stage_spec import StageSpec
 
 
 @dataclass(frozen=True)
@@ -15,11 +18,25 @@ class Protection:
     """What a stage must not break.
 
     Attributes:
-        tasks: Protected tasks, by priority.
-        optima: Their optima, in the same order.
+        optima: Optima of the stage's protected tasks, in their order.
         references: Split → task → this worker's samples at the task's θ*.
+        outputs: Split → task → outputs at the task's θ* on all rows of a held-out split; on the first worker alone.
     """
 
-    tasks: tuple[Task, ...] = ()
     optima: tuple[Optimum, ...] = ()
     references: Mapping[str, References] = field(default_factory=dict)
+    outputs: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+
+    def judge(self, spec: StageSpec, evaluation: Evaluation, with_metrics: bool) -> tuple[Verdict, ...]:
+        """Judge a candidate of a stage; every worker calls this.
+
+        Args:
+            spec: The stage.
+            evaluation: The candidate's evaluation, with its outputs if metrics are wanted.
+            with_metrics: Whether to compare metrics too.
+        """
+        errors, accept_on = spec.settings.accept_standard_errors, spec.settings.accept_on
+        verdicts = judge(evaluation, self.references.get(evaluation.split, {}), spec.protected, errors, accept_on)
+        if not with_metrics:
+            return verdicts
+        return judge_metrics(verdicts, evaluation, self.outputs.get(evaluation.split, {}), spec.protected, errors)

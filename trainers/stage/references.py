@@ -9,12 +9,14 @@ from torch import Tensor
 
 from trainers.data.feed import Feed
 from trainers.evaluation.evaluation import Evaluation
+from trainers.evaluation.outputs import gather_outputs
 from trainers.losses.samples import Samples
 from trainers.spec.task import Task
-from trainers.store.stage_store import StoredReferences
+from trainers.store.stage_store import StoredOutputs, StoredReferences
 from trainers.workers.process_group import interleave_on_first_worker, rank, world_size
 
 SPLITS = ("train", "valid", "test")
+HELD_OUT = ("valid", "test")
 
 
 class StageReferences:
@@ -29,9 +31,19 @@ class StageReferences:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self.samples: dict[str, dict[str, Samples]] = {split: {} for split in SPLITS}
+        self.outputs: dict[str, dict[str, Tensor]] = {split: {} for split in HELD_OUT}
 
-    def add(self, stored: StoredReferences, level: Sequence[Task]) -> None:
-        """Take this worker's part of what a finished stage kept, of the splits that it kept any of."""
+    def add(self, stored: StoredReferences, outputs: StoredOutputs | None, level: Sequence[Task]) -> None:
+        """Take this worker's part of what a finished stage kept, of the splits that it kept any of.
+
+        Args:
+            stored: Its references.
+            outputs: Its outputs, on the first worker.
+            level: Tasks that it solved.
+        """
+        if outputs is not None:
+            for split in HELD_OUT:
+                self.outputs[split] |= {task.name: outputs.outputs[split][task.name] for task in level}
         mine = slice(rank(), None, world_size())
         for split in stored.sums:
             for task in level:
@@ -62,3 +74,20 @@ def gathered_references(
             if both is not None:
                 sums[split][task.name], counts[split][task.name] = both[:, 0].clone(), both[:, 1].clone()
     return StoredReferences(sums, counts)
+
+
+def gathered_outputs(evaluations: Mapping[str, Evaluation], tasks: Sequence[Task]) -> StoredOutputs:
+    """All workers' outputs of some tasks on the held-out splits, on the first worker; none on the others."""
+    names = [task.name for task in tasks]
+    found = StoredOutputs({}, {}, {})
+    for split in HELD_OUT:
+        local = evaluations[split].outputs
+        assert local is not None
+        gathered = gather_outputs(local, names)
+        if gathered is not None:
+            found = StoredOutputs(
+                {**found.outputs, split: gathered.outputs},
+                {**found.labels, split: gathered.labels},
+                found.lengths if gathered.lengths is None else {**found.lengths, split: gathered.lengths},
+            )
+    return found

@@ -10,13 +10,13 @@ from typing import Any
 
 from trainers.certificate import Certificate
 from trainers.data.batch import Batch
-from trainers.evaluation.acceptance import judge
 from trainers.evaluation.evaluation import Evaluation, evaluate
 from trainers.evaluation.learner import Learner
 from trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
 from trainers.evaluation.stage_certificate import certify
 from trainers.faults import NumericalError
 from trainers.methods.method import Method, build_method
+from trainers.methods.names import WEIGHTED_SUM
 from trainers.multipliers import Multipliers
 from trainers.records import Candidate, Verdict
 from trainers.reporter import Evaluated, Progress, Reporter
@@ -28,6 +28,7 @@ from trainers.stage.protection import Protection
 from trainers.stage.stepper import Stepper
 from trainers.stage.stopping import Patience
 from trainers.stage.stopwatch import Stopwatch
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent, build_violations
 from trainers.store.stage_checkpoints import StageCheckpoints
 from trainers.workers.agreement import check_agreement
@@ -101,29 +102,33 @@ class Stage:
         checkpoints: StageCheckpoints | None = None,
         checked: bool = True,
     ) -> None:
-        training = spec.training
+        settings = spec.settings
         self._learner = learner
         self._spec = spec
         self._protection = protection
         self._reporter = reporter
         self._checkpoints = checkpoints
         self._checked = checked
-        self._tasks = (*protection.tasks, *spec.level)
+        self._terms = Terms(spec, learner.device)
+        split = "valid" if settings.violations == "held_out" else "train"
         self._multipliers = Multipliers(
-            [getattr(optimum, training.measured_on) for optimum in protection.optima],
-            rate=training.eta_lambda,
-            tolerance=[task.tolerance for task in protection.tasks],
-            initial=training.initial_multiplier,
-            names=[task.name for task in protection.tasks],
-            violation=training.violation,
-            proportional=training.proportional,
-            smoothing=training.smoothing,
+            [getattr(optimum, split) for optimum in protection.optima],
+            rate=settings.eta_lambda,
+            tolerance=[task.tolerance for task in spec.protected],
+            initial=settings.initial_multiplier,
+            names=[task.name for task in spec.protected],
+            violation="relative" if settings.relative else "absolute",
+            proportional=settings.proportional,
+            smoothing=settings.smoothing,
         ).to(learner.device)
         self._history = History(
-            [task.name for task in self._tasks], len(protection.tasks), training.record_every, learner.device
+            [task.name for task in spec.tasks], len(spec.protected), spec.execution.record_every, learner.device
         )
         self._candidates = Candidates(learner, spec, protection)
-        self._patience = Patience(training.patience, training.min_delta)
+        constrained = bool(spec.protected)
+        patience = settings.constrained_patience if constrained else settings.patience
+        self._patience = Patience(patience, settings.min_delta)
+        self._most_backtracks = settings.constrained_backtracks if constrained else settings.backtracks
         self._step = 0
         self._watch = Stopwatch("start")
         self._backtracks = 0
@@ -141,7 +146,7 @@ class Stage:
             NonFiniteStepError: ``checked`` is off, and a number may not have been finite.
         """
         probe = next(iter(self._learner.feed.epoch(self._spec.index, 0)))
-        with participating(self._learner, probe, self._tasks):
+        with participating(self._learner, probe, self._spec.tasks):
             method = self._build_method()
             stepper = self._build_stepper(method, probe)
             if checkpoint is None:
@@ -154,28 +159,28 @@ class Stage:
         return self._result(ended_by, method)
 
     def _build_method(self) -> Method:
-        training = self._spec.training
+        spec, settings = self._spec, self._spec.settings
         return build_method(
-            training.method,
+            WEIGHTED_SUM if spec.is_joint else settings.method,
             self._multipliers,
             self._learner.model,
-            len(self._tasks),
-            training.weights,
-            training.method_options,
+            self._terms.count,
+            spec.weights if spec.is_joint else settings.weights,
+            settings.method_options,
         )
 
     def _build_stepper(self, method: Method, probe: Batch) -> Stepper:
         violations = build_violations(self._learner, self._spec, self._protection, self._multipliers)
         ascent = Ascent(self._multipliers, violations)
-        stepper = Stepper(self._learner, self._tasks, self._spec.training, ascent, method, self._checked)
+        stepper = Stepper(self._learner, self._spec, self._terms, ascent, method, self._checked)
         stepper.settle(probe)
         return stepper
 
     def _train(self, stepper: Stepper) -> str:
-        training, feed = self._spec.training, self._learner.feed
+        execution, feed = self._spec.execution, self._learner.feed
         per_epoch = feed.steps_per_epoch()
-        due = evaluation_steps(evaluations_per_epoch(training.evaluations_per_epoch, feed), per_epoch)
-        every = training.checkpoint_every if self._checkpoints else 0
+        due = evaluation_steps(evaluations_per_epoch(execution.evaluations_per_epoch, feed), per_epoch)
+        every = execution.checkpoint_every if self._checkpoints else 0
         for batch, following in _with_following(self._batches()):
             losses, violations = stepper.step(batch, following)
             self._step += 1
@@ -201,7 +206,7 @@ class Stage:
     def _batches(self) -> Iterator[Batch]:
         """Training minibatches from the present step to the end of the budget."""
         epoch, start = divmod(self._step, self._learner.feed.steps_per_epoch())
-        for number in range(epoch, self._spec.training.max_epochs):
+        for number in range(epoch, self._spec.settings.max_epochs):
             yield from self._learner.feed.epoch(self._spec.index, number, start=start)
             start = 0
 
@@ -211,11 +216,11 @@ class Stage:
             self._reporter.report(Evaluated(self._spec.index, candidate))
         if not self._patience.update(self._candidates.best, self._candidates.trained.verdicts):
             return False
-        if self._backtracks == self._spec.training.backtracks:
+        if self._backtracks == self._most_backtracks:
             return True
         self._backtracks += 1
         self._candidates.restore()
-        stepper.restart(self._spec.training.eta_theta * self._spec.training.decay**self._backtracks)
+        stepper.restart(self._spec.settings.eta_theta * self._spec.settings.decay**self._backtracks)
         self._multipliers.values.clamp_(max=MOST_KEPT)
         self._patience.restart()
         return False
@@ -252,7 +257,7 @@ class Stage:
         if len(state["random"]) == world_size():
             restore_random_state(state["random"][rank()], self._learner.device)
         else:
-            seed_everything(self._spec.training.seed, self._spec.index, rank(), self._step)
+            seed_everything(self._spec.settings.seed, self._spec.index, rank(), self._step)
 
     def _result(self, ended_by: str, method: Method) -> StageResult:
         self._history.flush()
@@ -264,28 +269,24 @@ class Stage:
                     split,
                     mode="train" if split == "train" else "eval",
                     keep_samples=split != "train" or self._learner.feed.shards_train_by_index,
+                    keep_outputs=split != "train",
                 )
                 for split in ("train", "valid", "test")
             }
         self._check_optima(evaluations)
-        verdicts = [
-            verdict
-            for split in ("valid", "test")
-            for verdict in judge(
-                evaluations[split],
-                self._protection.references.get(split, {}),
-                self._protection.tasks,
-                self._spec.training.accept_standard_errors,
-            )
-        ]
+        with self._watch.part("evaluation"):
+            verdicts = [
+                verdict
+                for split in ("valid", "test")
+                for verdict in self._protection.judge(self._spec, evaluations[split], with_metrics=True)
+            ]
         names, values = self._multipliers.names, self._multipliers.values
-        train = values.new_tensor([evaluations["train"].losses[task.name] for task in self._tasks])
-        prices = method.shadow_prices(values, train)
+        train = values.new_tensor([evaluations["train"].losses[task.name] for task in self._spec.tasks])
+        prices = method.shadow_prices(values, self._terms(train))
         with self._watch.part("certificate"):
             certificate = certify(
                 self._learner,
                 self._spec,
-                self._protection.tasks,
                 self._protection.optima,
                 dict(zip(names, prices.tolist(), strict=True)),
                 evaluations["train"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,12 @@ from trainers.evaluation.learner import Learner
 from trainers.faults import NonFiniteStepError
 from trainers.losses.samples import Samples
 from trainers.methods.method import Method
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.numerical_checks import are_finite, check_multipliers, check_step
 from trainers.stage.optimizer import build_optimizer
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent
-from trainers.workers.pending_losses import PendingLosses
+from trainers.workers.pending_losses import PendingLosses, PendingTerms
 from trainers.workers.process_group import sum_over_workers, world_size
 
 
@@ -35,8 +35,8 @@ class Stepper:
 
     Args:
         learner: The model, its data and its losses; participating parameters have ``requires_grad``.
-        tasks: The stage's tasks, protected ones first.
-        training: Training options.
+        spec: The stage.
+        terms: What its method balances.
         ascent: The stage's multipliers, and where their violations come from.
         method: How the gradient is made.
         checked: Whether every step is checked for numbers that are not finite before θ moves. Otherwise a step only
@@ -46,8 +46,8 @@ class Stepper:
     def __init__(
         self,
         learner: Learner,
-        tasks: Sequence[Task],
-        training: Training,
+        spec: StageSpec,
+        terms: Terms,
         ascent: Ascent,
         method: Method,
         checked: bool = True,
@@ -56,19 +56,20 @@ class Stepper:
         self._learner = learner
         model = learner.model
         self._model: nn.Module = _averaging(model) if self._averaged else model
-        if training.compile:
+        if spec.execution.compile:
             self._model = _compiled(self._model)
         self._method = method
-        self._tasks = tuple(tasks)
+        self._tasks = spec.tasks
+        self._terms = terms
         self._losses = learner.losses
         self._multipliers = multipliers = ascent.multipliers
         self._violations = ascent.violations
         self._measured = torch.zeros_like(multipliers.values)
         self._next: tuple[Batch, Tensor] | None = None
         self._steps = 0
-        self._restart = partial(build_optimizer, model, training)
-        self._optimizer = self._restart(training.eta_theta)
-        self._clip_norm = training.clip_norm
+        self._restart = partial(build_optimizer, model, spec.settings)
+        self._optimizer = self._restart(spec.settings.eta_theta)
+        self._clip_norm = spec.settings.clip_norm
         self._parameters = learner.trainable()
         self._checked = checked
         self._suspect = torch.zeros((), dtype=torch.bool, device=multipliers.values.device)
@@ -95,7 +96,7 @@ class Stepper:
         samples, contributions = self._contributions(batch, counts)
         losses = PendingLosses(contributions, None if following is None else self._local_counts(following))
         self._optimizer.zero_grad(set_to_none=True)
-        self._method.backward(contributions, losses)
+        self._method.backward(self._terms(contributions), PendingTerms(losses, self._terms))
         global_losses = losses.values()
         self._next = None if following is None else (following, losses.next_counts())
         due = len(self._measured) > 0 and self._steps % self._violations.every == 0
@@ -161,7 +162,7 @@ class Stepper:
 
     @torch.no_grad()
     def _losses_again(self, batch: Batch, counts: Tensor) -> Tensor:
-        return PendingLosses(self._contributions(batch, counts)[1]).values()
+        return self._terms(PendingLosses(self._contributions(batch, counts)[1]).values())
 
     def settle(self, probe: Batch) -> None:
         """Let DistributedDataParallel find its buckets, which it does in its first backward pass; call before any step.

@@ -40,7 +40,7 @@ class Patience:
         if progress:
             self._best = best_feasible
         for verdict in verdicts:
-            excess = verdict.difference - verdict.allowed
+            excess = verdict.deciding.worse - verdict.deciding.allowed
             if excess > 0 and excess < self._smallest.get(verdict.task, float("inf")) - self._min_delta:
                 self._smallest[verdict.task] = excess
                 progress = True

@@ -94,42 +94,31 @@ class HeldOutViolations:
     Args:
         multipliers: The stage's multipliers.
         references: Protected task → this worker's validation samples at θ*_i.
-        protected: Protected tasks, in the order of the multipliers.
         learner: The model, its data and its losses.
-        stage: Index of the stage.
-        every: Steps between two measurements.
+        spec: The stage.
     """
 
-    def __init__(
-        self,
-        multipliers: Multipliers,
-        references: References,
-        protected: Sequence[Task],
-        learner: Learner,
-        stage: int,
-        every: int,
-    ) -> None:
-        self.every = every
+    def __init__(self, multipliers: Multipliers, references: References, learner: Learner, spec: StageSpec) -> None:
+        self.every = spec.settings.measure_every
         self._multipliers = multipliers
-        self._references = _stacked(references, protected)
-        self._protected = tuple(protected)
+        self._references = _stacked(references, spec.protected)
         self._learner = learner
-        self._stage = stage
-        self._batches = _endless(learner.feed, stage)
+        self._spec = spec
+        self._batches = _endless(learner.feed, spec)
 
     @torch.no_grad()
     def measure(self, batch: Batch, samples: Samples, counts: Tensor, losses: Tensor) -> Tensor:
         """Violations of the paired differences on the next held-out batch."""
         held_out = next(self._batches)
         model = self._learner.model.eval()
-        fresh = self._learner.losses(model(held_out), held_out, self._protected)
+        fresh = self._learner.losses(model(held_out), held_out, self._spec.protected)
         model.train()
         totals = sum_over_workers(fresh.counts.sum(0, dtype=torch.float64))
         return _paired(self._multipliers, self._references, held_out, fresh, totals)
 
     def skip(self, measurements: int) -> None:
         """Fast-forward past n held-out batches."""
-        self._batches = _endless(self._learner.feed, self._stage, measurements)
+        self._batches = _endless(self._learner.feed, self._spec, measurements)
 
 
 @dataclass(frozen=True)
@@ -154,15 +143,11 @@ def build_violations(learner: Learner, spec: StageSpec, protection: Protection, 
         protection: What it must not break.
         multipliers: Its multipliers.
     """
-    training = spec.training
-    if not protection.tasks:
+    if not spec.protected or spec.settings.violations == "minibatch":
         return MinibatchViolations(multipliers)
-    references = protection.references[training.measured_on]
-    if training.measured_on == "valid":
-        return HeldOutViolations(multipliers, references, protection.tasks, learner, spec.index, training.measure_every)
-    if training.paired:
-        return PairedViolations(multipliers, references, protection.tasks)
-    return MinibatchViolations(multipliers)
+    if spec.settings.violations == "paired":
+        return PairedViolations(multipliers, protection.references["train"], spec.protected)
+    return HeldOutViolations(multipliers, protection.references["valid"], learner, spec)
 
 
 def _paired(multipliers: Multipliers, references: Tensor, batch: Batch, samples: Samples, counts: Tensor) -> Tensor:
@@ -179,10 +164,11 @@ def _stacked(references: References, protected: Sequence[Task]) -> Tensor:
     return torch.stack([references[task.name].sums for task in protected], 1).double()
 
 
-def _endless(feed: Feed, stage: int, start: int = 0) -> Iterator[Batch]:
+def _endless(feed: Feed, spec: StageSpec, start: int = 0) -> Iterator[Batch]:
     """Held-out batches, epoch after epoch."""
-    per_epoch = feed.steps_per_epoch("valid")
+    share = spec.settings.measured_share
+    per_epoch = feed.steps_per_epoch("valid", share)
     epoch, first = divmod(start, per_epoch)
     while True:
-        yield from feed.epoch(stage, epoch, "valid", first)
+        yield from feed.epoch(spec.index, epoch, "valid", first, share)
         epoch, first = epoch + 1, 0

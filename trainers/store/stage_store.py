@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -34,6 +34,26 @@ class StoredReferences:
     counts: Mapping[str, Mapping[str, Tensor]]
 
 
+@dataclass(frozen=True)
+class StoredOutputs:
+    """Outputs of a stage's accepted model on every row of the held-out splits, from which metrics are compared.
+
+    They cover the tasks of :class:`StoredReferences` on those splits.
+
+    Attributes:
+        outputs: Split → task → outputs, shape ``(rows,)`` or ``(rows, classes)``.
+        labels: Split → task → labels, NaN where missing, shape ``(rows,)``.
+        lengths: Split → rows of each example; empty where a row is an example.
+    """
+
+    outputs: Mapping[str, Mapping[str, Tensor]]
+    labels: Mapping[str, Mapping[str, Tensor]]
+    lengths: Mapping[str, Tensor]
+
+
+NO_OUTPUTS = StoredOutputs({}, {}, {})
+
+
 class StageStore:
     """A folder of finished stages; a stage is finished when it has a ``record.json``.
 
@@ -41,6 +61,7 @@ class StageStore:
 
         STORAGE/stages/KEY/model.pt         parameters and buffers at the accepted θ*
         STORAGE/stages/KEY/references.pt    per-example losses at θ* of its tasks
+        STORAGE/stages/KEY/outputs.pt       outputs at θ* on the held-out splits
         STORAGE/stages/KEY/record.json      the record; written last
 
     On a local file system a stage is written under a temporary name and then renamed. Object stores have no rename;
@@ -87,7 +108,17 @@ class StageStore:
         raw = self._load(f"stages/{key}/references.pt")
         return StoredReferences(sums=raw["sums"], counts=raw["counts"])
 
-    def write(self, record: StageRecord, state: State, references: StoredReferences) -> None:
+    def outputs(self, key: str) -> StoredOutputs:
+        """Return the outputs at θ* on the held-out splits.
+
+        Raises:
+            DamagedError: The file is missing or damaged.
+        """
+        return StoredOutputs(**self._load(f"stages/{key}/outputs.pt"))
+
+    def write(
+        self, record: StageRecord, state: State, references: StoredReferences, outputs: StoredOutputs = NO_OUTPUTS
+    ) -> None:
         """Write a finished stage, whole or not at all. An existing stage with the same key is kept.
 
         Raises:
@@ -97,26 +128,22 @@ class StageStore:
             return
         files = {
             "model.pt": to_bytes(dict(state)),
-            "references.pt": to_bytes({"sums": references.sums, "counts": references.counts}),
+            "references.pt": to_bytes(_to_dict(references)),
+            "outputs.pt": to_bytes(_to_dict(outputs)),
             "record.json": replace(record, trained_by=self._run_uuid or record.trained_by).to_json().encode(),
         }
         self._storage.write_folder(f"stages/{record.key}", files)
 
-    def add_references(self, key: str, more: StoredReferences) -> None:
-        """Add the per-example losses of further tasks to a finished stage.
+    def add_references(self, key: str, more: StoredReferences, outputs: StoredOutputs) -> None:
+        """Add the per-example losses and the outputs of further tasks to a finished stage.
 
         Raises:
             DamagedError: The stage's own references are missing or damaged.
             OSError: The storage cannot be written to.
         """
-        kept = self.references(key)
-        joined = {
-            part: {
-                split: {**content, **getattr(more, part).get(split, {})}
-                for split, content in getattr(kept, part).items()
-            }
-            for part in ("sums", "counts")
-        }
+        joined = _join(_to_dict(self.outputs(key)), _to_dict(outputs), ("outputs", "labels"))
+        self._storage.write(f"stages/{key}/outputs.pt", to_bytes(joined))
+        joined = _join(_to_dict(self.references(key)), _to_dict(more), ("sums", "counts"))
         self._storage.write(f"stages/{key}/references.pt", to_bytes(joined))
 
     def _load(self, path: str) -> Any:
@@ -128,3 +155,15 @@ class StageStore:
                 f"{self._storage.full_path(path)} is missing or damaged ({reason}); delete its folder and run again: "
                 "the stage is then trained again"
             ) from error
+
+
+def _to_dict(stored: StoredReferences | StoredOutputs) -> dict[str, Any]:
+    return {field.name: getattr(stored, field.name) for field in fields(stored)}
+
+
+def _join(kept: dict[str, Any], more: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """Add the tasks of ``more`` to each split of ``kept``."""
+    joined = {
+        part: {split: {**tasks, **more[part].get(split, {})} for split, tasks in kept[part].items()} for part in parts
+    }
+    return {**kept, **joined}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -39,3 +41,20 @@ class PendingLosses:
             self._work.wait()
             self._work = None
         return self._buffer
+
+
+class PendingTerms(PendingLosses):
+    """Combinations of pending losses, for a method that balances those.
+
+    Args:
+        losses: The losses.
+        combine: Maps losses, shape ``(tasks,)``, to the terms.
+    """
+
+    def __init__(self, losses: PendingLosses, combine: Callable[[Tensor], Tensor]) -> None:
+        self._losses = losses
+        self._combine = combine
+
+    def values(self) -> Tensor:
+        """The global terms, double, shape ``(terms,)``."""
+        return self._combine(self._losses.values())

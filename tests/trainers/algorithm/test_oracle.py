@@ -16,7 +16,11 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from tests.trainers._descent import descend
+from tests.trainers._problems import binary
 from trainers import Multipliers
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.settings import Settings
+from trainers.stage.terms import Terms
 
 Kind = Literal["quadratic", "logistic"]
 Vector = NDArray[np.float64]
@@ -185,6 +189,45 @@ def _conic_stage(problem: Problem, optima: Sequence[float], k: int) -> Solution:
     )
 
 
+ALPHA = 0.5
+"""Weight of later tasks in the objective of a stage."""
+
+
+@cache
+def mixed(kind: Kind, seed: int, k: int) -> tuple[Solution, Solution]:
+    """Solve stage k with later tasks in the mix, by the project's terms and steps and by CVXPY, from the same optima.
+
+    The optima are CVXPY's of the single tasks 1 … k − 1: any numbers would do that leave the stage a feasible point.
+    """
+    problem = problem_of(kind, seed)
+    count = len(problem.tolerances)
+    optima = [float(solution.losses[-1]) for solution in conic(kind, seed)[:k]]
+    theta = cp.Variable(problem.dimensions)
+    losses = problem.expressions(theta)
+    limits = [o + e for o, e in zip(optima, problem.tolerances[:k], strict=True)]
+    constraints = [loss <= limit for loss, limit in zip(losses[:k], limits, strict=True)]
+    objective = losses[k] + ALPHA * cp.sum(losses[k + 1 :]) if k + 1 < count else losses[k]
+    accuracy = dict.fromkeys(("tol_gap_abs", "tol_gap_rel", "tol_feas"), problem.accuracy)
+    cp.Problem(cp.Minimize(objective), constraints).solve(solver=cp.CLARABEL, max_step_fraction=0.9, **accuracy)
+    expected = Solution(
+        theta=np.array(theta.value),
+        losses=np.array([np.asarray(loss.value).item() for loss in losses]),
+        multipliers=np.array([np.asarray(constraint.dual_value).item() for constraint in constraints]),
+        prices=np.empty(0),
+    )
+    tasks = [binary(f"task_{number}") for number in range(count)]
+    spec = ChainSpec(
+        tuple((task,) for task in tasks), ModelSpec("scorer"), Settings(later_weight=ALPHA), 1, "none"
+    ).stages[k + 1]
+    terms = Terms(spec, torch.device("cpu"))
+    multipliers = Multipliers(optima, rate=problem.rate, tolerance=problem.tolerances[:k])
+    start = torch.tensor(conic(kind, seed)[max(0, k - 1)].theta)
+    curvature = problem.curvature * (1 + ALPHA * (count - k - 1))
+    found = descend(lambda at: terms(problem.losses_of(at)), start, multipliers, eta_theta=1 / curvature)
+    values = multipliers.values.numpy()
+    return Solution(found.numpy(), problem.losses_of(found).numpy(), values, np.empty(0)), expected
+
+
 def assert_agree(found: Vector, expected: Vector) -> None:
     assert found.shape == expected.shape
     distance = np.abs(found - expected) / np.maximum(1, np.abs(expected))
@@ -231,3 +274,22 @@ def test_the_problems_have_active_and_slack_limits() -> None:
     multipliers = np.concatenate([stage.multipliers for kind in KINDS for seed in SEEDS for stage in conic(kind, seed)])
     assert (multipliers > ACTIVE).sum() >= 100
     assert (multipliers < 1e-5).sum() >= 10
+
+
+@pytest.mark.parametrize("k", [0, 1, 2])
+@pytest.mark.parametrize("seed", SEEDS[:6])
+@pytest.mark.parametrize("kind", KINDS)
+def test_later_tasks_in_the_mix(kind: Kind, seed: int, k: int) -> None:
+    """Minimise L_k + α Σ L_later subject to the limits of the tasks before k: θ and λ agree."""
+    found, expected = mixed(kind, seed, k)
+    assert_agree(found.theta, expected.theta)
+    assert_agree(found.losses, expected.losses)
+    assert_agree(found.multipliers, expected.multipliers)
+
+
+def test_later_tasks_change_the_answer() -> None:
+    """Otherwise the comparison above would be weak."""
+    moved = [
+        np.abs(mixed(kind, seed, 1)[1].theta - conic(kind, seed)[1].theta).max() for kind in KINDS for seed in range(6)
+    ]
+    assert min(moved) > 10 * AGREEMENT

@@ -242,13 +242,13 @@ class TestKeys:
     SPEC = ChainSpec(
         ((Task("like", "binary_cross_entropy"),), (Task("finish", "binary_cross_entropy"),)),
         ModelSpec("scorer"),
-        paper(),
+        paper().settings,
         64,
         "abc",
     )
 
     def keys(self, **options: float) -> tuple[str, ...]:
-        return dataclasses.replace(self.SPEC, training=paper(**options)).stage_keys()  # type: ignore[arg-type]
+        return dataclasses.replace(self.SPEC, training=paper(**options).settings).stage_keys()
 
     def test_they_change_the_keys_of_stages_that_protect(self) -> None:
         first, second = self.keys()
@@ -263,7 +263,13 @@ def test_held_out_measurements_enter_the_proportional_term_once(tmp_path: Path) 
     data = conflict(tmp_path / "data")
     tasks = [binary("first", 0.01), binary("second")]
     training = paper(
-        eta_theta=0.1, eta_lambda=0.5, proportional=2.0, smoothing=0.25, measured_on="valid", max_epochs=2, patience=99
+        eta_theta=0.1,
+        eta_lambda=0.5,
+        proportional=2.0,
+        smoothing=0.25,
+        violations="held_out",
+        max_epochs=2,
+        patience=99,
     )
     spec = chain_spec(data, [[task] for task in tasks], training)
     feed, model = feed_and_model(spec, data)

@@ -34,8 +34,8 @@ SGD: dict[str, Any] = {
     "eta_lambda": 2.0,
 }
 SCENARIOS: dict[str, dict[str, Any]] = {
-    "minibatch": {"measured_on": "train", "violation": "absolute"},
-    "held out": {"measured_on": "valid", "measure_every": 2},
+    "minibatch": {"violations": "minibatch", "relative": False},
+    "held out": {"violations": "held_out", "measure_every": 2},
 }
 
 

@@ -142,7 +142,7 @@ def test_units_before_the_start_are_not_read(many: dict[str, Prepared], monkeypa
     whole = Split.read
     monkeypatch.setattr(Split, "read", lambda self, unit, *shard: read.append(unit) or whole(self, unit, *shard))
     feed = feeds(many["rows"], 1)[0]
-    lanes = len(feed._lanes["train"].units)
+    lanes = len(feed._lanes("train").units)
     assert lanes < len(feed._splits["train"].units)
     for start in range(feed.steps_per_epoch()):
         read.clear()
@@ -264,13 +264,13 @@ def test_the_number_of_lanes_is_limited_by_memory(tmp_path: Path, monkeypatch: p
     found = []
     for units in (0, 6, 24, 300):
         monkeypatch.setattr(stream, "BUFFER_BYTES", units * 100 * (9 * 4 + 8))
-        found.append(len(StreamFeed(folder, ["y"], 1000, 0)._lanes["train"].units))
+        found.append(len(StreamFeed(folder, ["y"], 1000, 0)._lanes("train").units))
     assert found == [1, 3, 12, 24]
 
 
 def test_the_number_of_lanes_is_limited_by_half_the_batch(tmp_path: Path) -> None:
     folder = str(wide(tmp_path / "data", 30, 10))
-    found = [len(StreamFeed(folder, ["y"], size, 0)._lanes["train"].units) for size in (1, 7, 16, 1000)]
+    found = [len(StreamFeed(folder, ["y"], size, 0)._lanes("train").units) for size in (1, 7, 16, 1000)]
     assert found == [1, 3, 6, 24]
 
 

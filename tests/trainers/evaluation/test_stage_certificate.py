@@ -114,7 +114,7 @@ def certified(rank: int, workers: int, folder: str, examples: int) -> dict[str, 
     evaluation = evaluate(learner, "train", mode="train")
     optima = [Optimum(name, 0.6, 150, 0.6, 100) for name in ("first", "second")]
     certificate = certify(
-        learner, spec.stage(2), [FIRST, SECOND], optima, {"first": 0.5, "second": 3.0}, evaluation, [], 12
+        learner, spec.stages[2], optima, {"first": 0.5, "second": 3.0}, evaluation, [], 12
     )  # fmt: skip
     return dataclasses.asdict(certificate)
 

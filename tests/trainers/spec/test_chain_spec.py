@@ -13,7 +13,7 @@ LIKE, FINISH, SHARE = binary("like", 0.01), binary("finish", 0.02), binary("shar
 SPEC = ChainSpec(
     levels=((LIKE,), (FINISH,), (SHARE,)),
     model=ModelSpec("scorer", {"units": [8, 4], "embedding_dim": 2}),
-    training=paper(),
+    training=paper().settings,
     batch_size=64,
     data_fingerprint="abc",
 )
@@ -23,8 +23,14 @@ ALL = [True, True, True]
 def changed(**changes: Any) -> list[bool]:
     """Which stages' keys change with fields of the spec, or of its training."""
     training = {name: value for name, value in changes.items() if hasattr(SPEC.training, name)}
-    rest = {name: value for name, value in changes.items() if name not in training}
-    other = dataclasses.replace(SPEC, training=dataclasses.replace(SPEC.training, **training), **rest)
+    execution = {name: value for name, value in changes.items() if hasattr(SPEC.execution, name)}
+    rest = {name: value for name, value in changes.items() if name not in {*training, *execution}}
+    other = dataclasses.replace(
+        SPEC,
+        training=dataclasses.replace(SPEC.training, **training),
+        execution=dataclasses.replace(SPEC.execution, **execution),
+        **rest,
+    )
     return [a != b for a, b in zip(SPEC.stage_keys(), other.stage_keys(), strict=True)]
 
 
@@ -71,9 +77,9 @@ def test_what_determines_every_stage(changes: dict[str, Any]) -> None:
     [
         {"eta_lambda": 0.1},
         {"initial_multiplier": 0.0},
-        {"violation": "relative"},
-        {"measured_on": "valid"},
-        {"paired": True},
+        {"relative": True},
+        {"violations": "held_out"},
+        {"violations": "paired"},
         {"measure_every": 2},
         {"retreats": 0},
         {"accept_standard_errors": 0.0},
@@ -84,8 +90,13 @@ def test_what_concerns_multipliers_leaves_the_first_stage(changes: dict[str, Any
     assert changed(**changes) == [False, True, True]
 
 
-def test_how_often_rows_are_recorded_is_no_part() -> None:
-    assert changed(record_every=10) == [False] * 3
+@pytest.mark.parametrize(
+    "execution",
+    [{"record_every": 10}, {"checkpoint_every": 9}, {"certificate_examples": 0}, {"compile": True}],
+    ids=str,
+)
+def test_how_stages_run_and_what_is_recorded_is_no_part(execution: dict[str, Any]) -> None:
+    assert changed(**execution) == [False] * 3
 
 
 def test_workers_and_places_are_no_part() -> None:
@@ -97,7 +108,9 @@ def test_workers_and_places_are_no_part() -> None:
         "batch_size",
         "data_fingerprint",
         "ingest",
+        "execution",
         "rates",
+        "rounds",
     }
     assert not {name for name in vars(SPEC.training) if "worker" in name or "path" in name}
 
@@ -118,18 +131,18 @@ def test_a_tolerance_matters_to_the_stages_that_protect_the_task(
 
 def test_a_stream_has_no_pairs_of_training_examples() -> None:
     def check(ingest: Ingest, **training: Any) -> None:
-        dataclasses.replace(SPEC, ingest=ingest, training=paper(**training)).check()
+        dataclasses.replace(SPEC, ingest=ingest, training=paper(**training).settings).check()
 
-    with pytest.raises(ValueError, match=r"paired: true with measured_on: train .* data\.ingest is stream.*; set meas"):
-        check("stream", paired=True, measured_on="train")
-    check("memory", paired=True, measured_on="train")
-    check("stream", paired=False, measured_on="train")
-    check("stream", paired=True, measured_on="valid")
+    with pytest.raises(ValueError, match=r"violations: paired needs .* data\.ingest is stream.*; set violations: held"):
+        check("stream", violations="paired")
+    check("memory", violations="paired")
+    check("stream", violations="minibatch")
+    check("stream", violations="held_out")
 
 
 def test_order_of_tasks() -> None:
     assert changed(levels=((FINISH,), (LIKE,), (SHARE,))) == ALL
-    assert changed(levels=((LIKE,), (SHARE,), (FINISH,))) == ALL  # the columns of a model's outputs
+    assert changed(levels=((LIKE,), (SHARE,), (FINISH,))) == [False, True, True]
 
 
 def test_tasks_of_equal_priority() -> None:
@@ -137,8 +150,8 @@ def test_tasks_of_equal_priority() -> None:
     assert len(joint.stage_keys()) == 2
     assert not set(joint.stage_keys()) & set(SPEC.stage_keys())
     assert joint.tasks == SPEC.tasks
-    assert joint.protected(1) == (LIKE, FINISH)
-    assert SPEC.protected(0) == ()
+    assert joint.stages[1].protected == (LIKE, FINISH)
+    assert SPEC.stages[0].protected == ()
 
 
 def test_what_the_parent_was() -> None:
@@ -234,19 +247,19 @@ def with_rates(*rates: tuple[float, float]) -> ChainSpec:
 def test_rates_that_are_the_trainings_change_no_key() -> None:
     theta, lam = SPEC.training.eta_theta, SPEC.training.eta_lambda
     assert with_rates(*[(theta, lam)] * 3).stage_keys() == SPEC.stage_keys()
-    other = dataclasses.replace(SPEC, training=paper(eta_theta=0.5, eta_lambda=7.0))
+    other = dataclasses.replace(SPEC, training=paper(eta_theta=0.5, eta_lambda=7.0).settings)
     assert with_rates(*[(0.5, 7.0)] * 3).stage_keys() == other.stage_keys()
 
 
 def test_a_stage_is_trained_with_its_rates() -> None:
     spec = with_rates((0.1, 1.0), (0.2, 2.0), (0.3, 3.0))
-    found = [(spec.training_of(stage).eta_theta, spec.training_of(stage).eta_lambda) for stage in range(3)]
+    found = [(stage.settings.eta_theta, stage.settings.eta_lambda) for stage in spec.stages]
     assert found == [(0.1, 1.0), (0.2, 2.0), (0.3, 3.0)]
     rest = dataclasses.replace(
-        spec.training_of(1), eta_theta=SPEC.training.eta_theta, eta_lambda=SPEC.training.eta_lambda
+        spec.stages[1].settings, eta_theta=SPEC.training.eta_theta, eta_lambda=SPEC.training.eta_lambda
     )
     assert rest == SPEC.training
-    assert SPEC.training_of(2) is SPEC.training
+    assert SPEC.stages[2].settings is SPEC.training
 
 
 @pytest.mark.parametrize(
@@ -267,7 +280,7 @@ def test_the_same_first_rates_are_the_same_first_stages(other: tuple[tuple[float
 
 @pytest.mark.parametrize("number", [0, 2, 4])
 def test_rates_are_one_per_stage(number: int) -> None:
-    with pytest.raises(ValueError, match=f"rates must be one per stage: found {number} for 3 stages"):
+    with pytest.raises(ValueError, match=f"rates must be one per level: found {number} for 3 levels"):
         with_rates(*[(0.1, 1.0)] * number)
 
 

@@ -27,13 +27,23 @@ FIRST, SECOND, THIRD = binary("first"), binary("second"), binary("third")
 EVERY = 5
 PER_STAGE = 24
 
+JOINT: dict[str, Any] = {
+    "joint_weight": 0.65,
+    "later_weight": 0.3,
+    "violations": "held_out",
+    "measure_every": 3,
+    "relative": True,
+}
+
 CASES: dict[str, dict[str, Any]] = {
     "nmt": {},
-    "held out": {"measured_on": "valid", "measure_every": 3, "violation": "relative", "eta_lambda": 5.0},
+    "held out": {"violations": "held_out", "measure_every": 3, "relative": True, "eta_lambda": 5.0},
     "backtracks": {"patience": 2, "backtracks": 2, "max_epochs": 8},
     "rows apart": {"record_every": 4, "retreats": 0},
     "clipped sgd": {"optimizer": "sgd", "eta_theta": 0.3, "clip_norm": 0.5},
     "famo": {"method": "nmt+famo"},
+    "joint": JOINT,
+    "joint famo": {**JOINT, "method": "nmt+famo"},
     "pcgrad": {"method": "nmt+torchjd:PCGrad"},
 }
 MODELS = {"nmt": ("TwoTowers", "Noisy", "Normalised")}
@@ -48,9 +58,11 @@ class CutFeed(MemoryFeed):
 
     cut_stage = cut_step = -1
 
-    def epoch(self, stage: int, epoch: int, split: str = "train", start: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, stage: int, epoch: int, split: str = "train", start: int = 0, share: float = 1.0
+    ) -> Iterator[Batch]:
         first = epoch * self.steps_per_epoch() + start
-        for number, batch in enumerate(super().epoch(stage, epoch, split, start)):
+        for number, batch in enumerate(super().epoch(stage, epoch, split, start, share)):
             if split == "train" and stage == self.cut_stage and first + number == self.cut_step:
                 raise CutError
             yield batch

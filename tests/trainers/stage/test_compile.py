@@ -8,7 +8,6 @@ import pytest
 from torch._dynamo.utils import counters
 
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.spec.training import Training
 from trainers.stage.chain import run_chain
 from trainers.store.stage_store import StageStore
 
@@ -32,6 +31,7 @@ def test_compiled_steps_take_the_same_trajectory(tmp_path: Path) -> None:
         assert fast == pytest.approx(plain, abs=1e-6)
 
 
-def test_methods_with_a_gradient_for_each_task_are_refused() -> None:
-    with pytest.raises(ValueError, match="method 'nmt\\+torchjd:PCGrad' needs one for each task; leave compile out"):
-        Training(compile=True, method="nmt+torchjd:PCGrad")
+def test_methods_with_a_gradient_for_each_task_are_refused(tmp_path: Path) -> None:
+    data = conflict(tmp_path / "conflict")
+    with pytest.raises(ValueError, match=r"method 'nmt\+torchjd:PCGrad' needs one for each task; leave exec"):
+        chain_spec(data, LEVELS, paper(compile=True, method="nmt+torchjd:PCGrad")).check()

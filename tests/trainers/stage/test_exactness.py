@@ -26,6 +26,7 @@ from trainers.multipliers import Multipliers
 from trainers.spec.chain_spec import ChainSpec
 from trainers.spec.task import Task
 from trainers.stage.stepper import Stepper
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent, MinibatchViolations
 
 STEPS = 50
@@ -74,8 +75,9 @@ def train(rank: int, workers: int, folder: str, case: str, local: bool) -> tuple
         parameter.requires_grad_(False)
     multipliers = Multipliers([0.1], rate=spec.training.eta_lambda, names=[spec.tasks[0].name])
     violations = (LocalViolations if local else MinibatchViolations)(multipliers)
+    stage = spec.stages[1]
     learner, method = Learner(model, feed, TaskLosses(spec.tasks)), Constrained(multipliers)
-    stepper = Stepper(learner, spec.tasks, spec.training, Ascent(multipliers, violations), method)
+    stepper = Stepper(learner, stage, Terms(stage, learner.device), Ascent(multipliers, violations), method)
     stepper.settle(next(iter(feed.epoch(0, 0))))
     theta, lambdas = [], []
     stream = batches(feed)

@@ -140,7 +140,7 @@ class TestUncheckedSteps:
         feed, model = feed_and_model(spec, data)
         learner = Learner(model, feed, TaskLosses(spec.tasks))
         with pytest.raises(NonFiniteStepError):
-            Stage(learner, spec.stage(0), Protection(), Recorder(), checked=False).run()
+            Stage(learner, spec.stages[0], Protection(), Recorder(), checked=False).run()
 
     def test_second_look(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """From the last checkpoint, which lies before the fault, and with the fault named."""

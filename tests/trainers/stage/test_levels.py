@@ -20,6 +20,7 @@ from trainers.records import StageRecord
 from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
 from trainers.stage.stepper import Stepper
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent, MinibatchViolations
 from trainers.store.stage_store import StageStore
 
@@ -66,7 +67,8 @@ def test_the_gradient_of_a_level_is_that_of_the_sum(data: Path) -> None:
     }
     multipliers = Multipliers([0.1], rate=2.0, tolerance=0.01, initial=3.0)
     ascent, method = Ascent(multipliers, MinibatchViolations(multipliers)), Constrained(multipliers)
-    stepper = Stepper(Learner(model, feed, TaskLosses(tasks)), tasks, TRAINING, ascent, method)
+    stage = spec.stages[1]
+    stepper = Stepper(Learner(model, feed, TaskLosses(tasks)), stage, Terms(stage, torch.device("cpu")), ascent, method)
     losses, _ = stepper.step(batch)
     assert_close(losses, torch.stack([first, second, third]).detach(), 1e-12)
     assert_close(multipliers.values, [3 + 2 * (float(first.detach()) - 0.11)], 1e-12)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 import trainers.stage.stepper
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
 from tests.trainers._problems import (
+    Options,
     Recorder,
     TwoTowers,
     binary,
@@ -32,10 +33,12 @@ from trainers.multipliers import Multipliers
 from trainers.records import Optimum
 from trainers.reporter import Evaluated, Progress
 from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.training import Training
+from trainers.spec.settings import Settings
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.protection import Protection
 from trainers.stage.stage import Stage, StageResult
 from trainers.stage.stepper import Stepper
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent, MinibatchViolations
 
 FIRST, SECOND = binary("first"), binary("second")
@@ -53,12 +56,13 @@ def batch(first: list[float], second: list[float]) -> Any:
     )
 
 
-def stepper_of(model: Scorer, multipliers: Multipliers, options: Training, checked: bool = True) -> Stepper:
+def stepper_of(model: Scorer, multipliers: Multipliers, options: Options, checked: bool = True) -> Stepper:
     """The stepper of a stage that protects the first task and minimises the second, by No More Tuning."""
     no_feed: Any = None
     learner = Learner(model, no_feed, TaskLosses((FIRST, SECOND)))
     ascent, method = Ascent(multipliers, MinibatchViolations(multipliers)), Constrained(multipliers)
-    return Stepper(learner, (FIRST, SECOND), options, ascent, method, checked)
+    spec = StageSpec(1, 2, (SECOND,), (), (1.0,), (FIRST,), options.settings, options.execution)
+    return Stepper(learner, spec, Terms(spec, learner.device), ascent, method, checked)
 
 
 class TestStepper:
@@ -158,7 +162,7 @@ def spec_of(data: Path, **training: Any) -> ChainSpec:
 def first_stage(spec: ChainSpec, data: Path, recorder: Recorder, **options: Any) -> tuple[StageResult, Any, Any]:
     feed, model = feed_and_model(spec, data)
     learner = Learner(model, feed, TaskLosses(spec.tasks))
-    result = Stage(learner, spec.stage(0), Protection(), recorder, **options).run()
+    result = Stage(learner, spec.stages[0], Protection(), recorder, **options).run()
     return result, model, feed
 
 
@@ -205,10 +209,10 @@ class TestRunStage:
         rates, states = [], []
         build = trainers.stage.stepper.build_optimizer
 
-        def spy(model: torch.nn.Module, training: Training, rate: float) -> torch.optim.Optimizer:
+        def spy(model: torch.nn.Module, settings: Settings, rate: float) -> torch.optim.Optimizer:
             rates.append(rate)
             states.append({name: value.clone() for name, value in model.state_dict().items()})
-            return build(model, training, rate)
+            return build(model, settings, rate)
 
         monkeypatch.setattr(trainers.stage.stepper, "build_optimizer", spy)
         spec = spec_of(data, eta_theta=50.0, max_epochs=50, patience=2, backtracks=2, decay=0.5)
@@ -221,7 +225,7 @@ class TestRunStage:
     def test_rows_are_reported_once_and_in_order(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(trainers.stage.stage, "REPORT_SECONDS", math.inf)
         spec, recorder = spec_of(data, max_epochs=2, evaluations_per_epoch=1), Recorder()
-        small = chain_spec(data, spec.levels, spec.training, batch_size=1)
+        small = replace(spec, batch_size=1)
         result, _, _ = first_stage(small, data, recorder)
         assert [row.step for row in result.history.rows] == list(range(1, 361))
         reported = [row for event in recorder.events if isinstance(event, Progress) for row in event.rows]
@@ -265,11 +269,11 @@ class TestRunStage:
         spec = spec_of(data, eta_lambda=2.0, initial_multiplier=0.25)
         feed, model = feed_and_model(spec, data)
         learner = Learner(model, feed, TaskLosses(spec.tasks))
-        references: Mapping[str, Any] = {
-            split: {"first": evaluate(learner, split).local_of("first")} for split in ("train", "valid", "test")
-        }
-        protection = Protection((FIRST,), (Optimum("first", 0.01, 1, 0.01, 1),), references)
-        result = Stage(learner, spec.stage(1), protection, Recorder()).run()
+        start = {split: evaluate(learner, split, keep_outputs=True) for split in ("train", "valid", "test")}
+        references = {split: {"first": found.local_of("first")} for split, found in start.items()}
+        outputs = {split: found.outputs.outputs for split, found in start.items() if found.outputs is not None}
+        protection = Protection((Optimum("first", 0.01, 1, 0.01, 1),), references, outputs)
+        result = Stage(learner, spec.stages[1], protection, Recorder()).run()
         value = 0.25
         for row in result.history.rows:
             assert row.violations["first"] == pytest.approx(row.losses["first"] - 0.01, rel=1e-6)
@@ -285,7 +289,7 @@ def test_levels_of_several_tasks_minimise_the_sum(data: Path) -> None:
     spec = chain_spec(data, [tasks], training, model="tests.trainers._problems:TwoTowers")
     feed, model = feed_and_model(spec, data)
     assert isinstance(model, TwoTowers)
-    result = Stage(Learner(model, feed, TaskLosses(tasks)), spec.stage(0), Protection(), Recorder()).run()
+    result = Stage(Learner(model, feed, TaskLosses(tasks)), spec.stages[0], Protection(), Recorder()).run()
     start, accepted = result.candidates[0], [candidate for candidate in result.candidates if candidate.accepted][-1]
     assert accepted.losses["first"] < start.losses["first"] - 0.05
     assert accepted.losses["second"] < start.losses["second"] - 0.05

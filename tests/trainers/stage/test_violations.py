@@ -16,6 +16,8 @@ from trainers.evaluation.learner import Learner
 from trainers.losses.samples import Samples
 from trainers.losses.task_losses import TaskLosses
 from trainers.multipliers import Multipliers
+from trainers.spec.settings import Settings
+from trainers.spec.stage_spec import StageSpec
 from trainers.stage.chain import run_chain
 from trainers.stage.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
 from trainers.store.stage_store import StageStore
@@ -45,9 +47,11 @@ class Setting:
     def paired(self) -> Violations:
         return PairedViolations(self.multipliers, self.references("train", "train"), [FIRST])
 
-    def held_out(self, model: TwoTowers, every: int = 1) -> Violations:
+    def held_out(self, model: TwoTowers, every: int = 1, share: float = 1.0) -> Violations:
         references = self.references("valid", "eval")
-        return HeldOutViolations(self.multipliers, references, [FIRST], Learner(model, self.feed, LOSSES), 1, every)
+        settings = Settings(measure_every=every, measured_share=share)
+        spec = StageSpec(1, 2, (SECOND,), (), (1.0,), (FIRST,), settings)
+        return HeldOutViolations(self.multipliers, references, Learner(model, self.feed, LOSSES), spec)
 
     def measure(self, violations: Violations, model: TwoTowers, batch: Batch) -> tuple[Tensor, float]:
         """The violation, and the number of samples behind it."""
@@ -139,7 +143,11 @@ def test_no_host_synchronisation(setting: Setting, paired: bool) -> None:
 
 @pytest.mark.parametrize(
     ("options", "every"),
-    [({"paired": True}, 1), ({"measured_on": "valid", "measure_every": 1}, 1), ({"measured_on": "valid"}, 4)],
+    [
+        ({"violations": "paired"}, 1),
+        ({"violations": "held_out", "measure_every": 1}, 1),
+        ({"violations": "held_out"}, 4),
+    ],
     ids=str,
 )
 def test_multipliers_follow_the_measurements(tmp_path: Path, options: dict[str, Any], every: int) -> None:

@@ -80,6 +80,7 @@ def test_another_store_on_the_same_folder_finds_the_stage(tmp_path: Path) -> Non
     assert StageStore(str(tmp_path)).read("key") == record()
     assert sorted(path.name for path in (tmp_path / "stages" / "key").iterdir()) == [
         "model.pt",
+        "outputs.pt",
         "record.json",
         "references.pt",
     ]

@@ -1,0 +1,39 @@
+"""What the method of a stage balances: losses of single tasks, or of a task and those that stay in the mix."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainers.spec.stage_spec import StageSpec
+
+
+class Terms:
+    r"""Maps the losses of a stage's tasks to the terms that its method balances.
+
+    The protected tasks come first, one term each. Each of the t tasks j of the level is a term
+    :math:`\ell_j + \frac{1}{t} \sum_i \alpha \ell_i` over the tasks i of later levels: the terms of the level add up to
+    the objective :math:`L_k + \alpha \sum_i L_i`, whatever balances them, and later tasks have no say of their own in
+    an aggregator of gradients. In the joint start every task is a term.
+
+    Args:
+        spec: The stage.
+        device: Where losses are.
+    """
+
+    def __init__(self, spec: StageSpec, device: torch.device) -> None:
+        self._matrix: Tensor | None = None
+        protected, level = len(spec.protected), len(spec.level)
+        self.count = len(spec.tasks) if spec.is_joint else protected + level
+        if level and spec.later:
+            matrix = torch.eye(self.count, len(spec.tasks), dtype=torch.float64)
+            matrix[protected:, protected + level :] = torch.tensor(spec.weights[level:], dtype=torch.float64) / level
+            self._matrix = matrix.to(device)
+
+    def __call__(self, losses: Tensor) -> Tensor:
+        """The terms, shape ``(count,)``.
+
+        Args:
+            losses: Losses of the stage's tasks, shape ``(tasks,)``.
+        """
+        return losses if self._matrix is None else self._matrix.to(losses.dtype) @ losses
