@@ -13,7 +13,7 @@ from orchestrator.trials.extrapolation import extrapolate
 from orchestrator.trials.grid_plan import GridPlan
 from orchestrator.trials.group_ledger import higher_is_better, shown_value
 from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.guarantee import Standing, guarantee
+from orchestrator.trials.guarantee import Rule, Standing, guarantee
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.sweep_plan import SweepPlan
 from orchestrator.trials.trial import Source, TrialResult
@@ -88,18 +88,19 @@ class _Judge:
     """Judges a chain of NMT by its own optima, and any other model by those of NMT's winning chain."""
 
     def __init__(self, prepared: PreparedExperiment, reference: TrialResult | None) -> None:
-        self._levels = prepared.spec.levels
+        training = prepared.spec.training
+        self._rule = Rule(prepared.spec.levels, training.accept_standard_errors, training.accept_on)
         self._reference = reference
-        self._errors = prepared.experiment.training.accept_standard_errors
         self._held_out = HeldOut(StageStore(prepared.experiment.storage))
 
     def of(self, result: TrialResult) -> Standing:
         """Return whether a model keeps the limits of the protected tasks."""
-        own = result.trial.source == "sweep" or len(result.records) == len(self._levels) > 1
+        solved = sum(bool(record.level) for record in result.records)
+        own = result.trial.source == "sweep" or solved == len(self._rule.levels) > 1
         reference = result if own else self._reference
         if reference is None:
             return Standing("unknown", ())
-        return guarantee(result, reference, self._levels, self._errors, self._held_out)
+        return guarantee(result, reference, self._rule, self._held_out)
 
 
 def _reached_last_stage(results: Sequence[TrialResult]) -> tuple[TrialResult, ...]:
@@ -142,7 +143,7 @@ def _model(
         test=shown["test"],
         test_loss=dict(result.records[-1].losses["test"]),
         guarantee=standing.status,
-        worst_task=standing.worst_task,
+        verdicts=standing.verdicts,
         winner=wins,
         cost=result.cost,
     )

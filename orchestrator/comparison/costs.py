@@ -69,10 +69,12 @@ def _is_whole(row: MethodRow) -> bool:
 def sweep_stages(plan: SweepPlan, levels: int) -> int:
     r"""Return the number of stages that a sweep trains from scratch.
 
-    :math:`|\eta_\theta| + |\eta_\theta| |\eta_\lambda| (m - 1)`: the first stage does not depend on η_λ.
+    :math:`|\eta_\theta| (1 + s) + |\eta_\theta| |\eta_\lambda| (m - 1)`, with s = 1 for a joint start and 0 without:
+    neither stage 0 nor stage 1 depends on η_λ.
 
     Args:
         plan: The sweep.
-        levels: m, the number of stages of a chain.
+        levels: m, the number of levels of a chain.
     """
-    return len(plan.eta_theta) * (1 + len(plan.eta_lambda) * (levels - 1))
+    joint = plan.trials[0].spec.training.joint_weight > 0 and levels > 1  # the plan's own chain may have one level
+    return len(plan.eta_theta) * (1 + joint + len(plan.eta_lambda) * (levels - 1))

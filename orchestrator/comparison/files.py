@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from orchestrator.comparison.cost_figure import cost_against_tasks
 from orchestrator.comparison.front_figure import trade_off_front
+from orchestrator.comparison.guarantees import guarantees_columns
 from orchestrator.comparison.page import page
 from orchestrator.comparison.results import Comparison
 from orchestrator.comparison.table import comparison_columns, comparison_markdown
@@ -17,7 +18,10 @@ from orchestrator.figures.multipliers import multiplier_trajectory
 
 PAGE = "comparison.html"
 TABLE = "comparison_table.json"
-"""Columns of the table; logged as an MLflow table, all other files as they are."""
+"""Columns of the table; like the guarantees', logged as an MLflow table, all other files as they are."""
+
+GUARANTEES_TABLE = "guarantees_table.json"
+"""Deviations of the chosen models from NMT's optima."""
 
 
 def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
@@ -27,6 +31,7 @@ def comparison_files(comparison: Comparison) -> Mapping[str, bytes]:
         "comparison.md": comparison_markdown(comparison).encode(),
         "comparison.json": json.dumps(comparison.to_dict(), indent=1, allow_nan=False).encode(),
         TABLE: json.dumps(comparison_columns(comparison)).encode(),
+        GUARANTEES_TABLE: json.dumps(guarantees_columns(comparison)).encode(),
         "figures/trade_off_front.png": png(trade_off_front(comparison)),
         "figures/cost_against_tasks.png": png(cost_against_tasks(comparison.costs, exact=comparison.exact_samples)),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestrator.comparison.dominance import Standing, dominates, standing
 from orchestrator.comparison.numerals import samples_text, times_text
 from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow
+from orchestrator.summary.on_test import sentences_on_test
 from orchestrator.summary.wording import join_names
 from orchestrator.trials.trial import Source
 
@@ -19,22 +20,24 @@ class Headline:
     Attributes:
         cost: Sentence on the samples of NMT's sweep and of the grid.
         guarantee: Clause on the guarantee of NMT's chosen model, without a full stop.
+        on_test: Sentences on protected tasks that kept their limits on valid and not on test; often none.
         front: Sentences on where that model lies relative to the grid's front, and on what else dominates it.
     """
 
     cost: str
     guarantee: str
+    on_test: str
     front: str
 
     @property
     def text(self) -> str:
         """The whole headline."""
-        return f"{self.cost} {self.guarantee}. {self.front}"
+        return " ".join(part for part in (self.cost, f"{self.guarantee}.", self.on_test, self.front) if part)
 
 
 def headline(comparison: Comparison) -> Headline:
     """Return the headline of a comparison."""
-    return Headline(_cost(comparison), _guarantee(comparison), _front(comparison))
+    return Headline(_cost(comparison), _guarantee(comparison), _on_test(comparison), _front(comparison))
 
 
 def row_of(comparison: Comparison, source: Source) -> MethodRow | None:
@@ -92,6 +95,11 @@ def _guarantee(comparison: Comparison) -> str:
         which = f": {star.worst_task} is beyond its limit" if star.worst_task else ""
         return f"The guarantee did not hold{which} on the validation split"
     return "Whether the guarantee held is unknown: it was not evaluated"
+
+
+def _on_test(comparison: Comparison) -> str:
+    star = chosen_model(comparison)
+    return "" if star is None else " ".join(sentences_on_test(star.verdicts))
 
 
 def _front(comparison: Comparison) -> str:

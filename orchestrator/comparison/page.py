@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from orchestrator.comparison.cost_figure import cost_against_tasks
 from orchestrator.comparison.front_figure import trade_off_front
+from orchestrator.comparison.guarantees import guarantee_lines, shared_metric
 from orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, star_standing
 from orchestrator.comparison.numerals import (
     amount_text,
@@ -67,6 +68,8 @@ def page(comparison: Comparison) -> str:
         costs=_costs_svg(comparison),
         counts=_count_models(comparison),
         front=_front_svg(comparison),
+        guarantees=guarantee_lines(comparison),
+        guarantees_metric=shared_metric(guarantee_lines(comparison)),
         headline=headline(comparison),
         lines=lines(comparison),
         models=_models(comparison),

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.summary.limits import worst_verdict
 from orchestrator.trials.cost import Cost
 from orchestrator.trials.guarantee import Guarantee
 from orchestrator.trials.trial import Source
-from trainers.records import StageRecord, null_non_finite
+from trainers.records import StageRecord, Verdict, null_non_finite
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class ComparedModel:
         test: Task → final test metric, likewise.
         test_loss: Task → final mean test loss, likewise.
         guarantee: Whether it keeps the protected tasks within their limits, from the optima of NMT's winning chain.
-        worst_task: The protected task that is furthest beyond its limit or closest to it; ``None`` if unknown.
+        verdicts: How it stands to each protected task, in loss and in metric, on ``valid`` and on ``test``; none where
+            the guarantee is unknown.
         winner: Whether it is the lexicographic winner of its source (for ``method`` and ``baseline``: of its label).
         cost: What it cost.
         run_id: Its run in MLflow.
@@ -60,10 +62,16 @@ class ComparedModel:
     test: Mapping[str, float]
     test_loss: Mapping[str, float]
     guarantee: Guarantee
-    worst_task: str | None
+    verdicts: tuple[Verdict, ...]
     winner: bool
     cost: Cost
     run_id: str | None = None
+
+    @property
+    def worst_task(self) -> str | None:
+        """The protected task that is furthest beyond its limit or closest to it; ``None`` if unknown."""
+        found = worst_verdict(self.verdicts)
+        return None if found is None else found.task
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.comparison.guarantees import guarantee_lines, guarantees_markdown, guarantees_table
 from orchestrator.comparison.headline import headline, is_single_task
 from orchestrator.comparison.numerals import (
     amount_text,
@@ -148,6 +149,9 @@ class ComparisonTable:
         omission = omission_text(tasks, shown)
         if omission:
             yield Text(omission, "dim")
+        if guarantee_lines(self._comparison):
+            yield guarantees_table(self._comparison)
+            yield Text()
         yield Text(headline(self._comparison).text)
 
     def _count_fitting(self, console: Console, options: ConsoleOptions, *, costs: bool) -> int:
@@ -234,7 +238,9 @@ def comparison_markdown(comparison: Comparison) -> str:
         rows.append([escape_markdown(line.row.name), *costs, *metrics[: len(shown)], escape_markdown(line.guarantee)])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     omission = omission_text(comparison.tasks, len(shown))
-    return "\n\n".join(part for part in (escape_markdown(headline(comparison).text), table, omission) if part) + "\n"
+    guarantees = guarantees_markdown(comparison, escape_markdown)
+    parts = (escape_markdown(headline(comparison).text), table, omission, guarantees)
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def escape_markdown(text: str) -> str:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from orchestrator.errors import RequestError
 from orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
 from trainers.registry import did_you_mean
+from trainers.spec.execution import Execution
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 
@@ -145,7 +146,7 @@ def _lines(error: ValidationError) -> list[str]:
 def _allowed(location: list[str]) -> list[str]:
     sections: dict[str, Any] = {
         "data": Data, "sweep": Sweep, "grid": Grid, "compare": Compare, "tune": Tune, "scaling": Scaling,
-        "training": Training, "tasks": Task,
+        "training": Training, "execution": Execution, "tasks": Task,
     }  # fmt: skip
     owner = sections.get(location[0], Experiment) if location else Experiment
     if dataclasses.is_dataclass(owner):

@@ -63,10 +63,10 @@ def check_local_compiler(experiment: Experiment) -> None:
         RequestError: There is no compiler.
     """
     names = [os.environ.get("CXX", ""), "g++", "clang++"]  # where torch looks
-    if experiment.training.compile and not experiment.scaling.use_gpu and not any(map(shutil.which, names)):
+    if experiment.execution.compile and not experiment.scaling.use_gpu and not any(map(shutil.which, names)):
         raise RequestError(
-            "training.compile: on CPUs torch.compile writes C++, and this machine has no compiler (looked for $CXX, "
-            "g++ and clang++); install one, or leave training.compile out"
+            "execution.compile: on CPUs torch.compile writes C++, and this machine has no compiler (looked for $CXX, "
+            "g++ and clang++); install one, or leave execution.compile out"
         )
 
 

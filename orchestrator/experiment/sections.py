@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from trainers.methods.names import check_method, is_constrained
+from trainers.models.build import gives_one_score
 from trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
 from trainers.spec.task import Level, Task
 from trainers.spec.training import Training
 
@@ -207,7 +211,8 @@ class Experiment(_Section):
         data: Where examples come from.
         tasks: Tasks by priority; a nested list is one level of equal priority.
         model: ``name`` and the model's options.
-        training: Training options.
+        training: How stages are trained.
+        execution: How they run, and what is recorded.
         sweep: Learning rates to sweep.
         grid: Grid of loss weights.
         compare: Further methods to compare.
@@ -222,6 +227,7 @@ class Experiment(_Section):
     tasks: tuple[Task | tuple[Task, ...], ...]
     model: dict[str, Any]
     training: Training = Training()
+    execution: Execution = Execution()
     sweep: Sweep = Sweep()
     grid: Grid = Grid()
     compare: Compare = Compare()
@@ -262,21 +268,36 @@ class Experiment(_Section):
         """Tasks by level."""
         return tuple(level if isinstance(level, tuple) else (level,) for level in self.tasks)
 
+    @property
+    def settings(self) -> Settings:
+        """Every value that the stages are trained with.
+
+        Raises:
+            ValueError: The model is unknown.
+        """
+        return self.training.settle(gives_one_score(self.model["name"]))
+
     def chain(self, data_fingerprint: str, ingest: Ingest = "memory") -> ChainSpec:
         """Return what one chain computes; a method without priorities solves all tasks in one stage."""
         options = {key: value for key, value in self.model.items() if key != "name"}
         return ChainSpec(
             levels=self.levels if is_constrained(self.training.method) else (sum(self.levels, ()),),
             model=ModelSpec(self.model["name"], options),
-            training=self.training,
+            training=self.settings,
+            execution=self.execution,
             batch_size=self.data.batch_size,
             data_fingerprint=data_fingerprint,
             ingest=ingest,
         )
 
 
-def flatten(experiment: Experiment) -> dict[str, str]:
-    """Return the experiment as MLflow params: dotted keys, text values."""
+def flatten(experiment: Experiment, settings: Settings | None = None) -> dict[str, str]:
+    """Return the experiment as MLflow params: dotted keys, text values.
+
+    Args:
+        experiment: The experiment.
+        settings: Values that its stages are trained with; those that its section ``training`` settles on when absent.
+    """
     flat: dict[str, str] = {}
 
     def visit(prefix: str, value: Any) -> None:
@@ -289,7 +310,10 @@ def flatten(experiment: Experiment) -> dict[str, str]:
         else:
             flat[prefix] = str(value)
 
-    visit("", experiment.model_dump(mode="json", exclude={"tracking", "storage", "tune"}))
+    content = experiment.model_dump(mode="json", exclude={"tracking", "storage", "tune"})
+    recipe = {"recipe": experiment.training.recipe}
+    content["training"] = recipe | dataclasses.asdict(settings or experiment.settings)
+    visit("", content)
     return flat
 
 

@@ -32,7 +32,7 @@ from orchestrator.figures.style import (
     strokes,
     style_axes,
 )
-from orchestrator.summary.limits import against_limit, share_used, worst_verdict
+from orchestrator.summary.limits import against_limit, share_of_limit, worst_verdict
 from orchestrator.summary.wording import format_values, nan_if_none
 from trainers.records import Candidate, StageRecord, Verdict
 
@@ -314,14 +314,14 @@ def _takeaway(task: str, stages: Sequence[Span]) -> str:
     """Return a panel's title: the finding in words."""
     own = next(span.record for span in stages if task in span.record.level)
     verdict = stages[-1].record.verdict(task, "valid")
-    idle = "" if own.gained else f"stage {own.stage + 1} gained nothing"
+    idle = "" if own.gained else f"stage {own.number} gained nothing"
     if verdict is not None:
-        held = f"{task} {'held' if verdict.held else 'not held'}: {against_limit(verdict)} allowed"
+        held = f"{task} {'held' if verdict.kept else 'not held'}: {against_limit(verdict)} allowed"
         return f"{held}; {idle}" if idle else held
     if idle:
         return f"{task}: {idle}"
     first = own.candidates[0].losses.get(task) if own.candidates else None
-    return f"{task}: {format_values(first, own.losses.get('valid', {}).get(task))} on valid in stage {own.stage + 1}"
+    return f"{task}: {format_values(first, own.losses.get('valid', {}).get(task))} on valid in stage {own.number}"
 
 
 def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
@@ -329,7 +329,7 @@ def _headline(stages: Sequence[Span], separator: str = "; ") -> str:
     closest = worst_verdict(verdicts)
     if closest is None:
         return "Losses against their optima: nothing was protected"
-    broken = sum(not verdict.held for verdict in verdicts)
+    broken = sum(not verdict.kept for verdict in verdicts)
     if broken:
         result = f"{broken} of {len(verdicts)} guarantees broken{separator}furthest beyond its limit: "
     elif len(verdicts) <= 2:
@@ -358,8 +358,8 @@ def _draw_strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
         for step, verdicts in _judgements(span) if whole else [(span.record.steps, _final_verdicts(span))]:
             column = np.full(len(tasks), np.nan)
             for verdict in verdicts:
-                most = np.nextafter(1.0, 0.0) if verdict.held else 9.0  # exactly at the limit is within it
-                column[place[verdict.task]] = np.clip(share_used(verdict.difference, verdict.allowed), -9.0, most)
+                most = np.nextafter(1.0, 0.0) if verdict.kept else 9.0  # exactly at the limit is within it
+                column[place[verdict.task]] = np.clip(share_of_limit(verdict), -9.0, most)
             edges.append(float(span.start + step))
             shares.append(column)
         if edges[-1] < span.end:
@@ -369,7 +369,7 @@ def _draw_strip(tasks: Sequence[str], stages: Sequence[Span]) -> Figure:
     heights = np.arange(len(tasks) + 1) - 0.5
     axes.pcolormesh(edges, heights, np.ma.masked_invalid(np.stack(shares, axis=1)), cmap=shades, norm=norm)
     for span in stages:
-        rows = [place[task] for task in span.record.level]
+        rows = [place[task] for task in span.record.level or tasks]  # the joint start minimises them all
         axes.fill_between([span.start, span.end], min(rows) - 0.5, max(rows) + 0.5, color=_SOLVING, linewidth=0)
     mark_stages(axes, stages, 7.5)
     axes.set_ylim(len(tasks) - 0.5, -0.5)

@@ -68,7 +68,7 @@ def multiplier_trajectory(records: Sequence[StageRecord]) -> Figure:
     axes.set_ylabel(label, fontsize=TEXT_SIZE, color=GREY)
     lines = {task: (_line if whole else _ends)(task, stages) for task in records[-1].protected}
     if not lines:
-        set_title(axes, "Multipliers: none, the chain has one stage and protects nothing", 0.85 * _WIDTH)
+        set_title(axes, "Multipliers: none, the chain protects nothing", 0.85 * _WIDTH)
         axes.set_yticks([])
         return figure
     set_title(axes, _takeaway(records[-1]), 0.85 * _WIDTH)

@@ -123,7 +123,7 @@ def mark_stages(axes: Axes, stages: Sequence[Span], inches: float) -> None:
     for span in stages:
         place = (span.start - first) / (last - first) * inches
         room = (span.end - span.start) / (last - first) * inches
-        number = f"{span.record.stage + 1}"
+        number = f"{span.record.number}"
         names = (f"stage {number}: {level_name(span.record.level)}", f"stage {number}", number)
         text = next((name for name in names if _width(name) + _GAP <= room), number)
         if place < free:

@@ -21,7 +21,6 @@ from orchestrator.trials.group_ledger import shown_value
 from orchestrator.trials.group_outcome import GroupOutcome
 from orchestrator.trials.trial import Trial, TrialResult
 from orchestrator.verbs.trial_group import GroupSession
-from trainers.methods.names import is_constrained
 from trainers.spec.task import Task
 from trainers.store.stage_store import StageStore
 
@@ -76,7 +75,8 @@ def study_trials(
                 spec.check()
                 label = f"{row + ', ' if row else ''}{name}, seed {seed}"
                 method = experiment.training.method
-                trials[Place(row, name, seed)] = Trial(label, "method", spec, method, arm.weights, arm.stages)
+                stages = None if arm.stages is None else int(spec.has_joint_start) + arm.stages
+                trials[Place(row, name, seed)] = Trial(label, "method", spec, method, arm.weights, stages)
     return trials
 
 
@@ -157,7 +157,7 @@ def _values(tasks: Sequence[Task], result: TrialResult, average: bool) -> dict[s
 
 
 def _count_held(results: Sequence[TrialResult]) -> int | None:
-    if not any(is_constrained(result.trial.spec.training.method) and len(result.records) > 1 for result in results):
+    if not any(result.records[-1].protected for result in results):
         return None
     return sum(result.records[-1].held for result in results)
 
@@ -170,7 +170,7 @@ def _files(
         "table.json": json.dumps([asdict(line) for line in table.lines], indent=1).encode(),
         TABLE: json.dumps(table.columns()).encode(),
     }
-    chain = next((r.records for p, r in found.items() if p.seed == 0 and r.finished and len(r.records) > 1), None)
+    chain = next((r.records for p, r in found.items() if p.seed == 0 and r.finished and r.records[-1].protected), None)
     if study.figure == "front":
         files["figures/front.png"] = png(study_front(table, tasks))
     if study.figure == "trajectories" and chain is not None:

@@ -178,5 +178,5 @@ def experiment_of(study: Study, content: Content, preset: str | None, row: str, 
     if arm.tasks is not None:
         content["tasks"] = [tasks[place] for place in arm.tasks]
     if arm.weights is not None:
-        content["training"] |= {"method": "weighted_sum", "weights": list(arm.weights)}
+        content["training"] = content.get("training", {}) | {"method": "weighted_sum", "weights": list(arm.weights)}
     return validate(content, "the study")

@@ -6,10 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestrator.summary.limits import against_limit
+from orchestrator.summary.limits import against_limit, share_of_limit
+from orchestrator.summary.on_test import sentences_on_test
 from orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, join_names, level_name
 from trainers.certificate import Certificate
-from trainers.records import StageRecord
+from trainers.records import Deviation, StageRecord, Verdict
 
 
 def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
@@ -19,19 +20,21 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         records: Records of a chain's stages, in order.
 
     Returns:
-        ``tasks`` by priority, ``stages`` in order (both count stages from 1), ``held`` and ``sentence``. Each task
-        has:
+        ``tasks`` by priority, ``stages`` in order (0 is the joint start, k solves level k), ``held`` and ``sentence``.
+        Each task has:
 
         * ``optimum``: mean loss at the accepted θ* of the stage that solved it, on ``train`` (L* itself), ``valid`` and
           ``test``;
         * ``test_loss``: mean test loss at the end of the chain;
-        * ``difference``: test loss at the end minus test loss at θ*, paired, with its ``standard_error``; ``None`` for
-          a task that no stage protects;
-        * ``test_metric``: its value at the end of stage 1 and of the chain, their ``change``, and the same in
-          ``points`` (hundredths);
+        * ``deviation``: how far the model at the end of the chain is from the task's θ*: ``loss`` and ``metric``, each
+          with ``valid`` and ``test``, each with ``difference``, its paired ``standard_error``, ``allowed`` and
+          ``held``; ``None`` for a task that no stage protects, or a metric that was not compared;
+        * ``test_metric``: its value after the first stage (``start``) and at the end of the chain, their ``change``,
+          and the same in ``points`` (hundredths);
         * ``multiplier``: λ at the end of the last stage;
-        * ``guarantee``: ``status`` (``held``, ``broken`` or ``not protected``), and ``difference`` and ``allowed`` on
-          the validation split.
+        * ``guarantee``: ``status`` on the validation split (``held``, ``broken`` or ``not protected``), ``accept_on``
+          (``loss`` or ``metric``: which of the two decides), ``text``, the comparison with the limit, and
+          ``share_of_limit``, the share of what is allowed that the task uses, ``None`` beyond any number.
 
     Raises:
         ValueError: ``records`` is empty.
@@ -40,7 +43,15 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         raise ValueError("a chain has at least one stage, found no record")
     return {
         "held": records[-1].held,
-        "sentence": " ".join([_sentence(records), *_out_of_reach(records), *_balance(records)]),
+        "sentence": " ".join(
+            [
+                _sentence(records),
+                *sentences_on_test(records[-1].verdicts),
+                *_at_the_edge(records),
+                *_out_of_reach(records),
+                *_balance(records),
+            ]
+        ),
         "tasks": [_task(task, record, records) for record in records for task in record.level],
         "stages": [_stage(record) for record in records],
     }
@@ -49,13 +60,13 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
 def _task(task: str, solved: StageRecord, records: Sequence[StageRecord]) -> dict[str, Any]:
     first, last = records[0], records[-1]
     optimum = next((optimum for optimum in solved.optima if optimum.task == task), None)
-    test, valid = last.verdict(task, "test"), last.verdict(task, "valid")
+    valid = last.verdict(task, "valid")
     metric = last.metric_names.get(task) or ""
     at_first, at_end = finite_or_none(_at(first.metrics, task)), finite_or_none(_at(last.metrics, task))
     change = None if at_first is None or at_end is None else at_end - at_first
     return {
         "task": task,
-        "stage": solved.stage + 1,
+        "stage": solved.number,
         "stage_key": solved.key,
         "metric": metric.rpartition(":")[2] or None,
         "optimum": {
@@ -64,36 +75,60 @@ def _task(task: str, solved: StageRecord, records: Sequence[StageRecord]) -> dic
             "test": finite_or_none(_at(solved.losses, task)),
         },
         "test_loss": finite_or_none(_at(last.losses, task)),
-        "difference": None
-        if test is None
-        else {"value": finite_or_none(test.difference), "standard_error": finite_or_none(test.standard_error)},
+        "deviation": None if valid is None else deviations(last.verdicts, task),
         "test_metric": {
-            "stage_1": at_first,
+            "start": at_first,
             "end": at_end,
             "change": change,
             "points": 100 * change if change is not None and is_share(metric) else None,
         },
         "multiplier": finite_or_none(last.multipliers.get(task)),
-        "guarantee": {"status": "not protected", "difference": None, "allowed": None, "text": None}
+        "guarantee": {"status": "not protected", "accept_on": None, "text": None, "share_of_limit": None}
         if valid is None
         else {
-            "status": "held" if valid.held else "broken",
-            "difference": finite_or_none(valid.difference),
-            "allowed": finite_or_none(valid.allowed),
+            "status": "held" if valid.kept else "broken",
+            "accept_on": valid.accept_on,
             "text": against_limit(valid),
+            "share_of_limit": finite_or_none(share_of_limit(valid)),
         },
+    }
+
+
+def deviations(verdicts: Sequence[Verdict], task: str) -> dict[str, Any]:
+    """Return how far a model is from a task's optimum, in loss and in metric, by split; JSON-ready.
+
+    Args:
+        verdicts: Verdicts on the model.
+        task: A protected task.
+    """
+    own = {verdict.split: verdict for verdict in verdicts if verdict.task == task}
+    metrics = {split: verdict.metric for split, verdict in own.items() if verdict.metric is not None}
+    return {
+        "loss": {split: _deviation(verdict.loss) for split, verdict in own.items()},
+        "metric": {split: _deviation(metric) for split, metric in metrics.items()} or None,
+    }
+
+
+def _deviation(found: Deviation) -> dict[str, Any]:
+    return {
+        "difference": finite_or_none(found.difference),
+        "standard_error": finite_or_none(found.standard_error),
+        "allowed": finite_or_none(found.allowed),
+        "held": found.held,
     }
 
 
 def _stage(record: StageRecord) -> dict[str, Any]:
     return {
-        "stage": record.stage + 1,
+        "stage": record.number,
         "stage_key": record.key,
         "level": list(record.level),
+        "objective": dict(record.objective),
         "protected": list(record.protected),
         "held": record.held,
         "gained": record.gained,
         "accepted_step": record.accepted_step,
+        "accepted_evaluation": record.accepted_evaluation,
         "steps": record.steps,
         "samples": record.samples,
         "ended_by": record.ended_by,
@@ -118,7 +153,7 @@ def _certificate(certificate: Certificate) -> dict[str, Any]:
 
 def _sentence(records: Sequence[StageRecord]) -> str:
     verdicts = [verdict for verdict in records[-1].verdicts if verdict.split == "valid"]
-    broken = [verdict for verdict in verdicts if not verdict.held]
+    broken = [verdict for verdict in verdicts if not verdict.kept]
     if broken:
         names = join_names([f"{verdict.task} ({against_limit(verdict)} allowed)" for verdict in broken])
         guarantee = f"Not every guarantee held: beyond the limit on the validation split {_is_or_are(broken)} {names}."
@@ -128,17 +163,29 @@ def _sentence(records: Sequence[StageRecord]) -> str:
         guarantee = f"Every guarantee held: {names} {_is_or_are(verdicts)} within {limit} on the validation split."
     else:
         guarantee = "Nothing was protected: the chain has one stage."
-    idle = [f"{record.stage + 1} ({level_name(record.level)})" for record in records if not record.gained]
+    idle = [f"{record.number} ({level_name(record.level)})" for record in records if not record.gained]
     if not idle:
         return f"{guarantee} Every stage gained."
     return f"{guarantee} {'Stage' if len(idle) == 1 else 'Stages'} {join_names(idle)} gained nothing."
+
+
+def _at_the_edge(records: Sequence[StageRecord]) -> Iterator[str]:
+    """Yield what stages that accepted their first or their last evaluation may lack."""
+    for place, advice in (
+        ("first", "more frequent ones may find a better model, see execution.evaluations_per_epoch"),
+        ("last", "more epochs may gain more, see training.max_epochs"),
+    ):
+        found = [f"{r.number} ({level_name(r.level)})" for r in records if r.accepted_evaluation == place]
+        if found:
+            stages = "Stage" if len(found) == 1 else "Stages"
+            yield f"{stages} {join_names(found)} accepted the {place} evaluation: {advice}."
 
 
 def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
     """Yield a sentence per stage whose certificate reports tasks as not attainable."""
     found = [record for record in records if record.certificate is not None and record.certificate.not_attainable]
     if len(found) > MOST_NAMES:
-        stages = join_names([f"{record.stage + 1} ({level_name(record.level)})" for record in found])
+        stages = join_names([f"{record.number} ({level_name(record.level)})" for record in found])
         yield (
             f"In stages {stages} tasks cannot be held together with what the stage minimises: λ kept rising while "
             "their violations did not shrink; allow tolerances."

@@ -10,20 +10,37 @@ from trainers.records import Verdict
 
 
 def against_limit(verdict: Verdict) -> str:
-    """Write the acceptance rule's comparison, ``+0.0005 ≤ 0.0012``, with enough decimals to tell the two apart."""
-    difference, allowed = nan_if_none(verdict.difference), nan_if_none(verdict.allowed)
-    if not (math.isfinite(difference) and math.isfinite(allowed)):
+    """Write the acceptance rule's comparison, with enough decimals to tell the two apart.
+
+    ``+0.0005 ≤ 0.0012`` for a loss, ``auc -0.0005 ≥ -0.0012`` where the metric decides.
+    """
+    found = verdict.deciding
+    if found.quantity == "loss":
+        return _compare(found.difference, found.allowed, "≤" if found.held else ">")
+    if found.higher_is_better:
+        return f"{found.quantity} {_compare(found.difference, -found.allowed, '≥' if found.held else '<')}"
+    return f"{found.quantity} {_compare(found.difference, found.allowed, '≤' if found.held else '>')}"
+
+
+def _compare(difference: float, limit: float, sign: str) -> str:
+    difference, limit = nan_if_none(difference), nan_if_none(limit)
+    if not (math.isfinite(difference) and math.isfinite(limit)):
         return "not finite"
-    decimals = decimals_for(difference, allowed)
-    while not verdict.held and decimals < 9 and f"{difference:.{decimals}f}" == f"{allowed:.{decimals}f}":
+    decimals = decimals_for(difference, limit)
+    while sign in "<>" and decimals < 9 and f"{difference:.{decimals}f}" == f"{limit:.{decimals}f}":
         decimals += 1
-    return f"{format_signed(difference, decimals)} {'≤' if verdict.held else '>'} {allowed:.{decimals}f}"
+    return f"{format_signed(difference, decimals)} {sign} {limit:.{decimals}f}"
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict | None:
     """Return the validation verdict closest to its limit or furthest beyond it; ``None`` if nothing is protected."""
     valid = (verdict for verdict in verdicts if verdict.split == "valid")
-    return max(valid, key=lambda verdict: share_used(verdict.difference, verdict.allowed), default=None)
+    return max(valid, key=share_of_limit, default=None)
+
+
+def share_of_limit(verdict: Verdict) -> float:
+    """Return the share of its allowance that a protected task uses, in what decides."""
+    return share_used(verdict.deciding.worse, verdict.deciding.allowed)
 
 
 def share_used(difference: float | None, allowed: float | None) -> float:

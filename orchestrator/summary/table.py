@@ -1,4 +1,4 @@
-"""A finished chain as a table for a terminal."""
+"""A finished chain as tables for a terminal: what each task gained, and how the protected ones stand."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from orchestrator.summary.chain import chain_summary
 from orchestrator.summary.wording import (
     NOTHING,
-    decimals_for,
+    format_difference,
     format_multiplier,
     format_signed,
     format_values,
     is_share,
-    nan_if_none,
 )
 from orchestrator.summary.worst_tasks import selection_note, worst_tasks
 from trainers.records import StageRecord
@@ -27,10 +26,11 @@ _FIGURES: dict[str, Any] = {"justify": "right", "no_wrap": True}
 _UNBOUNDED = 10_000
 
 
-def chain_table(records: Sequence[StageRecord]) -> Table:
-    """Return a table with a row per task, by priority: one line each from about 100 columns on, two below.
+def chain_table(records: Sequence[StageRecord]) -> Group:
+    """Return a table with a row per task, by priority, and one with a row per protected task.
 
-    Of more than :data:`~orchestrator.summary.worst_tasks.MOST_TASKS` tasks the worst are shown.
+    One line a row from about 100 columns on, two below. Of more than
+    :data:`~orchestrator.summary.worst_tasks.MOST_TASKS` tasks the worst are shown.
 
     Args:
         records: Records of a chain's stages, in order.
@@ -40,38 +40,70 @@ def chain_table(records: Sequence[StageRecord]) -> Table:
     """
     summary = chain_summary(records)
     tasks: Sequence[dict[str, Any]] = summary["tasks"]
-    metrics = {task["metric"] for task in tasks if task["metric"]}
-    only_shares = all(is_share(name) for name in metrics)
-    metric = metrics.pop() if len(metrics) == 1 else None
-    caption = Text("\n" + " ".join(filter(None, (selection_note(tasks), summary["sentence"]))))
-    folded = _blank_table(Table(), caption)
-    folded.add_column("task", overflow="fold")
-    folded.add_column("stage", **_FIGURES)
-    folded.add_column("loss alone → end\nchange ± SE", **_FIGURES)
-    folded.add_column(f"{metric or 'metric'}\nstage 1 → end", **_FIGURES)
-    folded.add_column("λ", **_FIGURES)
-    folded.add_column("guarantee\non valid", no_wrap=True)
-    table = _blank_table(_ChainTable(folded), caption)
-    table.add_column("task", no_wrap=True)
+    shown = worst_tasks(tasks)
+    parts: list[RenderableType] = [_tasks_table(shown, records[0].number)]
+    protected = [task for task in shown if task["deviation"] is not None]
+    if protected:
+        parts += ["", _protected_table(protected)]
+    return Group(*parts, "", Text(" ".join(filter(None, (selection_note(tasks), summary["sentence"])))))
+
+
+def _tasks_table(tasks: Sequence[dict[str, Any]], first: int) -> Table:
+    """A row per task: losses and metrics on the test split at the end of the chain."""
+    metric = _common_metric(tasks)
+    only_shares = all(is_share(task["metric"]) for task in tasks if task["metric"])
+    table = _blank_table(Table(), "At the end of the chain, on the test split")
+    table.add_column("task", overflow="fold")
     table.add_column("stage", **_FIGURES)
     table.add_column("loss\nalone → end", **_FIGURES)
-    table.add_column("change of\nloss ± SE", **_FIGURES)
-    table.add_column(f"{metric or 'metric'}\nstage 1 → end", **_FIGURES)
+    table.add_column(f"{metric or 'metric'}\nstage {first} → end", **_FIGURES)
     table.add_column("points" if only_shares else "change", **_FIGURES)
     table.add_column("λ", **_FIGURES)
-    table.add_column("guarantee\non valid", no_wrap=True)
-    for task in worst_tasks(tasks):
-        name, stage = Text(task["task"]), str(task["stage"])
-        loss, change = format_values(task["optimum"]["test"], task["test_loss"]), _change(task)
-        value, points = _metric(task, with_name=metric is None), _points(task, with_unit=not only_shares)
-        multiplier = format_multiplier(task["multiplier"])
-        table.add_row(name, stage, loss, change, value, points, multiplier, _guarantee(task, " "))
-        losses, values = f"{loss}\n{change}", f"{value}\n{_points(task, with_unit=True)}"
-        folded.add_row(name, stage, losses, values, multiplier, _guarantee(task, "\n"))
+    for task in tasks:
+        table.add_row(
+            Text(task["task"]),
+            str(task["stage"]),
+            format_values(task["optimum"]["test"], task["test_loss"]),
+            _metric(task, with_name=metric is None),
+            _points(task, with_unit=not only_shares),
+            format_multiplier(task["multiplier"]),
+        )
     return table
 
 
-class _ChainTable(Table):
+def _protected_table(tasks: Sequence[dict[str, Any]]) -> Table:
+    """A row per protected task: how far it is from its optimum, in loss and metric, on both held-out splits."""
+    metric = _common_metric(tasks)
+    title = "Protected tasks against their own optima, difference ± standard error"
+    folded = _blank_table(Table(), title)
+    folded.add_column("task", overflow="fold")
+    for name in ("loss", metric or "metric"):
+        folded.add_column(f"{name}\nvalid, test", **_FIGURES)
+    folded.add_column("guarantee\non valid", no_wrap=True)
+    table = _blank_table(_FoldingTable(folded), title)
+    table.add_column("task", no_wrap=True)
+    for name in ("loss", metric or "metric"):
+        for split in ("valid", "test"):
+            table.add_column(f"{name}\n{split}", **_FIGURES)
+    table.add_column("guarantee\non valid", no_wrap=True)
+    for task in tasks:
+        cells = [
+            _deviation(task["deviation"], quantity, split)
+            for quantity in ("loss", "metric")
+            for split in ("valid", "test")
+        ]
+        table.add_row(Text(task["task"]), *cells, _guarantee(task, " "))
+        both = [Text("\n").join(cells[place : place + 2]) for place in (0, 2)]
+        folded.add_row(Text(task["task"]), *both, _guarantee(task, "\n"))
+    return table
+
+
+def _common_metric(tasks: Sequence[dict[str, Any]]) -> str | None:
+    metrics = {task["metric"] for task in tasks if task["metric"]}
+    return metrics.pop() if len(metrics) == 1 else None
+
+
+class _FoldingTable(Table):
     """A table that folds its rows into two lines where one line would cut numbers off."""
 
     def __init__(self, folded: Table) -> None:
@@ -89,30 +121,28 @@ class _ChainTable(Table):
 _Some = TypeVar("_Some", bound=Table)
 
 
-def _blank_table(table: _Some, caption: Text) -> _Some:
-    table.title = "At the end of the chain, on the test split"
-    table.title_justify = table.caption_justify = "left"
-    table.title_style, table.caption_style, table.header_style = "bold", "", "dim"
-    table.caption = caption
+def _blank_table(table: _Some, title: str) -> _Some:
+    table.title = title
+    table.title_justify = "left"
+    table.title_style, table.header_style = "bold", "dim"
     table.box = box.SIMPLE_HEAD
     table.show_edge = table.pad_edge = False
     table.collapse_padding = True
     return table
 
 
-def _change(row: dict[str, Any]) -> str:
-    difference = row["difference"]
-    if difference is None:
-        return NOTHING
-    decimals = decimals_for(nan_if_none(difference["value"]), nan_if_none(difference["standard_error"]))
-    standard_error = format_signed(difference["standard_error"], decimals).lstrip("+")
-    return f"{format_signed(difference['value'], decimals)} ±{standard_error}"
+def _deviation(deviations: dict[str, Any], quantity: str, split: str) -> Text:
+    found = (deviations[quantity] or {}).get(split)
+    if found is None:
+        return Text(NOTHING)
+    text = format_difference(found["difference"], found["standard_error"])
+    return Text(text, "" if found["held"] else "bold red" if split == "valid" else "yellow")
 
 
 def _metric(row: dict[str, Any], with_name: bool) -> str:
     if row["metric"] is None:
         return NOTHING
-    values = format_values(row["test_metric"]["stage_1"], row["test_metric"]["end"])
+    values = format_values(row["test_metric"]["start"], row["test_metric"]["end"])
     return f"{row['metric']} {values}" if with_name else values
 
 

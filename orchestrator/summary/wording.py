@@ -32,7 +32,9 @@ def join_names(names: Sequence[str]) -> str:
 
 
 def level_name(level: Sequence[str]) -> str:
-    """Name a stage after the tasks that it minimises: ``pay``, ``like, share``, ``like +30``."""
+    """Name a stage after the tasks that it solves: ``pay``, ``like, share``, ``like +30``; ``joint`` for none."""
+    if not level:
+        return "joint"
     return ", ".join(level) if len(level) <= 2 else f"{level[0]} +{len(level) - 1}"
 
 
@@ -43,6 +45,12 @@ def format_signed(value: float | None, decimals: int = 4) -> str:
         return NOTHING
     text = f"{value:+.{decimals}f}"
     return text[1:] if float(text) == 0 else text
+
+
+def format_difference(value: float | None, standard_error: float | None) -> str:
+    """Write ``+0.0005 ±0.0004``, with as many decimals as the two need."""
+    decimals = decimals_for(nan_if_none(value), nan_if_none(standard_error))
+    return f"{format_signed(value, decimals)} ±{format_signed(standard_error, decimals).lstrip('+')}"
 
 
 def format_values(*values: float | None, arrow: str = " → ") -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
-
-from orchestrator.summary.limits import share_used
 
 MOST_TASKS = 12
 """Up to this many tasks are all shown."""
@@ -45,5 +44,5 @@ def selection_note(tasks: Sequence[Task]) -> str:
 
 def _severity(task: Task) -> tuple[bool, float]:
     """Order tasks by whether the guarantee is broken, then by the share of the allowance that is used."""
-    guarantee = task["guarantee"]
-    return guarantee["status"] == "broken", share_used(guarantee["difference"], guarantee["allowed"])
+    broken, share = task["guarantee"]["status"] == "broken", task["guarantee"]["share_of_limit"]
+    return broken, share if share is not None else math.inf if broken else -math.inf

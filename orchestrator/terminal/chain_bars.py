@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class ChainBars:
     runs, on valid once it is finished.
 
     Args:
-        levels: Names of the tasks, by priority.
+        levels: Names of the tasks that each stage solves; none for the joint start.
         console: The terminal.
     """
 
@@ -105,7 +106,7 @@ class ChainBars:
         begun = stage.state not in ("waiting", "awaited")
         losses = [Text(format_values(loss) if begun else "") for loss in (stage.train_loss, stage.valid_loss)]
         return [
-            Text(f"{stage.index + 1}/{stage.count}", _COLOURS[stage.state]),
+            Text(f"{stage.number}/{stage.count}", _COLOURS[stage.state]),
             Text(level_name(stage.level)),
             stage_bar(stage),
             Text(format_steps(stage) if begun else ""),
@@ -133,9 +134,9 @@ def _closest(verdict: Verdict | None) -> Text:
     """``pay +0.0003/0.0011 ✓``."""
     if verdict is None:
         return Text("")
-    comparison = against_limit(verdict).replace(" ≤ ", "/").replace(" > ", "/")
+    comparison = re.sub(" [≤>≥<] ", "/", against_limit(verdict))
     name = verdict.task if len(verdict.task) <= 12 else f"{verdict.task[:11]}…"
-    return Text(f"{name} {comparison} {'✓' if verdict.held else '✗'}", "" if verdict.held else "yellow")
+    return Text(f"{name} {comparison} {'✓' if verdict.kept else '✗'}", "" if verdict.kept else "yellow")
 
 
 def _outlook(stage: StageProgress, now: float) -> Text:

@@ -14,7 +14,7 @@ class ChainLines:
     """Writes the lines of a chain's events, within a ``with`` block.
 
     Args:
-        levels: Names of the tasks, by priority.
+        levels: Names of the tasks that each stage solves; none for the joint start.
         say: Reports a line: :meth:`~orchestrator.terminal.output.Output.say`.
         clock: Seconds.
     """

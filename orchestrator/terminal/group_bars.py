@@ -110,7 +110,7 @@ class GroupBars:
             awaited = stage.state == "awaited"
             table.add_row(
                 Text(f"  {self._trials[trial].label}"),
-                Text(f"{stage.index + 1}/{stage.count} {level_name(stage.level)}"),
+                Text(f"{stage.number}/{stage.count} {level_name(stage.level)}"),
                 stage_bar(stage),
                 Text("waits for another trial" if awaited else f"{format_steps(stage)}{loss}"),
             )

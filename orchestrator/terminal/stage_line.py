@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.summary.limits import share_used
+from orchestrator.summary.limits import share_of_limit
 from orchestrator.terminal.json_log import Level
 from orchestrator.terminal.stage_progress import StageProgress, largest_multipliers
 from orchestrator.terminal.stage_sentence import stage_sentence, stop_sentence
@@ -19,8 +19,8 @@ STEP_SECONDS = 60.0
 """A stage that had no line for so long gets one about its steps."""
 
 MOST_TASKS = 12
-"""Protected tasks in a line: those closest to their limits or beyond, or those with the largest λ. Some collectors cut
-lines of more than 16 KiB."""
+"""Protected tasks in a line: those closest to their limits or beyond, or those with the largest λ; and tasks of the
+joint start, by priority. Some collectors cut lines of more than 16 KiB."""
 
 
 class Line(NamedTuple):
@@ -77,7 +77,7 @@ def _content(event: Event, stage: StageProgress) -> tuple[str, dict[str, Any]]:
 
 
 def _identity(stage: StageProgress) -> dict[str, Any]:
-    return {"stage": stage.index + 1, "tasks": stage.level, "key": stage.key}
+    return {"stage": stage.number, "tasks": stage.level, "key": stage.key}
 
 
 def _position(stage: StageProgress) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _position(stage: StageProgress) -> dict[str, Any]:
 def _training(stage: StageProgress, protected: Collection[str]) -> dict[str, Any]:
     """Mean losses over the latest rows; violations and λ of the last one."""
     return {
-        "losses": {"train": _select(stage.train_losses, (*protected, *stage.level))},
+        "losses": {"train": _select(stage.train_losses, (*protected, *_solved(stage)))},
         "violations": _select(stage.row.violations if stage.row is not None else {}, protected),
         "multipliers": _select(stage.multipliers, protected),
     }
@@ -95,7 +95,7 @@ def _training(stage: StageProgress, protected: Collection[str]) -> dict[str, Any
 
 def _evaluation(stage: StageProgress, candidate: Candidate) -> dict[str, Any]:
     limits = _limits(candidate.verdicts)
-    shown = (*limits, *stage.level)
+    shown = (*limits, *_solved(stage))
     training = _training(stage, limits)
     return {
         **training,
@@ -109,7 +109,7 @@ def _evaluation(stage: StageProgress, candidate: Candidate) -> dict[str, Any]:
 
 def _result(record: StageRecord) -> dict[str, Any]:
     limits = _limits(record.verdicts)
-    shown = (*limits, *record.level)
+    shown = (*limits, *_solved(record))
     return {
         "gained": record.gained,
         "accepted_step": record.accepted_step,
@@ -125,10 +125,15 @@ def _result(record: StageRecord) -> dict[str, Any]:
     }
 
 
+def _solved(stage: StageProgress | StageRecord) -> Sequence[str]:
+    """Tasks that a stage solves; the first of all tasks for the joint start."""
+    return stage.level or tuple(stage.objective)[:MOST_TASKS]
+
+
 def _limits(verdicts: Sequence[Verdict]) -> dict[str, dict[str, Any]]:
     """Task → what the rule compared on the validation split."""
     valid = [verdict for verdict in verdicts if verdict.split == "valid"]
-    worst = sorted(valid, key=lambda verdict: share_used(verdict.difference, verdict.allowed), reverse=True)
+    worst = sorted(valid, key=share_of_limit, reverse=True)
     shown = {verdict.task for verdict in worst[:MOST_TASKS]}
     return {
         verdict.task: {"difference": verdict.difference, "allowed": verdict.allowed, "held": verdict.held}

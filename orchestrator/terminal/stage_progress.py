@@ -19,8 +19,10 @@ class StageProgress:
 
     Attributes:
         index: Index of the stage, from 0.
-        count: Number of stages of the chain.
-        level: Tasks that it minimises.
+        number: What people call it: 0 for the joint start, k for the stage of level k.
+        count: Number of levels of the chain.
+        level: Tasks that it solves; none for the joint start.
+        objective: Task → weight in what it minimises; empty while unknown.
         state: ``awaited`` while another process trains it.
         key: Its memoisation key.
         restarted: Whether it started again because its process was lost.
@@ -37,8 +39,10 @@ class StageProgress:
     """
 
     index: int
+    number: int
     count: int
     level: tuple[str, ...]
+    objective: Mapping[str, float] = field(default_factory=dict)
     state: Literal["waiting", "awaited", "running", "done", "reused", "stopped"] = "waiting"
     key: str | None = None
     restarted: bool = False
@@ -55,17 +59,15 @@ class StageProgress:
 
     @property
     def train_loss(self) -> float:
-        """Training loss of the objective: of the latest minibatches, or at θ* once the stage is finished."""
-        if self.record is not None:
-            return math.fsum(nan_if_none(optimum.train) for optimum in self.record.optima)
-        return _objective(self.train_losses, self.level)
+        """Training loss of the level, or of the joint start's objective: latest minibatches, or at θ* once finished."""
+        return self._loss(self.record.losses.get("train", {}) if self.record is not None else self.train_losses)
 
     @property
     def valid_loss(self) -> float:
-        """Validation loss of the objective: of the latest candidate, or at θ* once the stage is finished."""
+        """Validation loss of the same: of the latest candidate, or at θ* once the stage is finished."""
         if self.record is not None:
-            return _objective(self.record.losses.get("valid", {}), self.level)
-        return _objective(self.candidate.losses if self.candidate is not None else {}, self.level)
+            return self._loss(self.record.losses.get("valid", {}))
+        return self._loss(self.candidate.losses if self.candidate is not None else {})
 
     @property
     def worst(self) -> Verdict | None:
@@ -78,6 +80,12 @@ class StageProgress:
         """Protected task → λ."""
         latest = self.record or self.row
         return latest.multipliers if latest is not None else {}
+
+    def _loss(self, losses: Mapping[str, float]) -> float:
+        weights = dict.fromkeys(self.level, 1.0) or self.objective
+        if not weights:
+            return math.nan
+        return math.fsum(weight * nan_if_none(losses.get(task)) for task, weight in weights.items())
 
     def elapsed(self, now: float) -> float:
         """Return how long the stage has taken so far, or took."""
@@ -98,11 +106,13 @@ class ChainProgress:
     """How far a chain is.
 
     Args:
-        levels: Names of the tasks, by priority.
+        levels: Names of the tasks that each stage solves; none for the joint start.
     """
 
     def __init__(self, levels: Sequence[Sequence[str]]) -> None:
-        self.stages = [StageProgress(index, len(levels), tuple(level)) for index, level in enumerate(levels)]
+        first = 1 if levels and levels[0] else 0
+        count = len(levels) - 1 + first
+        self.stages = [StageProgress(index, first + index, count, tuple(level)) for index, level in enumerate(levels)]
 
     def update(self, event: Event, now: float) -> StageProgress:
         """Handle an event, and return its stage."""
@@ -134,7 +144,9 @@ class ChainProgress:
 
     def _start(self, event: StageStarted, now: float) -> StageProgress:
         before = self.stages[event.stage]
-        stage = StageProgress(before.index, before.count, event.level, "running", event.key)
+        stage = StageProgress(
+            before.index, before.number, before.count, event.level, event.objective, "running", event.key
+        )
         stage.restarted = before.state == "running"
         stage.started, stage.step, stage.max_steps = now, event.resumed_step, event.max_steps
         self.stages[event.stage] = stage
@@ -151,7 +163,8 @@ class ChainProgress:
     def _finish(self, event: StageFinished) -> StageProgress:
         record = event.record
         stage = self.stages[record.stage]
-        stage.record, stage.key, stage.level, stage.step = record, record.key, record.level, record.steps
+        stage.record, stage.key, stage.step = record, record.key, record.steps
+        stage.level, stage.objective = record.level, record.objective
         if stage.state != "done":  # after a retry, a stage that this run trained is found again
             stage.state = "reused" if event.reused else "done"
         return stage
@@ -166,10 +179,6 @@ def largest_multipliers(multipliers: Mapping[str, float], most: int) -> dict[str
 
     largest = set(sorted(multipliers, key=size, reverse=True)[:most])
     return {task: value for task, value in multipliers.items() if task in largest}
-
-
-def _objective(losses: Mapping[str, float], level: Sequence[str]) -> float:
-    return math.fsum(nan_if_none(losses.get(task)) for task in level)
 
 
 def _mean_losses(rows: Sequence[Row]) -> dict[str, float]:

@@ -50,7 +50,7 @@ def format_time_left(stage: StageProgress, now: float) -> str:
 
 
 def _name(stage: StageProgress) -> str:
-    return f"stage {stage.index + 1}/{stage.count} {level_name(stage.level)}"
+    return f"stage {stage.number}/{stage.count} {level_name(stage.level)}"
 
 
 def _predicate(event: Event, stage: StageProgress, now: float) -> str:
@@ -74,6 +74,8 @@ def _predicate(event: Event, stage: StageProgress, now: float) -> str:
             record = event.record
             how = f"reused {record.key}" if event.reused else f"done after step {record.steps} ({record.ended_by})"
             kept = f"accepted step {record.accepted_step}" if record.gained else "gained nothing, start kept"
+            place = record.accepted_evaluation
+            kept = f"{kept}, its {place} evaluation" if place in ("first", "last") else kept
             loss = f"loss {format_values(stage.valid_loss)} valid"
             duration = format_duration(stage.elapsed(now))
             return "; ".join([how, kept, loss, *_constraints(stage.worst, record.multipliers), duration])

@@ -174,6 +174,7 @@ class ChainRun:
         for record in records:
             values += self._optima(record, last.steps)
         values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
+        values += self._deviations(last)
         at = milliseconds() if at is None else at
         self._store.log(self.run_id, _points(values, at))
         if self._flat:  # its group judges the guarantee
@@ -228,8 +229,8 @@ class ChainRun:
         tags = {
             "nmt.kind": "stage",
             "nmt.method": self._method,
-            "nmt.stage": str(stage + 1),
-            "nmt.task": ", ".join(level),
+            "nmt.stage": str(self._spec.stages[stage].number),
+            "nmt.task": ", ".join(level) or "joint",
             "nmt.stage_key": key,
         }
         if reused_from is not None:
@@ -239,7 +240,7 @@ class ChainRun:
             self._store.tag(self.run_id, own)
             self._stages[stage] = _OpenStage(self._run._replace(tags={**self._run.tags, **own}))
             return self._stages[stage]
-        name = f"stage {stage + 1}: {', '.join(level)}"
+        name = f"stage {self._spec.stages[stage].number}: {', '.join(level) or 'joint'}"
         run = self._store.open_run(self._stage_uuid(stage), name, tags, self._params, self.run_id, at)
         self._stages[stage] = _OpenStage(run)
         return self._stages[stage]
@@ -247,7 +248,7 @@ class ChainRun:
     def _write_curves(self, stage: int, events: Sequence[Timed]) -> None:
         found = self._stages.get(stage)
         if found is None:  # its StageStarted event was lost
-            level = [task.name for task in self._spec.levels[stage]]
+            level = [task.name for task in self._spec.stages[stage].level]
             found = self._open_stage(stage, self._keys[stage], level, None, events[0].at)
         tasks = self._followed_from_the_start(stage)
         points: list[Point] = []
@@ -299,6 +300,7 @@ class ChainRun:
                 if task in tasks:
                     values.append((f"test/loss/{task}", value, record.steps))
             values += self._metrics("test", record.metrics["test"], record.steps, tasks)
+            values += self._deviations(record, tasks)
             values += self._certificate(record.certificate, record.steps, tasks)
             values.append(("accepted_step", float(record.accepted_step), record.steps))
             values += [(f"seconds/{name}", value, record.steps) for name, value in record.seconds.items()]
@@ -311,7 +313,7 @@ class ChainRun:
         self._finished[record.stage] = record, cost
 
     def _followed_from_the_start(self, stage: int) -> Collection[str]:
-        level, protected = self._spec.levels[stage], self._spec.protected(stage)
+        level, protected = self._spec.stages[stage].level, self._spec.stages[stage].protected
         return set(
             followed_from_the_start(*([task.name for task in some] for some in (self._spec.tasks, level, protected)))
         )
@@ -334,6 +336,17 @@ class ChainRun:
             yield f"optimum/{optimum.task}", optimum.train, step
             yield f"optimum_valid/{optimum.task}", optimum.valid, step
             yield f"tolerance/{optimum.task}", tolerance[optimum.task], step
+
+    def _deviations(self, record: StageRecord, tasks: Collection[str] | None = None) -> Iterator[Value]:
+        """Return ``deviation/SPLIT/loss/TASK`` and ``deviation/SPLIT/METRIC/TASK``, with their standard errors."""
+        for verdict in record.verdicts:
+            if tasks is not None and verdict.task not in tasks:
+                continue
+            for found in (verdict.loss, verdict.metric):
+                if found is not None:
+                    place = f"{verdict.split}/{found.quantity}/{verdict.task}"
+                    yield f"deviation/{place}", found.difference, record.steps
+                    yield f"deviation_se/{place}", found.standard_error, record.steps
 
     def _certificate(self, certificate: Certificate | None, step: int, tasks: Collection[str]) -> Iterator[Value]:
         if certificate is None:
@@ -372,7 +385,7 @@ class ChainRun:
 
 def log_figures(store: TrackingStore, run_id: str, records: Sequence[StageRecord]) -> None:
     """Log a chain's figures as artifacts of a run."""
-    if len(records) > 1:
+    if records[-1].protected:
         store.figure(run_id, multiplier_trajectory(records), "figures/multipliers.png")
     store.figure(run_id, losses_against_optima(records), "figures/losses_against_optima.png")
 

@@ -17,7 +17,7 @@ _TEXT = (
     " what each task reached, and at what cost.\n",
     "\nTasks by priority, each with the metric used below: {tasks}.\n",
     "\n* A **sweep** is NMT over its two learning rates; it holds chains,",
-    " and a chain holds one stage per priority level.",
+    " and a chain holds one stage per priority level; in a stage 0 before them all tasks are trained together.",
     "\n* A **grid** tries loss weights instead; it holds one run per weighting.",
     "\n* A **comparison** adds named methods to both.",
     "\n* `best/TASK` is the best validation metric of the task in any trial so far;",

@@ -14,7 +14,6 @@ from orchestrator.tracking.manifests.chain_manifest import ChainManifest
 from orchestrator.tracking.manifests.group_manifest import GroupManifest
 from orchestrator.tracking.manifests.store import GroupStore
 from orchestrator.trials.group_ledger import Snapshot
-from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import TrialResult
 from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.store.stage_store import StageStore
@@ -113,7 +112,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                     for chain in self._chains.values():  # trials that were interrupted
                         chain.abort(item.group.status, milliseconds(item.group.seen))
                     files = self._groups.attachments(item.group)
-                    run.finish(item.group, item.results, item.winner, HeldOut(self._stages), files)
+                    run.finish(item.group, item.results, item.winner, files)
 
     def _chain(self, trial: ChainManifest) -> ChainRun:
         from orchestrator.tracking.chain_log import ChainRun

@@ -16,7 +16,7 @@ from orchestrator.tracking.store import Point, TrackingStore, milliseconds
 from orchestrator.trials.cost import Cost
 from orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
 from orchestrator.trials.group_ledger import GroupLedger, Snapshot
-from orchestrator.trials.guarantee import guarantee
+from orchestrator.trials.guarantee import chain_guarantee
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import Status, Trial, TrialResult
 from orchestrator.trials.trial_summary import trial_summary
@@ -41,7 +41,6 @@ class GroupRun:
         self._store = store
         self._kind = manifest.kind
         self._levels = manifest.levels
-        self._standard_errors = manifest.standard_errors
         tags = {
             "mlflow.runColor": COLOURS[manifest.kind],
             "nmt.kind": manifest.kind,
@@ -72,7 +71,6 @@ class GroupRun:
         manifest: GroupManifest,
         results: Sequence[TrialResult],
         winner: TrialResult | None,
-        held_out: HeldOut,
         attachments: Mapping[str, bytes] | None = None,
     ) -> None:
         """Write the end of a group: planned cost, winner, all trials, attachments and the saved view."""
@@ -88,7 +86,7 @@ class GroupRun:
         if winner is not None:
             tags["nmt.winner"] = winner.trial.label
             if self._kind == "sweep":
-                tags["nmt.guarantee"] = guarantee(winner, winner, self._levels, self._standard_errors, held_out).status
+                tags["nmt.guarantee"] = chain_guarantee(winner, len(self._levels))
                 log_figures(self._store, self.run_id, winner.records)
             if (found := self._store.find_run(winner.run_uuid)) is not None:
                 tags["nmt.winner_run"] = found.run_id
@@ -162,7 +160,7 @@ def replay_group(
         if result.settled:
             run.write(ledger.add(result, max(0.0, trial.seen - group.started)), milliseconds(trial.seen))
     in_order = [results[trial.file] for trial in trials]
-    run.finish(group, in_order, ledger.winner, ledger.held_out, attachments)
+    run.finish(group, in_order, ledger.winner, attachments)
     return run, status, runs
 
 

@@ -15,9 +15,10 @@ def stage_table(record: StageRecord) -> dict[str, list[object]]:
         record: The stage.
 
     Returns:
-        Column → values: ``task``; ``role`` (minimised, protected, not yet solved); at the accepted θ* the loss and
-        metric on ``valid`` and ``test``; of protected tasks ``difference``, ``allowed`` and ``held`` of the
-        validation split, final ``lambda`` and ``shadow_price``. A number that is not finite or not known is ``None``.
+        Column → values: ``task``; ``role`` (minimised, protected, in the mix, not yet solved) and ``weight`` in the
+        objective; at the accepted θ* the loss and metric on ``valid`` and ``test``; of protected tasks ``held``, on
+        both splits the deviation of the loss and of the metric with its standard error, ``allowed`` in the loss on
+        ``valid``, final ``lambda`` and ``shadow_price``. A number that is not finite or not known is ``None``.
     """
     tasks = list(record.losses["valid"])
     verdicts = {verdict.task: verdict for verdict in record.verdicts if verdict.split == "valid"}
@@ -28,15 +29,39 @@ def stage_table(record: StageRecord) -> dict[str, list[object]]:
 
     return {
         "task": list(tasks),
-        "role": [
-            "minimised" if task in record.level else "protected" if task in record.protected else "not yet solved"
-            for task in tasks
-        ],
+        "role": [_role(task, record) for task in tasks],
+        "weight": column(record.objective),
         **{f"{split}_loss": column(record.losses[split]) for split in ("valid", "test")},
         **{f"{split}_metric": column(record.metrics[split]) for split in ("valid", "test")},
-        "difference": column({task: verdict.difference for task, verdict in verdicts.items()}),
+        **{
+            f"{split}_{quantity}_deviation{suffix}": column(_deviations(record, split, quantity, suffix))
+            for split in ("valid", "test")
+            for quantity in ("loss", "metric")
+            for suffix in ("", "_se")
+        },
         "allowed": column({task: verdict.allowed for task, verdict in verdicts.items()}),
-        "held": [verdicts[task].held if task in verdicts else None for task in tasks],
+        "held": [verdicts[task].kept if task in verdicts else None for task in tasks],
         "lambda": column(record.multipliers),
         "shadow_price": column(prices),
+    }
+
+
+def _role(task: str, record: StageRecord) -> str:
+    if task in record.protected:
+        return "protected"
+    if task in (record.level or record.objective):
+        return "minimised"
+    return "in the mix" if task in record.objective else "not yet solved"
+
+
+def _deviations(record: StageRecord, split: str, quantity: str, suffix: str) -> dict[str, float | None]:
+    found = {
+        verdict.task: verdict.loss if quantity == "loss" else verdict.metric
+        for verdict in record.verdicts
+        if verdict.split == split
+    }
+    return {
+        task: deviation.standard_error if suffix else deviation.difference
+        for task, deviation in found.items()
+        if deviation is not None
     }

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from orchestrator.trials.trial import Trial
 from trainers.data.schema import Schema
-from trainers.spec.training import Training
+from trainers.spec.chain_spec import ChainSpec
+from trainers.spec.settings import Settings
 from trainers.store.stage_store import StageStore
 
 
@@ -55,41 +56,42 @@ def forecast(trials: Sequence[Trial], schema: Schema, store: StageStore) -> Fore
     total = Forecast(trials=len(trials))
     for trial in trials:
         for stage, key in enumerate(trial.keys):
-            training = trial.spec.training_of(stage)
+            settings = trial.spec.stages[stage].settings
             if key in found:
                 total += Forecast(stages_reused=1, samples_reused=found[key], exact=True)
             elif (record := store.read(key)) is not None:
                 found[key] = record.samples
                 total += Forecast(stages_reused=1, samples_reused=record.samples)
             else:
-                found[key] = stage_samples(training, schema)
-                total += Forecast(stages=1, samples=found[key], exact=training.patience is None)
+                found[key] = stage_samples(settings, schema)
+                total += Forecast(stages=1, samples=found[key], exact=settings.patience is None)
     return total
 
 
-def forecast_greedy(thetas: int, lambdas: int, stages: int, training: Training, schema: Schema) -> Forecast:
-    """Predict a greedy sweep, which chooses the rates stage by stage, from nothing: its keys are not known in advance.
+def forecast_greedy(spec: ChainSpec, thetas: int, lambdas: int, schema: Schema) -> Forecast:
+    """Predict a greedy sweep, which chooses the rates level by level, from nothing: its keys are not known in advance.
 
     Args:
+        spec: The chain.
         thetas: Number of learning rates of the parameters.
         lambdas: Number of learning rates of the multipliers.
-        stages: Stages of the chain.
-        training: How a stage is trained.
         schema: Sizes of the data.
     """
-    each = stage_samples(training, schema)
-    trials = [thetas * (lambdas if stage else 1) for stage in range(stages)]
-    reused = sum(number * stage for stage, number in enumerate(trials))
+    each = stage_samples(spec.training, schema)
+    trials = [thetas * (lambdas if level else 1) for level in range(len(spec.levels))]
+    before = int(spec.has_joint_start)
+    stages = sum(trials) + before * thetas
+    reused = sum(number * (before + level) for level, number in enumerate(trials) if level)
     return Forecast(
         trials=sum(trials),
-        stages=sum(trials),
+        stages=stages,
         stages_reused=reused,
-        samples=sum(trials) * each,
+        samples=stages * each,
         samples_reused=reused * each,
-        exact=training.patience is None,
+        exact=spec.training.patience is None,
     )
 
 
-def stage_samples(training: Training, schema: Schema) -> int:
+def stage_samples(settings: Settings, schema: Schema) -> int:
     """Return the training examples of a stage that uses its whole budget."""
-    return training.max_epochs * schema.examples["train"]
+    return settings.max_epochs * schema.examples["train"]

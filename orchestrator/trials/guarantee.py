@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from orchestrator.summary.limits import worst_verdict
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import TrialResult
-from trainers.evaluation.acceptance import verdict
+from trainers.evaluation.acceptance import metric_deviation, verdict
 from trainers.faults import DamagedError
-from trainers.records import Verdict
+from trainers.records import Currency, Verdict
 from trainers.spec.task import Level
 
 Guarantee = Literal["held", "broken", "unknown"]
@@ -24,7 +24,7 @@ class Standing:
 
     Attributes:
         status: ``held``, ``broken``, or ``unknown`` where the model lacks one of the tasks.
-        verdicts: The acceptance rule's verdict on each task, on the validation split.
+        verdicts: The acceptance rule's verdict on each task, in loss and in metric, on ``valid`` and on ``test``.
     """
 
     status: Guarantee
@@ -37,31 +37,65 @@ class Standing:
         return found.task if found is not None else None
 
 
-def guarantee(
-    result: TrialResult,
-    reference: TrialResult,
-    levels: Sequence[Level],
-    standard_errors: float,
-    held_out: HeldOut,
-) -> Standing:
+@dataclass(frozen=True)
+class Rule:
+    """The acceptance rule of an experiment.
+
+    Attributes:
+        levels: Tasks by priority; the last level is not protected.
+        standard_errors: s of the rule.
+        accept_on: Whether losses or metrics decide.
+    """
+
+    levels: Sequence[Level]
+    standard_errors: float
+    accept_on: Currency
+
+
+def chain_guarantee(chain: TrialResult, levels: int) -> Guarantee:
+    """Return the guarantee of a chain of NMT, as its last stage recorded it.
+
+    Args:
+        chain: The chain.
+        levels: Number of levels that it should solve.
+    """
+    if not chain.finished or sum(bool(record.level) for record in chain.records) < levels:
+        return "unknown"
+    return "held" if chain.records[-1].held else "broken"
+
+
+def guarantee(result: TrialResult, reference: TrialResult, rule: Rule, held_out: HeldOut) -> Standing:
     """Judge a model by the rule, the examples and the optima that NMT's own models are judged by.
 
     Args:
         result: The model.
         reference: A finished NMT chain whose stages give the optima; the chain itself for its own guarantee.
-        levels: Tasks by priority; the last level is not protected.
-        standard_errors: s of the acceptance rule.
-        held_out: Validation samples.
+        rule: The rule.
+        held_out: Held-out samples and outputs.
     """
-    if not (result.finished and reference.finished and len(reference.records) == len(levels)):
+    solved = [record for record in reference.records if record.level]
+    if not (result.finished and reference.finished and len(solved) == len(rule.levels)):
         return Standing("unknown", ())
+    try:
+        verdicts = tuple(_verdicts(result, reference, rule, held_out))
+    except (KeyError, DamagedError):
+        return Standing("unknown", ())
+    held = all(found.kept for found in verdicts if found.split == "valid")
+    return Standing("held" if held else "broken", verdicts)
+
+
+def _verdicts(result: TrialResult, reference: TrialResult, rule: Rule, held_out: HeldOut) -> Iterator[Verdict]:
     last = result.records[-1]
-    verdicts = []
-    for record, level in zip(reference.records, levels[:-1], strict=False):
-        for task in level:
-            try:
-                paired = held_out.difference(last.key, record.key, task.name)
-            except (KeyError, DamagedError):
-                return Standing("unknown", ())
-            verdicts.append(verdict(task, "valid", last.losses["valid"][task.name], paired, standard_errors))
-    return Standing("held" if all(found.held for found in verdicts) else "broken", tuple(verdicts))
+    solved = [record for record in reference.records if record.level]
+    for split in ("valid", "test"):
+        for record, level in zip(solved, rule.levels[:-1], strict=False):
+            for task in level:
+                if last.key == reference.records[-1].key and (own := last.verdict(task.name, split)) is not None:
+                    yield own
+                    continue
+                paired = held_out.difference(last.key, record.key, task.name, split)
+                loss = last.losses[split][task.name]
+                found = verdict(task, split, loss, paired, rule.standard_errors, rule.accept_on)
+                outputs = held_out.outputs(last.key, task.name, split)
+                other = held_out.outputs(record.key, task.name, split).outputs[task.name]
+                yield replace(found, metric=metric_deviation(task, outputs, other, rule.standard_errors))

@@ -21,8 +21,8 @@ class SweepPlan:
     Attributes:
         eta_theta: Learning rates of the parameters.
         eta_lambda: Learning rates of the multipliers.
-        greedy: Whether the rates are chosen stage by stage.
-        trials: All trials; those of the first stage for a greedy sweep.
+        greedy: Whether the rates are chosen level by level.
+        trials: All trials; those of the first level for a greedy sweep.
         expected: Predicted cost.
     """
 
@@ -55,7 +55,7 @@ def plan_sweep(prepared: PreparedExperiment) -> SweepPlan:
         RequestError: There is nothing to sweep, or the method has no multipliers.
     """
     experiment, spec = prepared.experiment, prepared.spec
-    training, sweep = experiment.training, experiment.sweep
+    training, sweep = spec.training, experiment.sweep
     if not is_constrained(training.method):
         raise RequestError(
             f"training.method: {training.method!r} has no priorities and so no η_λ to sweep; set it to nmt, "
@@ -72,7 +72,7 @@ def plan_sweep(prepared: PreparedExperiment) -> SweepPlan:
         lambdas = lambdas[:1]  # nothing is ever protected
     if sweep.greedy:
         trials = greedy_trials(spec, thetas, lambdas, ())
-        expected = forecast_greedy(len(thetas), len(lambdas), len(spec.levels), training, prepared.schema)
+        expected = forecast_greedy(spec, len(thetas), len(lambdas), prepared.schema)
     else:
         trials = sweep_trials(spec, thetas, lambdas)
         expected = forecast(trials, prepared.schema, StageStore(experiment.storage))

@@ -10,6 +10,7 @@ from typing import Literal
 from orchestrator.trials.cost import Cost
 from trainers.records import StageRecord
 from trainers.spec.chain_spec import ChainSpec
+from trainers.spec.stage_spec import StageSpec
 
 Source = Literal["sweep", "grid", "baseline", "method"]
 """Origin of a model: NMT's sweep of learning rates, the grid of loss weights, the grid's baselines (equal weights,
@@ -46,9 +47,13 @@ class Trial:
         return self.spec.stage_keys()[: self.stages]
 
     @property
+    def _stages(self) -> tuple[StageSpec, ...]:
+        return self.spec.stages[: self.stages]
+
+    @property
     def levels(self) -> list[list[str]]:
         """Names of the tasks that each wanted stage minimises."""
-        return [[task.name for task in level] for level in self.spec.levels[: self.stages]]
+        return [[task.name for task in stage.level] for stage in self._stages]
 
     @property
     def short(self) -> str:
@@ -58,21 +63,21 @@ class Trial:
     @property
     def eta_theta(self) -> float:
         """Learning rate of the parameters in the last stage to train."""
-        return self.spec.training_of(len(self.keys) - 1).eta_theta
+        return self._stages[-1].settings.eta_theta
 
     @property
     def eta_lambda(self) -> float | None:
         """Learning rate of the multipliers in the last stage to train; ``None`` where nothing is ever protected."""
-        return self.spec.training_of(len(self.keys) - 1).eta_lambda if len(self.spec.levels) > 1 else None
+        return self._stages[-1].settings.eta_lambda if len(self.spec.levels) > 1 else None
 
     @property
     def params(self) -> Mapping[str, str]:
         """Comparable params, the same keys for every kind of run: MLflow drops a run without them from comparisons."""
-        rates = [self.spec.training_of(stage) for stage in range(len(self.keys))]
+        protecting = [stage.settings.eta_lambda for stage in self._stages if stage.protected]
         return {
             "method": self.method,
-            "eta_theta": _rates([training.eta_theta for training in rates]),
-            "eta_lambda": _rates([training.eta_lambda for training in rates[1:]]) if rates[1:] else "none",
+            "eta_theta": _rates([stage.settings.eta_theta for stage in self._stages]),
+            "eta_lambda": _rates(protecting) if protecting else "none",
             "weights": weights_text(self.weights) if self.weights is not None else "none",
         }
 

@@ -31,9 +31,10 @@ class PlannedStage:
     """One stage of a planned chain.
 
     Attributes:
-        stage: Number of the stage, from 1.
+        stage: Number of the stage; 0 is the joint start.
         key: Memoisation key.
-        level: Tasks that it minimises.
+        level: Tasks that it solves; none for the joint start.
+        objective: Task → weight in what it minimises.
         protected: Tasks that it holds.
         finished: Whether its result is already in the storage.
         max_steps: Most optimisation steps; early stopping may end it sooner.
@@ -43,6 +44,7 @@ class PlannedStage:
     stage: int
     key: str
     level: tuple[str, ...]
+    objective: dict[str, float]
     protected: tuple[str, ...]
     finished: bool
     max_steps: int
@@ -106,15 +108,16 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
     samples = spec.training.max_epochs * train
     stages = tuple(
         PlannedStage(
-            stage=number + 1,
+            stage=stage.number,
             key=key,
-            level=tuple(task.name for task in level),
-            protected=tuple(task.name for task in spec.protected(number)),
+            level=tuple(task.name for task in stage.level),
+            objective=stage.objective_weights,
+            protected=tuple(task.name for task in stage.protected),
             finished=store.read(key) is not None,
             max_steps=steps,
             max_samples=samples,
         )
-        for number, (level, key) in enumerate(zip(spec.levels, spec.stage_keys(), strict=True))
+        for stage, key in zip(spec.stages, spec.stage_keys(), strict=True)
     )
     sweep, grid = _plan_or_none(plan_sweep, prepared), _plan_or_none(plan_grid, prepared)
     weights = WeightGrid(len(spec.tasks), experiment.grid.points, experiment.grid.normalised)
@@ -187,7 +190,7 @@ def _ends(stages: Sequence[PlannedStage]) -> tuple[Sequence[PlannedStage], ...]:
 def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
     return (
         str(stage.stage),
-        Text(", ".join(stage.level) if len(stage.level) <= most else level_name(stage.level)),
+        Text(_minimises(stage, most)),
         Text(
             f"all {len(stage.protected)} before" if len(stage.protected) > most else ", ".join(stage.protected) or "–"
         ),
@@ -195,6 +198,15 @@ def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
         f"{stage.max_samples:,}",
         "finished" if stage.finished else "to train",
     )
+
+
+def _minimises(stage: PlannedStage, most: int) -> str:
+    """Write what a stage minimises: ``pay + 0.3 later``, or ``all tasks together``."""
+    if not stage.level:
+        return "all tasks together"
+    own = ", ".join(stage.level) if len(stage.level) <= most else level_name(stage.level)
+    later = next((weight for task, weight in stage.objective.items() if task not in stage.level), 0.0)
+    return f"{own} + {later:g} × later" if later else own
 
 
 def _cost_table(plan: Plan) -> Table:

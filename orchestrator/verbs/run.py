@@ -81,7 +81,7 @@ def run_experiment(
     if address_in_use(address) is None:
         check_local_resources(experiment.scaling)
         check_local_compiler(experiment)
-    levels = [[task.name for task in level] for level in spec.levels]
+    levels = [[task.name for task in stage.level] for stage in spec.stages]
     display = output.chain(levels)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flatten(experiment), experiment.storage)
     ledger = ChainLedger()  # counts this command alone, whichever run it continues

@@ -104,7 +104,7 @@ class RunningTrial:
 
 
 def _new_manifest(number: int, trial: Trial, group: GroupManifest, experiment: Experiment) -> ChainManifest:
-    params = flatten(experiment.model_copy(update={"training": trial.spec.training}))
+    params = flatten(experiment, trial.spec.training)
     now = time.time()
     return ChainManifest(
         run_uuid=f"{group.run_uuid}.{number + 1}",

@@ -38,5 +38,4 @@ def _run_greedily(prepared: PreparedExperiment, plan: SweepPlan, session: GroupS
         best = session.winner
         if best is None or not any(result is best for result in results):
             return  # no trial of this stage finished, so there is no checkpoint to continue from
-        training = best.trial.spec.training_of(len(chosen))
-        chosen.append(Rates(training.eta_theta, training.eta_lambda))
+        chosen = [*(best.trial.spec.rates or ())[: len(chosen) + 1]]

@@ -257,7 +257,6 @@ def _new_manifest(
         tracking=without_credentials(experiment.tracking),
         params={key: without_credentials(value) for key, value in {**flatten(experiment), **params}.items()},
         levels=prepared.spec.levels,
-        standard_errors=experiment.training.accept_standard_errors,
         tags=dict(tags),
         planned=_counts(planned),
         chains=(),

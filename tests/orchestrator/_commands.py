@@ -147,7 +147,7 @@ class Start(Protocol):
 
 def project(folder: Path, data: Path, database: Path, environment: Mapping[str, str], **sections: Any) -> Project:
     """An experiment of three tasks whose stages have a fixed length, about a second of it."""
-    training = {"eta_lambda": 10.0, "violation": "relative", "max_epochs": 2, "patience": None}
+    training = {"recipe": "paper", "violations": "held_out", "eta_lambda": 10.0, "max_epochs": 2, "patience": None}
     content = {
         "name": "ranking",
         "data": {"path": str(data), "batch_size": 128},

@@ -27,7 +27,7 @@ from orchestrator.verbs.grid import run_grid
 from orchestrator.verbs.sweep import run_sweep
 from trainers.data.schema import Schema
 from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished, StageStarted
+from trainers.reporter import Event, StageFinished
 from trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
@@ -61,18 +61,20 @@ def prepared(project: Project, **sections: Any) -> PreparedExperiment:
 
 def trained(trial: Trial, stage: int) -> tuple[StageRecord, StoredReferences]:
     """What training a stage would give: always the same for the same key, 200 samples, 2 seconds of 2 workers."""
-    keys, spec = trial.keys, trial.spec
+    keys, spec = trial.keys, trial.spec.stages[stage]
     draw = random.Random(keys[stage])
-    level, protected = [[task.name for task in found] for found in (spec.levels[stage], spec.protected(stage))]
-    means = {task: round(draw.uniform(0.3, 0.7), 6) for task in (*protected, *level)}
+    protected = [task.name for task in spec.protected]
+    means = {task.name: round(draw.uniform(0.3, 0.7), 6) for task in spec.tasks}
     sums = {task: torch.tensor([mean + draw.gauss(0, 0.05) for _ in range(EXAMPLES)]) for task, mean in means.items()}
     counts = {task: torch.ones(EXAMPLES) for task in means}
     losses = {task: float(values.mean()) for task, values in sums.items()}
     record = replace(
         _records.record(
             stage,
-            level,
+            [task.name for task in spec.level],
             protected,
+            number=spec.number,
+            objective=spec.objective_weights,
             verdicts=[_records.verdict(task, 0.0, 0.01) for task in protected],
             losses=dict.fromkeys(_records.SPLITS, losses),
             metrics={split: {task: 1 - loss for task, loss in losses.items()} for split in _records.SPLITS},
@@ -139,7 +141,7 @@ class Runner:
             return
         record, references = trained(trial, stage)
         self.cut(number, stage)
-        yield StageStarted(stage, record.key, record.level, record.protected, record.steps)
+        yield _records.started(record)
         if stage == bad:
             return
         self.cut(number, stage)

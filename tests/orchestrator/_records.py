@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
+from trainers.reporter import StageStarted
 
 SPLITS = ("train", "valid", "test")
 
@@ -32,6 +33,8 @@ def record(
     level: Sequence[str],
     protected: Sequence[str] = (),
     *,
+    number: int | None = None,
+    objective: dict[str, float] | None = None,
     verdicts: Sequence[Verdict] = (),
     multipliers: dict[str, float] | None = None,
     losses: dict[str, dict[str, float]] | None = None,
@@ -43,14 +46,20 @@ def record(
     steps: int = 100,
     accepted_step: int = 60,
 ) -> StageRecord:
-    """A stage's record with the given numbers; ``optima`` maps a task to its train and valid optimum."""
-    tasks = (*protected, *level)
+    """A stage's record with the given numbers; ``optima`` maps a task to its train and valid optimum.
+
+    Without a number it is a stage of a chain without stage 0; without an objective it minimises its level alone.
+    """
+    objective = dict.fromkeys(level, 1.0) if objective is None else objective
+    tasks = (*protected, *objective)
     found = {task: (optima or {}).get(task, (0.5, 0.5)) for task in level}
     return StageRecord(
         key=f"key{stage}",
         parent=f"key{stage - 1}" if stage else None,
         stage=stage,
+        number=stage + 1 if number is None else number,
         level=tuple(level),
+        objective=objective,
         protected=tuple(protected),
         optima=tuple(Optimum(task, train, 1000, valid, 100) for task, (train, valid) in found.items()),
         verdicts=tuple(verdicts),
@@ -76,20 +85,24 @@ def chain(
     steps: int = 80,
     evaluations: int = 8,
     every: int = 1,
+    joint: bool = False,
     idle: Collection[int] = (),
     seed: int = 0,
 ) -> tuple[StageRecord, ...]:
     """A chain as training would leave it.
 
-    A level's losses fall exponentially to their optima. A protected task's loss first exceeds its optimum, more than is
-    allowed, while its λ rises; then it comes back within the limit, so that candidates become feasible.
+    A level's losses fall exponentially to their optima, and in stage 0 those of all tasks to a little above. Later
+    tasks stay where they are if they are in the mix, and get worse otherwise. A protected task's loss first exceeds
+    its optimum, more than is allowed, while its λ rises; then it comes back within the limit, so that candidates
+    become feasible.
 
     Args:
         levels: Tasks by priority.
         steps: Optimisation steps of a stage.
         evaluations: Candidates of a stage, beside its starting point.
         every: Steps per row.
-        idle: Stages (from 0) that never come back within the limit, and so gain nothing.
+        joint: Whether stage 0 trains all tasks together first, and later tasks stay in the mix.
+        idle: Levels (from 0) whose stages never come back within the limit, and so gain nothing.
         seed: Seed of the noise.
     """
     draw = random.Random(seed)
@@ -110,12 +123,17 @@ def chain(
     def loss(task: str, stage: int, part: float) -> float:
         if level_of[task] < stage:
             return optimum[task] + excess(task, stage, part)
-        if level_of[task] == stage:
-            return scale[task] + (now[task] - scale[task]) * math.exp(-4 * part)
-        return now[task] + 0.05 * scale[task] * part
+        if stage in (level_of[task], -1):
+            lowest = scale[task] if stage >= 0 else 1.05 * scale[task]
+            return lowest + (now[task] - lowest) * math.exp(-4 * part)
+        return now[task] if joint else now[task] + 0.05 * scale[task] * part
 
-    for stage, level in enumerate(levels):
-        protected = tasks[: tasks.index(level[0])]
+    first = -1 if joint else 0
+    for stage in range(first, len(levels)):
+        level = levels[stage] if stage >= 0 else ()
+        protected = tasks[: tasks.index(level[0])] if level else []
+        later = tasks[len(protected) + len(level) :] if joint else []
+        objective = dict.fromkeys(level, 1.0) | dict.fromkeys(later, 0.3 if level else 1 / len(tasks))
         candidates: list[Candidate] = []
         best, accepted = math.inf, 0
         for index in range(evaluations + 1):
@@ -131,16 +149,16 @@ def chain(
                 for task in protected
             )
             feasible = index == 0 or all(one.held for one in judged)
-            objective = sum(values[task] for task in level)
-            better = feasible and objective < best
+            total = sum(weight * values[task] for task, weight in objective.items())
+            better = feasible and total < best
             if better:
-                best, accepted = objective, index
+                best, accepted = total, index
             step = round(part * steps)
             candidates.append(Candidate(step, values, dict.fromkeys(tasks, 0.8), judged, feasible, better))
         rows = [
             Row(
                 step,
-                {task: loss(task, stage, step / steps) * draw.gauss(1, 0.04) for task in (*protected, *level)},
+                {task: loss(task, stage, step / steps) * draw.gauss(1, 0.04) for task in (*protected, *objective)},
                 {task: excess(task, stage, step / steps) for task in protected},
                 {task: 1 + 9 * pressure[task] * (1 - math.exp(-3 * step / steps)) for task in protected},
             )
@@ -149,12 +167,14 @@ def chain(
         chosen = candidates[accepted]
         now.update(chosen.losses)
         optimum.update({task: now[task] for task in level})
-        metric.update({task: 0.8 if accepted else metric[task] for task in level})
+        metric.update({task: 0.8 if accepted else metric[task] for task in level or tasks})
         stages.append(
             record(
-                stage,
+                stage - first,
                 level,
                 protected,
+                number=stage + 1,
+                objective=objective,
                 verdicts=[
                     verdict(one.task, one.difference, one.allowed, split=split, optimum=one.optimum)
                     for split in ("valid", "test")
@@ -171,6 +191,21 @@ def chain(
             )
         )
     return tuple(stages)
+
+
+def started(record: StageRecord, *, max_steps: int | None = None, resumed_step: int = 0) -> StageStarted:
+    """What a worker reports before it trains a stage."""
+    steps = record.steps if max_steps is None else max_steps
+    return StageStarted(
+        record.stage,
+        record.number,
+        record.key,
+        record.level,
+        record.objective,
+        record.protected,
+        steps,
+        resumed_step,
+    )
 
 
 def nulled(record: StageRecord) -> StageRecord:

@@ -18,7 +18,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from orchestrator.tracking import store
 from orchestrator.tracking.chain_live import LiveTracking
 from trainers.records import StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
+from trainers.reporter import Evaluated, Event, Progress, StageFinished
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.spec.training import Training
@@ -32,7 +32,7 @@ PARAMS = {"name": NAME, "training.eta_theta": "0.001", "scaling.workers": "1"}
 SPEC = ChainSpec(
     levels=tuple(tuple(Task(name, "binary_cross_entropy") for name in level) for level in LEVELS),
     model=ModelSpec("scorer", {"units": [4]}),
-    training=Training(),
+    training=Training().settle(),
     batch_size=10,
     data_fingerprint="0123",
 )
@@ -44,7 +44,7 @@ OF_THE_MOMENT = ("mlflow.", "nmt.run_uuid", "nmt.reused_from")
 def records() -> tuple[StageRecord, ...]:
     """Records of a chain, under the keys that the program would look for."""
     keys = SPEC.stage_keys()
-    found = _records.chain(LEVELS, steps=20, evaluations=4)
+    found = _records.chain(LEVELS, steps=20, evaluations=4, joint=True)
     return tuple(
         replace(record, key=key, parent=parent) for record, key, parent in zip(found, keys, (None, *keys), strict=False)
     )
@@ -52,8 +52,7 @@ def records() -> tuple[StageRecord, ...]:
 
 def events(record: StageRecord, upto: int | None = None) -> Iterator[Event]:
     """What a worker reports while it trains a stage, all of it or up to a step, without the end."""
-    held = record.protected
-    yield StageStarted(record.stage, record.key, record.level, held, record.steps)
+    yield _records.started(record)
     step = 0
     for candidate in record.candidates:
         if upto is not None and candidate.step > upto:

@@ -30,7 +30,7 @@ def spec_of(*levels: Sequence[Task | str], training: Training | None = None) -> 
     return ChainSpec(
         levels=tuple(tuple(task if isinstance(task, Task) else binary(task) for task in level) for level in levels),
         model=ModelSpec("scorer", {"units": [4]}),
-        training=training or Training(patience=None),
+        training=(training or Training(patience=None)).settle(),
         batch_size=10,
         data_fingerprint="0123",
     )
@@ -52,6 +52,7 @@ class Shelf:
         samples: Mapping[str, Samples],
         *,
         stage: int = 0,
+        number: int | None = None,
         level: Sequence[str] | None = None,
         protected: Sequence[str] = (),
         losses: Mapping[str, float] | None = None,
@@ -66,8 +67,9 @@ class Shelf:
         record = replace(
             _records.record(
                 stage,
-                level or list(samples),
+                list(samples) if level is None else level,
                 protected,
+                number=number,
                 losses={split: dict(means) for split in _records.SPLITS},
                 metrics={split: dict(metrics or dict.fromkeys(means, 0.8)) for split in _records.SPLITS},
                 steps=steps,

@@ -79,7 +79,7 @@ def experiment_file(ranking_folder: Path, tmp_path: Path) -> Path:
         "data": {"path": str(ranking_folder), "batch_size": 128},
         "tasks": [{"name": name, "loss": "pairwise_logistic"} for name in ("pay", "amount", "relevance")],
         "model": {"name": "scorer", "embedding_dim": 4, "units": [16]},
-        "training": {"eta_lambda": 10.0, "violation": "relative", "max_epochs": 2, "patience": 4},
+        "training": {"eta_lambda": 10.0, "max_epochs": 2, "patience": 4},
         "storage": str(tmp_path / "runs"),
         "tracking": f"sqlite:///{tmp_path}/mlflow.db",
     }

@@ -133,7 +133,7 @@ class _TrialReporter:
 def stage_metrics(record: StageRecord) -> dict[str, Any]:
     """Return the metrics of a finished stage for Ray Tune; ``tune.stop`` may name them."""
     return {
-        "stage": record.stage + 1,
+        "stage": record.number,
         "steps": record.steps,
         "samples": record.samples,
         "held": record.held,

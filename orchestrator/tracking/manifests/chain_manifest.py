@@ -12,8 +12,9 @@ from orchestrator.trials.trial import Source, Status, short_label
 from trainers.records import StageRecord
 from trainers.reporter import Event, StageFinished, StageStarted
 from trainers.spec.chain_spec import ChainSpec, ModelSpec, Rates
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
 from trainers.spec.task import Task
-from trainers.spec.training import Training
 
 VERSION = 1
 """Format of the file; manifests of any other version are refused."""
@@ -141,7 +142,8 @@ def _spec(raw: Mapping[str, Any]) -> ChainSpec:
     rebuilt = {
         "levels": tuple(tuple(Task(**task) for task in level) for level in raw["levels"]),
         "model": ModelSpec(**raw["model"]),
-        "training": Training(**{**training, "weights": None if weights is None else tuple(weights)}),
+        "training": Settings(**{**training, "weights": None if weights is None else tuple(weights)}),
+        "execution": Execution(**raw["execution"]),
         "rates": None if rates is None else tuple(Rates(**pair) for pair in rates),
     }
     return ChainSpec(**{**raw, **rebuilt})

@@ -27,7 +27,6 @@ class GroupManifest:
         tracking: Tracking URI, without credentials.
         params: The flattened experiment, and the options of the command.
         levels: Tasks by priority.
-        standard_errors: s of the acceptance rule, by which models trained without constraints are judged.
         tags: Further tags.
         planned: Planned cost: ``trials``, ``stages`` and ``samples``.
         chains: Names of its trials' manifests, in order; the file of a trial that has not begun does not exist yet.
@@ -47,7 +46,6 @@ class GroupManifest:
     tracking: str
     params: Mapping[str, str]
     levels: tuple[tuple[Task, ...], ...]
-    standard_errors: float
     tags: Mapping[str, str]
     planned: Mapping[str, int]
     chains: tuple[str, ...]

@@ -84,16 +84,17 @@ def test_an_unknown_ingest_is_refused(experiment_file: Path) -> None:
         prepare(str(experiment_file), ["data.ingest=disk"], print)
 
 
-PAIRED = ["data.ingest=stream", "training.paired=true", "training.measured_on=train"]
+STREAMED = "data.ingest=stream"
 
 
 def test_pairs_of_streamed_training_examples_are_refused(experiment_file: Path) -> None:
     with pytest.raises(
-        RequestError, match=r"paired: true with measured_on: train .* data\.ingest is stream.*; set meas"
+        RequestError, match=r"violations: paired needs .* data\.ingest is stream.*; set violations: held"
     ):
-        prepare(str(experiment_file), PAIRED, print)
-    held_out = prepare(str(experiment_file), [*PAIRED, "training.measured_on=valid"], print)
-    assert held_out.spec.ingest == "stream"
+        prepare(str(experiment_file), [STREAMED, "training.violations=paired"], print)
+    for violations in ("held_out", "minibatch"):
+        streamed = prepare(str(experiment_file), [STREAMED, f"training.violations={violations}"], print)
+        assert streamed.spec.ingest == "stream"
 
 
 def test_prepared_data_at_a_uri(experiment_file: Path, ranking_folder: Path) -> None:

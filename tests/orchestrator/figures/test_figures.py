@@ -20,7 +20,7 @@ from orchestrator.figures.multipliers import MOST_NAMED, MOST_POINTS, multiplier
 from orchestrator.figures.style import ACCEPTED, KEPT, PALETTE, escape_mathtext, fit_font_size, spans, spread, strokes
 from tests.orchestrator._records import chain, nulled, record, verdict
 from trainers.records import StageRecord
-from trainers.stage.followed import condensed
+from trainers.stage.followed import trim_curves
 
 Draw = Callable[[Sequence[StageRecord]], Figure]
 DRAWINGS = (multiplier_trajectory, losses_against_optima)
@@ -62,6 +62,9 @@ def legend(figure: Figure) -> list[str]:
         chain([["only"]]),
         chain(TWO),
         chain(THREE, idle=[1, 2]),
+        chain(THREE, joint=True),
+        chain(THREE, joint=True)[:2],
+        chain(IN_FOUR_LEVELS, steps=10, evaluations=3, joint=True),
         chain([["a", "b"], ["c", "d", "e"]]),
         chain([[f"t{index}"] for index in range(9)], steps=20),
         chain(SIXTY_FOUR, steps=10, evaluations=3, idle=[5]),
@@ -72,7 +75,8 @@ def legend(figure: Figure) -> list[str]:
         [replace(one, candidates=(), rows=(), optima=(), verdicts=()) for one in chain(THREE)],
         chain([["$a_1$"], ["_b-c $"], ["{d}"]], steps=10),
     ],
-    ids=["one", "two", "idle", "levels", "nine", "64", "64-levels", "no-rows", "null", "null-64", "bare", "odd-names"],
+    ids=["one", "two", "idle", "joint", "to-stage-1", "64-joint", "levels", "nine", "64", "64-levels", "no-rows",
+         "null", "null-64", "bare", "odd-names"],
 )  # fmt: skip
 def test_every_chain_can_be_drawn(draw: Draw, records: Sequence[StageRecord]) -> None:
     assert rendered(draw(records)).startswith(b"\x89PNG")
@@ -127,6 +131,12 @@ class TestMultipliers:
         (axes,) = multiplier_trajectory(chain(THREE)).axes
         assert {"stage 1: pay", "stage 2: amount", "stage 3: relevance"} <= set(texts(axes))
 
+    def test_the_joint_start_is_stage_0_and_protects_nothing(self) -> None:
+        records = chain(THREE, steps=40, joint=True)
+        (axes,) = multiplier_trajectory(records).axes
+        assert {"stage 0: joint", "stage 1: pay", "stage 2: amount", "stage 3: relevance"} <= set(texts(axes))
+        assert np.nanmin(np.asarray(line(axes, "λ pay").get_xdata())) == 81  # after stages 0 and 1
+
     def test_the_title_names_the_dearest_task(self) -> None:
         first, second = chain(TWO)
         (axes,) = multiplier_trajectory([first, replace(second, multipliers={"like": 2.345})]).axes
@@ -146,7 +156,7 @@ class TestMultipliers:
         assert f"{63 - MOST_NAMED} more, smaller" in texts(axes)
 
     def test_of_64_tasks_recorded_in_part_the_final_values_are_drawn(self) -> None:
-        records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
+        records = [trim_curves(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
         (axes,) = multiplier_trajectory(records).axes
         drawn = [line(axes, f"λ {task}") for task in records[-1].protected]
         assert [len(one.get_xdata()) for one in drawn] == list(range(63, 0, -1))  # one point per stage that protects it
@@ -267,6 +277,29 @@ class TestLosses:
         assert titles[2].endswith("allowed; stage 2 gained nothing")
         assert titles[4] == "relevance: stage 3 gained nothing"
 
+    def test_of_the_joint_start_every_panel_shows_losses_and_no_candidates(self) -> None:
+        records = chain(THREE, steps=40, evaluations=4, joint=True)
+        figure = losses_against_optima(records)
+        histories = [figure.axes[0], figure.axes[2], figure.axes[4]]
+        for place, (axes, task) in enumerate(zip(histories, ("pay", "amount", "relevance"), strict=True)):
+            assert "stage 0: joint" in texts(axes)
+            steps = np.asarray(line(axes, losses_module.TRAIN).get_xdata())
+            assert steps[0] == 1
+            before = lines(axes, losses_module.UNSOLVED)
+            assert len(before) == place + 1  # stage 0, and the stages between it and the task's own
+            assert list(np.asarray(before[0].get_ydata())) == [one.losses[task] for one in records[0].candidates]
+            assert np.asarray(line(axes, losses_module.FEASIBLE).get_xdata()).min() == 40 * (place + 1)
+        assert figure.axes[4].get_title(loc="left").endswith("on valid in stage 3")
+
+    def test_of_the_joint_start_a_strip_shows_that_all_tasks_are_minimised(self) -> None:
+        (axes,) = losses_against_optima(chain(IN_FOUR_LEVELS, steps=40, evaluations=4, joint=True)).axes
+        solving = [one.get_paths()[0].get_extents() for one in axes.collections if not isinstance(one, QuadMesh)]
+        boxes = [(box.x0, box.x1, box.y0, box.y1) for box in solving if box.width]
+        assert boxes == [
+            (0, 40, -0.5, 63.5),
+            *((40 * (level + 1), 40 * (level + 2), 16 * level - 0.5, 16 * level + 15.5) for level in range(4)),
+        ]
+
     def test_axes_and_legend_name_what_is_drawn(self) -> None:
         figure = losses_against_optima(chain(THREE, idle=[1]))
         assert figure.axes[0].get_ylabel() == "loss (nats)"
@@ -294,7 +327,7 @@ class TestLosses:
         assert list(np.asarray(line(axes, KEPT).get_xdata())) == [120]
 
     def test_of_64_tasks_recorded_in_part_the_accepted_models_are_drawn(self) -> None:
-        records = [condensed(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
+        records = [trim_curves(one) for one in chain(SIXTY_FOUR, steps=10, evaluations=2)]
         figure = losses_against_optima(records)
         (mesh,) = [one for one in figure.axes[0].collections if isinstance(one, QuadMesh)]
         shares: np.ma.MaskedArray[Any, Any] = np.ma.asarray(mesh.get_array()).reshape(64, 64)

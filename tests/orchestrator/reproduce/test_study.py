@@ -76,6 +76,7 @@ def test_table_3_orders_tasks_by_arm_and_evaluates_all_of_them() -> None:
         "pay + relevance (weights)": None,
         "pay + amount": 2,
         "pay + amount + relevance": None,
+        "all three, joint start": None,
     }
     weighted = experiment_of(study, content, None, "", study.arms["pay + relevance (weights)"], 0)
     assert (weighted.training.method, weighted.training.weights) == ("weighted_sum", (0.5, 0.5, 0.0))

@@ -40,7 +40,7 @@ def result(arm: str, pay: float) -> TrialResult:
     records = list(_records.chain(levels, steps=4, evaluations=2))
     records[-1] = replace(records[-1], metrics={"test": {"pay": pay, "amount": 0.5}, "valid": {}})
     method = "nmt" if arm == "NMT" else "weighted_sum"
-    spec = replace(_tracked.SPEC, training=Training(method=method))
+    spec = replace(_tracked.SPEC, training=Training(method=method).settle())
     return TrialResult(Trial(arm, "method", spec, method), tuple(records), Cost(trials=1), "finished")
 
 
@@ -102,3 +102,10 @@ def test_a_long_title_stays_inside_the_figure() -> None:
     box = title.get_window_extent()
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
     assert box.y1 <= figure.bbox.y1
+
+
+def test_chains_that_stop_before_they_protect_a_task_keep_no_guarantee() -> None:
+    """Stage 0 and stage 1 hold nothing."""
+    early = _records.chain([["pay"], ["amount"]], steps=4, evaluations=2, joint=True)[:2]
+    found = {place: replace(one, records=early) if place.arm == "NMT" else one for place, one in FOUND.items()}
+    assert [line.held for line in study_table("A table", STUDY, TASKS, found).lines] == [None, None]

@@ -88,7 +88,7 @@ def project(tmp_path: Path, database: Path, cluster: LocalCluster) -> Project:
             {"name": "finish", "loss": "losses:gated", "metric": "auc", "options": options},
         ],
         "model": {"name": "shared_bottom", "embedding_dim": 2, "bottom_units": [4], "tower_units": [4]},
-        "training": {"max_epochs": 1, "patience": None},
+        "training": {"recipe": "paper", "max_epochs": 1, "patience": None},
         "sweep": {"eta_theta": [0.001, 0.01]},
         "storage": "./runs",
     }
@@ -150,12 +150,12 @@ def test_a_sweep_survives_its_client_and_goes_on_after_a_stop(cluster: LocalClus
 
     # The client is killed: the job goes on, and the same command finds it.
     first = Follower(cluster, folder, 1, *SWEEP)
-    first.wait_for(lambda said: "stage 1 like done" in said)
+    first.wait_for(lambda said: "stage 1/2 like: done" in said)
     sent = job_id(first.said)
     first.signal(signal.SIGKILL)
     second = Follower(cluster, folder, 2, *SWEEP)
-    second.wait_for(lambda said: "stage 1 like done" in said)
-    assert f"{sent}: was submitted before and goes on" in second.said
+    second.wait_for(lambda said: "stage 1/2 like: done" in said)
+    assert f"{sent}: was submitted before and still runs" in second.said
     assert second.signal(signal.SIGINT) == 130
     assert f"attach: nmt submit logs {sent} --follow" in second.said
 

@@ -14,7 +14,7 @@ from orchestrator.terminal.chain_bars import ChainBars
 from orchestrator.terminal.chain_lines import ChainLines
 from orchestrator.terminal.output import TextOutput
 from orchestrator.terminal.stage_line import LINE_SECONDS, STEP_SECONDS
-from tests.orchestrator._records import chain, nulled, record, verdict
+from tests.orchestrator._records import chain, nulled, record, started, verdict
 from trainers.records import Candidate, Row, StageRecord
 from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
 
@@ -74,7 +74,7 @@ def second_stage(difference: float = 0.0003) -> list[Event]:
     """Stage 2, after 60 of 240 steps."""
     losses = {"pay": 0.5, "amount": 0.87}
     return [
-        StageStarted(1, "key1", ("amount",), ("pay",), 240),
+        StageStarted(1, 2, "key1", ("amount",), {"amount": 1.0}, ("pay",), 240),
         Evaluated(1, candidate(0, losses, difference=0.0, allowed=0.0)),
         Progress(1, 59, (row(58, {"pay": 0.5, "amount": 0.8}), row(59, {"pay": 0.5, "amount": 0.9}, {"pay": 1.02}))),
         Evaluated(1, candidate(60, losses, difference=difference)),
@@ -125,34 +125,40 @@ class TestBars:
 
     def test_finished_stages_say_how_they_ended(self) -> None:
         screen = Screen(terminal=True)
-        losses = {"valid": {"pay": 0.5, "amount": 0.9, "relevance": 0.7}}
+        losses = {
+            "train": {"pay": 0.48, "amount": 0.88, "relevance": 0.66},
+            "valid": {"pay": 0.5, "amount": 0.9, "relevance": 0.7},
+        }
         events: list[Event] = [
-            StageFinished(record(0, ["pay"], losses=losses, optima={"pay": (0.48, 0.5)}, steps=44), reused=True),
-            StageFinished(
-                record(1, ["amount"], ["pay"], losses=losses, optima={"amount": (0.48, 0.9)}, steps=16), reused=False
-            ),
-            StageFinished(
-                record(
-                    2,
-                    ["relevance"],
-                    ["pay", "amount"],
-                    losses=losses,
-                    optima={"relevance": (0.48, 0.7)},
-                    accepted_step=0,
-                ),
-                reused=False,
-            ),
+            StageFinished(record(0, ["pay"], losses=losses, steps=44), reused=True),
+            StageFinished(record(1, ["amount"], ["pay"], losses=losses, steps=16), reused=False),
+            StageFinished(record(2, ["relevance"], ["pay", "amount"], losses=losses, accepted_step=0), reused=False),
         ]
         _, first, second, third = frame(bars_after(events, screen), screen)
         assert first.split()[-5:] == words("44 0.480 0.500 0:02 reused")
-        assert second.split()[-6:] == words("16 0.480 0.900 1.00 0:02 done")
-        assert third.split()[-8:] == words("100 0.480 0.700 1.00 1.00 0:02 no gain")
+        assert second.split()[-6:] == words("16 0.880 0.900 1.00 0:02 done")
+        assert third.split()[-8:] == words("100 0.660 0.700 1.00 1.00 0:02 no gain")
+
+    def test_stage_0_is_called_joint_and_shows_the_weighted_sum(self) -> None:
+        screen = Screen(terminal=True)
+        display = ChainBars([(), *LEVELS], screen.console())
+        _, joint, first, _, third = frame(display, screen)
+        assert joint.split() == ["0/3", "joint", "waiting"]
+        assert (first.split()[0], third.split()[0]) == ("1/3", "3/3")
+        weights = {"pay": 0.65, "amount": 0.175, "relevance": 0.175}
+        display.show(StageStarted(0, 0, "key", (), weights, (), 240))
+        display.show(Progress(0, 60, (row(60, {"pay": 0.5, "amount": 1.0, "relevance": 2.0}),)))
+        assert "0.850" in frame(display, screen)[1].split()  # 0.65 · 0.5 + 0.175 · 1 + 0.175 · 2
+        losses = {split: {"pay": 1.0, "amount": at, "relevance": 2.0} for split, at in (("train", 0.0), ("valid", 1.0))}
+        joint_start = record(0, (), number=0, objective=weights, losses=losses, steps=44)
+        display.show(StageFinished(joint_start, reused=False))
+        assert frame(display, screen)[1].split()[-5:] == words("44 1.000 1.175 0:02 done")
 
     def test_of_many_multipliers_the_largest_is_shown(self) -> None:
         screen = Screen(terminal=True)
         levels = [["a", "b", "c"], ["d"]]
         display = ChainBars(levels, screen.console())
-        display.show(StageStarted(1, "key", ("d",), ("a", "b", "c"), 10))
+        display.show(StageStarted(1, 2, "key", ("d",), {"d": 1.0}, ("a", "b", "c"), 10))
         display.show(Progress(1, 1, (row(1, {"d": 0.5}, {"a": 1.0, "b": 27.44, "c": 0.2}),)))
         header, _, second = frame(display, screen)
         assert "max λ" in header
@@ -161,7 +167,7 @@ class TestBars:
     def test_the_time_left_is_not_known_until_a_step_is_taken(self) -> None:
         screen = Screen(terminal=True)
         bars = ChainBars(LEVELS, screen.console())
-        bars.show(StageStarted(0, "key", ("pay",), (), 1200))
+        bars.show(StageStarted(0, 1, "key", ("pay",), {"pay": 1.0}, (), 1200))
         assert frame(bars, screen)[1].rstrip().endswith("–")
 
     def test_64_stages_are_shown_around_the_one_under_way(self) -> None:
@@ -170,7 +176,7 @@ class TestBars:
         display = ChainBars([one.level for one in records], screen.console())
         for one in records[:30]:
             display.show(StageFinished(one, reused=False))
-        display.show(StageStarted(30, "key", records[30].level, records[30].protected, 10))
+        display.show(started(records[30], max_steps=10))
         drawn = frame(display, screen)
         assert len(drawn) <= screen.height
         assert [line.split()[0] for line in drawn[1:]] == [f"{number}/64" for number in range(25, 37)]
@@ -178,7 +184,10 @@ class TestBars:
     def test_a_retried_stage_starts_anew(self) -> None:
         screen = Screen(terminal=True)
         drawn = frame(
-            bars_after([*second_stage(), StageStarted(1, "key1", ("amount",), ("pay",), 240)], screen), screen
+            bars_after(
+                [*second_stage(), StageStarted(1, 2, "key1", ("amount",), {"amount": 1.0}, ("pay",), 240)], screen
+            ),
+            screen,
         )
         assert "0/240" in drawn[2].split()
         assert "0.850" not in drawn[2]
@@ -186,7 +195,7 @@ class TestBars:
     def test_a_stage_that_goes_on_in_its_middle_is_timed_from_there(self) -> None:
         screen = Screen(terminal=True)
         events: list[Event] = [
-            StageStarted(0, "key0", ("pay",), (), 1000),
+            StageStarted(0, 1, "key0", ("pay",), {"pay": 1.0}, (), 1000),
             Progress(0, 500, ()),
             Progress(0, 510, ()),
         ]
@@ -269,10 +278,24 @@ class TestLines:
             "λ pay 1.00; 0:02",
         ]
 
+    def test_a_chain_that_starts_jointly_counts_its_stages_from_0(self) -> None:
+        screen = Screen()
+        with TextOutput(screen.console()).chain([(), ["pay"], ["amount"]]) as display:
+            for one in chain([["pay"], ["amount"]], steps=80, joint=True):
+                display.show(started(one))
+                display.show(StageFinished(one, reused=False))
+        assert [line.partition(":")[0] for line in screen.lines[::2]] == [
+            "stage 0/2 joint",
+            "stage 1/2 pay",
+            "stage 2/2 amount",
+        ]
+        assert screen.lines[0] == "stage 0/2 joint: started, at most 80 steps"
+        assert screen.lines[4] == "stage 2/2 amount: started, at most 80 steps, protects pay"
+
     def test_evaluations_in_quick_succession_are_not_all_printed(self) -> None:
         screen = Screen()
         with TextOutput(screen.console()).chain(LEVELS) as display:
-            display.show(StageStarted(0, "key0", ("pay",), (), 1000))
+            display.show(StageStarted(0, 1, "key0", ("pay",), {"pay": 1.0}, (), 1000))
             for step in range(100):
                 display.show(Evaluated(0, candidate(step, {"pay": 0.5})))
                 screen.now += 0.5
@@ -282,7 +305,7 @@ class TestLines:
     def test_a_stage_without_evaluations_shows_a_sign_of_life(self) -> None:
         screen = Screen()
         with TextOutput(screen.console()).chain(LEVELS) as display:
-            display.show(StageStarted(0, "key0", ("pay",), (), 1000))
+            display.show(StageStarted(0, 1, "key0", ("pay",), {"pay": 1.0}, (), 1000))
             for step in range(1, 121):
                 screen.now += STEP_SECONDS / 60
                 display.show(Progress(0, step, (row(step, {"pay": 0.5}),)))
@@ -298,7 +321,7 @@ class TestLines:
         records = chain([["a", "b", "c"], ["d"]])
         with TextOutput(screen.console()).chain([one.level for one in records]) as display:
             for one in records:
-                display.show(StageStarted(one.stage, one.key, one.level, one.protected, one.steps))
+                display.show(started(one))
                 for found in one.candidates:
                     screen.now += LINE_SECONDS
                     display.show(Evaluated(one.stage, found))
@@ -323,7 +346,7 @@ def test_numbers_that_are_not_finite_are_shown_as_unknown(terminal: bool) -> Non
     bad = replace(verdict("pay", 0.0, 0.0), difference=math.nan, allowed=math.nan, held=False)
     events: list[Event] = [StageFinished(nulled(one), reused=True) for one in records]
     events += [
-        StageStarted(1, "key1", ("amount",), ("pay",), 240),
+        StageStarted(1, 2, "key1", ("amount",), {"amount": 1.0}, ("pay",), 240),
         Progress(1, 1, (row(1, nan, {"pay": math.nan}),)),
         Evaluated(1, Candidate(1, nan, {}, (bad,), False, False)),
         Evaluated(1, Candidate(1, {}, {}, (bad,), False, False)),

@@ -21,12 +21,14 @@ from trainers.records import Row
 from trainers.reporter import CheckpointFailed, Event, Progress, StageAwaited, StageFinished, StageStarted
 
 STAGE = ("amount",)
-STARTED = StageStarted(1, "key1", STAGE, ("pay",), 240)
+OBJECTIVE = {"amount": 1.0, "like": 0.3}
+STARTED = StageStarted(2, 2, "key2", STAGE, OBJECTIVE, ("pay",), 240)
 
 
 def finished(reused: bool = False) -> StageFinished:
     judged = [verdict("pay", 0.0003, 0.0011)]
-    return StageFinished(record(1, STAGE, ["pay"], verdicts=judged, multipliers={"pay": 1.5}), reused)
+    stage = record(2, STAGE, ["pay"], number=2, objective=OBJECTIVE, verdicts=judged, multipliers={"pay": 1.5})
+    return StageFinished(stage, reused)
 
 
 def lines(project: Project, *events: Event) -> list[str]:
@@ -34,7 +36,7 @@ def lines(project: Project, *events: Event) -> list[str]:
     stream = io.StringIO()
     output = TextOutput(Console(file=stream, get_time=lambda: 0.0))
     trials = dict(enumerate(plan_sweep(_group.prepared(project)).trials))
-    with output.trials("sweep", Forecast(trials=4, stages=10)) as display:
+    with output.trials("sweep", Forecast(trials=4, stages=12)) as display:
         display.add(trials)
         for event in events:
             display.show(1, event)
@@ -45,9 +47,9 @@ def lines(project: Project, *events: Event) -> list[str]:
 
 
 def test_people_read_of_results_and_interruptions(project: Project) -> None:
-    resumed = StageStarted(1, "key1", STAGE, ("pay",), 240, resumed_step=60)
-    failure = CheckpointFailed(1, 90, "No space left on device")
-    awaited, progress = StageAwaited(1, "key1", STAGE), Progress(1, 5, ())
+    resumed = StageStarted(2, 2, "key2", STAGE, OBJECTIVE, ("pay",), 240, resumed_step=60)
+    failure = CheckpointFailed(2, 90, "No space left on device")
+    awaited, progress = StageAwaited(2, 2, "key2", STAGE), Progress(2, 5, ())
     assert lines(project, awaited, STARTED, progress, STARTED, resumed, failure, finished()) == [
         "[0/4] stage 2/3 amount: started again, at most 240 steps, protects pay",
         "[0/4] stage 2/3 amount: goes on from step 60, at most 240 steps, protects pay",
@@ -62,37 +64,40 @@ def test_people_read_of_results_and_interruptions(project: Project) -> None:
 def test_a_sweep_counts_its_trials(project: Project) -> None:
     stream = io.StringIO()
     prepared = _group.prepared(project)
-    runner = _group.Runner(project.storage, {1: (1, Ending("diverged", "the loss of task amount is nan"))})
+    runner = _group.Runner(project.storage, {1: (2, Ending("diverged", "the loss of task amount is nan"))})
     run_sweep(prepared, plan_sweep(prepared), runner.as_runner, TextOutput(Console(file=stream)))
     ends = [line.partition("] ") for line in stream.getvalue().splitlines() if "stage " not in line]
     assert [start for start, _, _ in ends] == ["[1/4", "[2/4", "[3/4", "[4/4"]
     assert sorted(end.partition(": ")[2] for _, _, end in ends) == [
         "diverged: the loss of task amount is nan",
-        "finished, 2 stages trained, 1 reused",
-        "finished, 2 stages trained, 1 reused",
-        "finished, 3 stages trained, 0 reused",
+        "finished, 2 stages trained, 2 reused",
+        "finished, 2 stages trained, 2 reused",
+        "finished, 4 stages trained, 0 reused",
     ]
 
 
 def test_bars_of_the_group_and_of_the_trials_under_way(project: Project) -> None:
     now = 0.0
     console = Console(file=io.StringIO(), width=100, height=24, force_terminal=True, get_time=lambda: now)
-    bars = GroupBars("sweep 2×2", Forecast(trials=4, stages=10), console)
+    bars = GroupBars("sweep 2×2", Forecast(trials=4, stages=12), console)
     trials = dict(enumerate(plan_sweep(_group.prepared(project)).trials))
     bars.add(trials)
-    bars.show(0, StageFinished(record(0, ["pay"]), reused=False))
+    bars.show(0, StageFinished(record(0, (), number=0, objective=dict.fromkeys(_group.TASKS, 1 / 3)), reused=False))
+    bars.show(0, StageFinished(record(1, ["pay"], number=1), reused=False))
     bars.show(0, STARTED)
-    bars.show(0, Progress(1, 60, (Row(60, {"amount": 0.75}, {}, {}),)))
-    bars.show(1, StageAwaited(0, "key0", ("pay",)))
+    bars.show(0, Progress(2, 60, (Row(60, {"amount": 0.75}, {}, {}),)))
+    bars.show(1, StageAwaited(1, 1, "key1", ("pay",)))
+    bars.show(2, StageAwaited(0, 0, "key0", ()))
     now = 10.0
     plain = Console(file=io.StringIO(), width=100, height=24)
     with plain.capture() as capture:
         plain.print(bars.table())
-    whole, running, waiting = capture.get().splitlines()
+    whole, running, waiting, joint = capture.get().splitlines()
     assert whole.startswith("sweep 2×2 0/4 trials ")
-    assert whole.rstrip().endswith("1/10 stages, 0 reused  0:10  ≤ 1:30")
+    assert whole.rstrip().endswith("2/12 stages, 0 reused  0:10  ≤ 0:50")
     assert running.split()[: len(trials[0].label.split())] == trials[0].label.split()
     assert "2/3 amount" in running
     assert running.rstrip().endswith("60/240  loss 0.750")
     assert "1/3 pay" in waiting
+    assert "0/3 joint" in joint
     assert waiting.rstrip().endswith("waits for another trial")

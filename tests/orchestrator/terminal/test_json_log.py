@@ -29,7 +29,7 @@ from orchestrator.trials.sweep_plan import plan_sweep
 from orchestrator.verbs.grid import run_grid
 from orchestrator.verbs.sweep import run_sweep
 from tests.orchestrator import _group
-from tests.orchestrator._records import record, verdict
+from tests.orchestrator._records import SPLITS, record, started, verdict
 from tests.orchestrator._tracked import Project
 from tests.orchestrator.conftest import Command
 from trainers.records import Candidate, Row
@@ -84,8 +84,8 @@ def second_stage() -> list[Event]:
     judged = (verdict("pay", 0.0003, 0.0011),)
     held = [*judged, verdict("pay", 0.0004, 0.0011, split="test")]
     return [
-        StageAwaited(1, "key1", ("amount",)),
-        StageStarted(1, "key1", ("amount",), ("pay",), 240),
+        StageAwaited(1, 2, "key1", ("amount",)),
+        StageStarted(1, 2, "key1", ("amount",), {"amount": 1.0}, ("pay",), 240),
         Progress(1, 59, tuple(Row(59, {"pay": 0.5, "amount": a}, {"pay": -0.1}, {"pay": 1.02}) for a in (0.75, 1.0))),
         Evaluated(1, Candidate(60, losses, {"pay": 0.8, "amount": math.nan}, judged, True, True)),
         CheckpointFailed(1, 90, "No space left on device"),
@@ -155,11 +155,33 @@ class TestChain:
         assert {**stage, **expected}.items() <= finished.items()
         assert finished["losses"] == {split: {"pay": 0.5, "amount": 0.5} for split in ("train", "valid", "test")}
 
+    def test_lines_of_the_joint_start_have_its_first_tasks(self) -> None:
+        collector = Collector()
+        tasks = [f"task{place:02}" for place in range(64)]
+        losses = dict.fromkeys(tasks, 0.5)
+        weights = dict.fromkeys(tasks, 1 / 64)
+        everywhere = dict.fromkeys(SPLITS, losses)
+        joint = record(0, (), number=0, objective=weights, losses=everywhere, metrics=everywhere)
+        with collector.output.chain([(), *([task] for task in tasks)]) as display:
+            display.show(started(joint))
+            collector.now += LINE_SECONDS
+            display.show(Progress(0, 1, (Row(1, losses, {}, {}),)))
+            display.show(Evaluated(0, Candidate(1, losses, losses, (), True, True)))
+            display.show(StageFinished(joint, reused=False))
+        begun, evaluation, finished = collector.lines
+        assert begun["message"] == "stage 0/64 joint: started, at most 100 steps"
+        for line in (begun, evaluation, finished):
+            assert (line["stage"], line["tasks"], line["key"]) == (0, [], "key0")
+        first = tasks[:MOST_TASKS]
+        for line in (evaluation, finished):
+            assert list(line["losses"]["train"]) == list(line["losses"]["valid"]) == first
+            assert list(line["metrics"]["valid"]) == first
+
     def test_evaluations_are_paced_and_steps_are_a_sign_of_life(self) -> None:
         collector = Collector()
         rows = (Row(1, {"pay": 0.5}, {}, {}),)
         with collector.output.chain(LEVELS) as display:
-            display.show(StageStarted(0, "key0", ("pay",), (), 1000))
+            display.show(StageStarted(0, 1, "key0", ("pay",), {"pay": 1.0}, (), 1000))
             for step in range(20):
                 collector.now += LINE_SECONDS / 10
                 display.show(Progress(0, step, rows))
@@ -182,7 +204,7 @@ class TestChain:
         losses = {**dict.fromkeys(tasks, 1 / 3), "last": 0.7}
         row = Row(1, losses, dict.fromkeys(tasks, 0.1), {task: place / 10 for place, task in enumerate(tasks)})
         with collector.output.chain([*([task] for task in tasks), ["last"]]) as display:
-            display.show(StageStarted(64, "key", ("last",), tuple(tasks), 1000))
+            display.show(StageStarted(64, 65, "key", ("last",), {"last": 1.0}, tuple(tasks), 1000))
             collector.now += LINE_SECONDS
             display.show(Progress(64, 1, (row,)))
             display.show(Evaluated(64, Candidate(1, losses, {}, judged, True, True)))
@@ -358,7 +380,7 @@ def test_a_run_from_its_start_to_its_end(
     lines = lines_of(done.stderr)
     assert {line["verb"] for line in lines} == {"run"}
     told = [line for line in lines if line["event"] not in ("evaluation", "step")]
-    stages = ["stage_started", "stage_finished"] * 3
+    stages = ["stage_started", "stage_finished"] * 4
     assert [line["event"] for line in told] == ["run_started", *stages, "run_finished"]
     assert {line["experiment"] for line in told} == {"ranking"}
     for found, stage in zip(told[2:-1:2], document["stages"], strict=True):

@@ -255,7 +255,7 @@ class TestJson:
             "optimum": {"train": 0.4847, "valid": 0.5028, "test": 0.519},
             "test_loss": 0.52,
             "difference": {"standard_error": 0.0011},
-            "test_metric": {"stage_1": 0.742, "end": 0.741},
+            "test_metric": {"start": 0.742, "end": 0.741},
             "multiplier": 1.0246,
             "guarantee": {"status": "held", "difference": 0.0005, "allowed": 0.0012, "text": "+0.0005 ≤ 0.0012"},
         }
@@ -266,6 +266,7 @@ class TestJson:
             "stage": 3,
             "stage_key": "key2",
             "level": ["relevance"],
+            "objective": {"relevance": 1.0},
             "protected": ["pay", "amount"],
             "held": True,
             "gained": False,
@@ -277,6 +278,18 @@ class TestJson:
             "seconds": {},
             "certificate": None,
         }
+
+    def test_of_the_joint_start(self) -> None:
+        records = chain([["a", "b"], ["c"]], steps=10, joint=True)
+        summary = chain_summary(records)
+        assert [stage["stage"] for stage in summary["stages"]] == [0, 1, 2]
+        assert [(task["task"], task["stage"]) for task in summary["tasks"]] == [("a", 1), ("b", 1), ("c", 2)]
+        joint = summary["stages"][0]
+        assert (joint["level"], joint["protected"]) == ([], [])
+        assert joint["objective"] == dict.fromkeys("abc", 1 / 3)
+        assert summary["stages"][1]["objective"] == {"a": 1.0, "b": 1.0, "c": 0.3}
+        start = summary["tasks"][2]["test_metric"]["start"]
+        assert start == records[0].metrics["test"]["c"]
 
     @pytest.mark.parametrize("lost", [math.nan, math.inf])
     def test_it_is_strict_json_whatever_the_numbers(self, lost: float) -> None:

@@ -23,8 +23,8 @@ from orchestrator.tracking.manifests.store import ManifestStore
 from tests.orchestrator._tracked import Project, events, records
 project = Project(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])
 tracking = project.track()
-first, second, _ = records()
-project.train(tracking, [first])
+joint, first, second, _ = records()
+project.train(tracking, [joint, first])
 for event in events(second, upto=10):
     tracking.write(event)
 project.keep(second) if sys.argv[3] == "stored" else None
@@ -50,20 +50,20 @@ def test_a_finished_chain_runs_again_as_a_new_run_of_reused_stages(project: Proj
         for run in stages
         if "nmt.reused_from" in run.data.tags
     }
-    assert len(trained) == 3
+    assert len(trained) == 4
     assert again == trained
-    assert MlflowClient(project.uri).get_run(second.run_id).data.metrics["cost/stages_reused"] == 3
+    assert MlflowClient(project.uri).get_run(second.run_id).data.metrics["cost/stages_reused"] == 4
 
 
 def test_an_interrupted_chain_resumes_its_run(project: Project, undisturbed: list[dict[str, Any]]) -> None:
     interrupted = project.track()
-    first, second, _ = records()
-    project.train(interrupted, [first])
+    joint, first, second, _ = records()
+    project.train(interrupted, [joint, first])
     for event in events(second, upto=10):
         interrupted.write(event)
     interrupted.close("KILLED")
     assert interrupted.complete
-    assert [run["status"] for run in project.content()] == ["KILLED", "FINISHED", "KILLED"]
+    assert [run["status"] for run in project.content()] == ["KILLED", "FINISHED", "FINISHED", "KILLED"]
     resumed = project.run()
     assert resumed.run_id == interrupted.run_id
     assert project.content() == undisturbed
@@ -72,8 +72,8 @@ def test_an_interrupted_chain_resumes_its_run(project: Project, undisturbed: lis
 def test_a_stage_whose_events_were_lost_counts_as_trained(project: Project, undisturbed: list[dict[str, Any]]) -> None:
     """The driver ends, or is killed, before it receives the events of the second stage."""
     interrupted = project.track()
-    first, second, _ = records()
-    project.train(interrupted, [first])
+    joint, first, second, _ = records()
+    project.train(interrupted, [joint, first])
     StageStore(project.storage, interrupted.run_uuid).write(second, {}, StoredReferences({}, {}))
     interrupted.close("KILLED")
     resumed = project.run()

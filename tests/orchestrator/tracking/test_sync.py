@@ -17,8 +17,9 @@ from orchestrator.tracking import chain_live as live
 from orchestrator.tracking.manifests.chain_manifest import ChainManifest
 from orchestrator.tracking.manifests.store import ManifestStore
 from orchestrator.verbs.sync import sync_storage
-from tests.orchestrator._tracked import LEVELS, NAME, PARAMS, SPEC, Project, in_folder, records, unreliable, use
+from tests.orchestrator._tracked import NAME, PARAMS, SPEC, Project, in_folder, records, unreliable, use
 from tests.orchestrator.conftest import Command
+from trainers.spec.execution import Execution
 
 
 def manifests(project: Project) -> list[ChainManifest]:
@@ -53,7 +54,7 @@ def test_an_untracked_chain_is_logged_as_a_tracked_one(
     synced = sync_storage(None, storage=project.storage)
     (chain,) = synced.chains
     assert synced.complete
-    assert (chain.status, chain.ended, chain.runs) == ("logged", "FINISHED", 4)
+    assert (chain.status, chain.ended, chain.runs) == ("logged", "FINISHED", 5)
     assert chain.points == sum(len(run["points"]) for run in undisturbed)
     assert project.content() == undisturbed
     assert set(client.logged.values()) == {1}
@@ -72,7 +73,7 @@ def test_a_second_time_nothing_is_logged(
     (manifest,) = manifests(project)
     ManifestStore(project.storage).write(replace(manifest, logged=False))
     (chain,) = sync_storage(None, storage=project.storage).chains
-    assert (chain.status, chain.runs, chain.points) == ("logged", 4, 0)
+    assert (chain.status, chain.runs, chain.points) == ("logged", 5, 0)
     assert not client.logged
     assert not client.created
     assert project.content() == undisturbed
@@ -106,7 +107,7 @@ def test_the_next_run_logs_the_backlog_of_earlier_runs(project: Project, monkeyp
     assert tracking.waiting == 0
     assert [manifest.logged for manifest in manifests(project)] == [True, True]
     chains = [run for run in project.runs() if run.data.tags["nmt.kind"] == "chain"]
-    assert sorted(run.data.metrics["cost/stages"] for run in chains) == [0, 3]
+    assert sorted(run.data.metrics["cost/stages"] for run in chains) == [0, 4]
 
 
 def test_a_reused_stage_is_linked_to_the_run_that_trained_it(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,12 +122,12 @@ def test_a_reused_stage_is_linked_to_the_run_that_trained_it(project: Project, m
 def test_the_finished_stages_of_an_interrupted_chain_are_logged(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    interrupt(project, finished=2, trained=3)
+    interrupt(project, finished=3, trained=4)
     (chain,) = sync_storage(None, storage=project.storage).chains
-    assert (chain.status, chain.ended, chain.runs) == ("logged", "KILLED", 3)
+    assert (chain.status, chain.ended, chain.runs) == ("logged", "KILLED", 4)
     content = project.content()
     assert content[0]["status"] == "KILLED"
-    assert content[1:] == undisturbed[1:3]
+    assert content[1:] == undisturbed[1:4]
     # The same command resumes in that run.
     resumed = project.run()
     assert resumed.run_id == chain.run_id
@@ -136,7 +137,7 @@ def test_the_finished_stages_of_an_interrupted_chain_are_logged(
 def test_stages_trained_before_the_interruption_count_as_trained(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    interrupt(project, finished=2, trained=3)
+    interrupt(project, finished=3, trained=4)
     assert project.run().complete
     assert project.content() == undisturbed
 
@@ -144,14 +145,14 @@ def test_stages_trained_before_the_interruption_count_as_trained(
 def test_a_driver_that_was_killed_after_the_last_stage_leaves_a_finished_chain(
     project: Project, undisturbed: list[dict[str, Any]]
 ) -> None:
-    interrupt(project, finished=3, trained=3)
+    interrupt(project, finished=4, trained=4)
     (chain,) = sync_storage(None, storage=project.storage).chains
     assert chain.ended == "FINISHED"
     assert project.content() == undisturbed
 
 
 def test_a_finished_chain_whose_stages_are_missing_is_reported(project: Project) -> None:
-    interrupt(project, finished=1, trained=3)
+    interrupt(project, finished=2, trained=4)
     (manifest,) = manifests(project)
     ManifestStore(project.storage).write(replace(manifest, status="FINISHED"))
     (chain,) = sync_storage(None, storage=project.storage).chains
@@ -252,7 +253,11 @@ def test_a_damaged_manifest_is_reported_and_stops_no_other(project: Project, mon
 
 def test_a_manifest_reads_as_it_was_written(project: Project) -> None:
     spec = replace(
-        SPEC, training=replace(SPEC.training, method="weighted_sum", weights=(1.0, 2.0, 3.0, 4.0), clip_norm=0.5)
+        SPEC,
+        levels=(SPEC.tasks,),
+        training=replace(SPEC.training, method="weighted_sum", weights=(1.0, 2.0, 3.0, 4.0), clip_norm=0.5),
+        execution=Execution(record_every=7, evaluations_per_epoch=2),
+        rounds=2,
     )
     manifest, _ = ManifestStore(project.storage).begin(NAME, project.uri, PARAMS, spec)
     assert ChainManifest.from_json(manifest.to_json()) == replace(
@@ -287,7 +292,7 @@ def test_a_wrong_request_is_refused(request_: dict[str, Any], message: str) -> N
 
 @pytest.mark.slow
 def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt(project, finished=3, trained=3)
+    interrupt(project, finished=4, trained=4)
     done = nmt("sync", "--storage", "nowhere")
     assert done.returncode == 2
     assert "there is no storage" in done.stderr
@@ -300,7 +305,7 @@ def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyP
     assert "Traceback" not in done.stderr
     document = json.loads(nmt("sync", "--storage", project.storage, "--json").stdout)
     assert document == {"storage": project.storage, "complete": True, "points": 0, "chains": []}
-    assert len(project.runs()) == 1 + len(LEVELS)
+    assert len(project.runs()) == 1 + len(SPEC.stages)
     assert store.RUN_UUID in project.runs()[0].data.tags
 
 

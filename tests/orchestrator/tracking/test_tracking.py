@@ -36,12 +36,17 @@ def manifest_of(project: Project) -> Any:
 
 
 def test_an_undisturbed_chain(undisturbed: list[dict[str, Any]]) -> None:
-    assert [run["name"].partition(" ")[0] for run in undisturbed] == ["chain", "stage", "stage", "stage"]
+    assert [run["name"].partition(" ")[0] for run in undisturbed] == ["chain", *["stage"] * 4]
+    assert [run["name"] for run in undisturbed[1:3]] == ["stage 0: joint", "stage 1: pay"]
+    assert [(run["tags"]["nmt.stage"], run["tags"]["nmt.task"]) for run in undisturbed[1:3]] == [
+        ("0", "joint"),
+        ("1", "pay"),
+    ]
     assert {run["status"] for run in undisturbed} == {"FINISHED"}
     for run, record in zip(undisturbed[1:], records(), strict=True):
         places = [(name, step) for name, step, _ in run["points"]]
         assert len(places) == len(set(places))
-        steps = [step for name, step in places if name == f"train/loss/{record.level[0]}"]
+        steps = [step for name, step in places if name == f"train/loss/{min(record.objective)}"]
         assert sorted(steps) == [row.step for row in record.rows]
 
 
@@ -49,7 +54,7 @@ def test_an_undisturbed_chain_reads_no_history(project: Project, monkeypatch: py
     client = use(monkeypatch, unreliable(lambda _: ""))
     assert project.run().complete
     assert client.asked["get_metric_history"] == 0
-    assert client.asked["create_run"] == 4
+    assert client.asked["create_run"] == 5
 
 
 @pytest.mark.slow
@@ -114,12 +119,13 @@ def test_a_lost_worker_neither_loses_nor_doubles_a_record(
 ) -> None:
     client = use(monkeypatch, unreliable(lambda _: ""))
     tracking = project.track()
-    first, second, third = records()
-    project.train(tracking, [first])
+    joint, first, second, third = records()
+    project.train(tracking, [joint, first])
     for event in events(second, upto=10):
         tracking.write(event)
-    # A new group of workers finds stage 1, resumes stage 2 from a checkpoint and sends all its events again.
-    tracking.write(StageFinished(first, reused=True))
+    # A new group of workers finds stages 0 and 1, resumes stage 2 from a checkpoint and sends all its events again.
+    for record in (joint, first):
+        tracking.write(StageFinished(record, reused=True))
     project.train(tracking, [second])
     for event in events(third):
         tracking.write(event)
@@ -133,7 +139,8 @@ def test_a_lost_worker_neither_loses_nor_doubles_a_record(
 
 def test_lost_events_are_filled_in_from_the_records(project: Project, undisturbed: list[dict[str, Any]]) -> None:
     tracking = project.track()
-    first, second, third = records()
+    joint, first, second, third = records()
+    project.train(tracking, [joint])
     for number, event in enumerate(events(first)):
         if number not in (0, 3, 4):  # the start, some rows and a candidate
             tracking.write(event)
@@ -234,8 +241,8 @@ def test_a_restarted_server_has_every_record_once(
     servers.append(Server(tmp_path, port))
     project.uri = servers[0].uri
     tracking = project.track()
-    first, second, third = records()
-    project.train(tracking, [first])
+    joint, first, second, third = records()
+    project.train(tracking, [joint, first])
     for event in events(second, upto=10):
         tracking.write(event)
     wait_until(tracking, lambda: not tracking._writer.waiting)

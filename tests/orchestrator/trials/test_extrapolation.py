@@ -12,7 +12,7 @@ from trainers.spec.training import Training
 SPEC = ChainSpec(
     levels=((Task("pay", "binary_cross_entropy"),),),
     model=ModelSpec("scorer", {"units": [4]}),
-    training=Training(),
+    training=Training().settle(),
     batch_size=10,
     data_fingerprint="0123",
 )

@@ -16,7 +16,7 @@ from orchestrator.trials.learning_rates import greedy_trials
 from orchestrator.trials.trial import TrialResult
 from tests.orchestrator import _records
 from tests.orchestrator._trials import Shelf, binary, spec_of
-from trainers.reporter import Progress, StageAwaited, StageFinished, StageStarted
+from trainers.reporter import Progress, StageAwaited, StageFinished
 from trainers.spec.chain_spec import Rates
 from trainers.spec.task import Task
 
@@ -143,10 +143,10 @@ def test_unknown_values_are_not_shown(shelf: Shelf) -> None:
 def test_a_chain_counts_trained_and_reused_stages() -> None:
     one, two = _records.record(0, ["a"], steps=30), _records.record(1, ["b"], ["a"], steps=50)
     ledger = ChainLedger()
-    assert ledger.take(StageAwaited(0, one.key, one.level)) is not None
+    assert ledger.take(StageAwaited(0, 1, one.key, one.level)) is not None
     assert ledger.take(StageFinished(one, reused=True)) == StageFinished(one, reused=True)
-    started = StageStarted(1, two.key, two.level, two.protected, 50)
-    assert ledger.take(started) is started
+    begun = _records.started(two, max_steps=50)
+    assert ledger.take(begun) is begun
     progress = Progress(1, 1, ())
     assert ledger.take(progress) is progress
     assert ledger.take(StageFinished(two, reused=False)) == StageFinished(two, reused=False)
@@ -159,9 +159,9 @@ def test_after_the_loss_of_a_worker_nothing_is_counted_twice() -> None:
     """The group restarts and finds the stages that this same run trained."""
     one, two = _records.record(0, ["a"]), _records.record(1, ["b"], ["a"])
     ledger = ChainLedger()
-    ledger.take(StageStarted(0, one.key, one.level, (), 100))
+    ledger.take(_records.started(one))
     ledger.take(StageFinished(one, reused=False))
-    ledger.take(StageStarted(1, two.key, two.level, two.protected, 100))
+    ledger.take(_records.started(two))
     assert ledger.take(StageFinished(one, reused=True)) is None
     # The record was stored, and the worker lost before it could report it.
     assert ledger.take(StageFinished(two, reused=True)) == StageFinished(two, reused=False)

@@ -32,14 +32,16 @@ def wavy(value: float, swing: float) -> list[float]:
 
 
 def chain(shelf: Shelf, last: dict[str, Samples] | None = None) -> TrialResult:
-    """NMT's chain: a* = 0.5 after stage 1, b* = 0.6 after stage 2, which left a at 0.52."""
+    """NMT's chain: a joint start, a* = 0.5 after stage 1, b* = 0.6 after stage 2, which left a at 0.52."""
     records = (
-        shelf.stage("s1", {"a": flat(0.5)}, level=["a"]),
-        shelf.stage("s2", {"a": flat(0.52), "b": flat(0.6)}, stage=1, level=["b"], protected=["a"]),
+        shelf.stage("s0", {"a": flat(0.7), "b": flat(0.7), "c": flat(0.7)}, number=0, level=()),
+        shelf.stage("s1", {"a": flat(0.5)}, stage=1, number=1, level=["a"]),
+        shelf.stage("s2", {"a": flat(0.52), "b": flat(0.6)}, stage=2, number=2, level=["b"], protected=["a"]),
         shelf.stage(
             "s3",
             last or {"a": flat(0.5), "b": flat(0.65), "c": flat(0.1)},
-            stage=2,
+            stage=3,
+            number=3,
             level=["c"],
             protected=["a", "b"],
         ),
@@ -121,7 +123,7 @@ def test_an_unfinished_trial_is_unknown(shelf: Shelf) -> None:
     for result, against in (
         (replace(grid, status="stopped"), reference),
         (grid, replace(reference, status="failed")),
-        (grid, replace(reference, records=reference.records[:2])),
+        (grid, replace(reference, records=reference.records[:3])),
     ):
         assert guarantee(result, against, LEVELS, 1.0, held_out).status == "unknown"
 

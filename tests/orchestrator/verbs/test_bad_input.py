@@ -24,7 +24,7 @@ from trainers.data.prepared import write
 from trainers.data.schema import SPLITS, Numeric, Schema
 
 SETTINGS = [
-    ("training.eta_lamda=0.1", r"training\.eta_lamda: unknown key \(did you mean 'eta_lambda'\?\); allowed: eta_theta"),
+    ("training.eta_lamda=0.1", r"training\.eta_lamda: unknown key \(did you mean 'eta_lambda'\?\); allowed: recipe, "),
     ("frobnicate=1", r"frobnicate: unknown key; allowed: name, data, tasks"),
     ("data.colour=red", r"data\.colour: unknown key; allowed: source, path"),
     ("tasks.0.weight=2", r"tasks\.0\.weight: unknown key; allowed: name, loss, label"),
@@ -43,7 +43,11 @@ SETTINGS = [
     ("training.eta_theta=0", "eta_theta must be a finite number greater than 0, found 0"),
     ("training.eta_lambda=.nan", "eta_lambda must be a finite number greater than 0, found nan"),
     ("training.max_epochs=1.5", r"training\.max_epochs: .*integer"),
-    ("training.violation=both", r"training\.violation: .*'absolute' or 'relative' \(found 'both'\)"),
+    ("training.recipe=printed", r"training\.recipe: .*'joint' or 'paper' \(found 'printed'\)"),
+    ("training.violations=both", r"training\.violations: .*'held_out', 'minibatch' or 'paired' \(found 'both'\)"),
+    ("training.joint_weight=1.5", "joint_weight must be a finite number at least 0 and at most 1, found 1.5"),
+    ("training.later_weight=-0.3", r"later_weight must be a finite number at least 0, found -0\.3"),
+    ("training.accept_on=auc", r"training\.accept_on: .*'loss' or 'metric' \(found 'auc'\)"),
     ("training.accept_standard_errors=-1", "accept_standard_errors must be a finite number at least 0, found -1"),
     ("data.batch_size=0", r"data\.batch_size: .*greater than or equal to 1 \(found 0\)"),
     ("scaling.workers=0", r"scaling\.workers: .*greater than or equal to 1 \(found 0\)"),
@@ -93,8 +97,8 @@ SETTINGS = [
     ("scaling.max_failures=-1", r"scaling\.max_failures: .*greater than or equal to 0 \(found -1\)"),
     ("scaling.hang_timeout_s=0", r"scaling\.hang_timeout_s: .*greater than 0"),
     ("scaling.placement_timeout_s=0", r"scaling\.placement_timeout_s: .*greater than 0"),
-    ("training.checkpoint_every=-5", "checkpoint_every must be a finite number at least 0, found -5"),
-    ("training.proportional=-1", "proportional must be a finite number at least 0, found -1"),
+    ("execution.checkpoint_every=-5", "checkpoint_every must be a finite number at least 0, found -5"),
+    ("execution.record_evry=5", r"execution\.record_evry: unknown key \(did you mean 'record_every'\?\); allowed: com"),
     ("training.method=nmt+torchjd:Upgrad", r"torchjd has no aggregator 'Upgrad' \(did you mean 'UPGrad'\?\)"),
     ("data.ingest=disk", r"data\.ingest: .*'memory' or 'stream' \(found 'disk'\)"),
     ("storage=s4://bucket/folder", "storage: s4://bucket/folder cannot be written to .*; give a folder or URI"),
@@ -279,12 +283,12 @@ def test_a_missing_gpu_is_refused() -> None:
 
 def test_compiled_steps_need_a_compiler(experiment_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = load(str(experiment_file))
-    compiled = load(str(experiment_file), ["training.compile=true"])
+    compiled = load(str(experiment_file), ["execution.compile=true"])
     preflight.check_local_compiler(compiled)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     preflight.check_local_compiler(plain)
-    with pytest.raises(RequestError, match=r"training\.compile: .* no compiler \(looked for \$CXX, g\+\+ and clang"):
+    with pytest.raises(RequestError, match=r"execution\.compile: .* no compiler \(looked for \$CXX, g\+\+ and clang"):
         preflight.check_local_compiler(compiled)
 
 

@@ -27,7 +27,7 @@ def shrink(file: Path) -> None:
     """Fewer visits, one epoch."""
     content = yaml.safe_load(file.read_text())
     content["data"]["options"] = {"visits": 600}
-    content["training"] |= {"max_epochs": 1, "retreats": 2}
+    content["training"] = {"max_epochs": 1}
     file.write_text(yaml.safe_dump(content))
 
 
@@ -58,9 +58,10 @@ def test_make_demo(demo: Demo) -> None:
         ("relevance", "3"),
     ]
     assert "Every guarantee held: pay and amount are within their limits" in done.stdout
-    assert "3 stages trained, 0 reused" in done.stdout
+    assert "4 stages trained, 0 reused" in done.stdout
     assert "preparing data from experiments.data.complete_journey" in done.stderr
-    assert "stage 3/3 relevance: done" in done.stderr
+    for stage in ("0/3 joint", "3/3 relevance"):
+        assert f"stage {stage}: done" in done.stderr
     assert "\x1b[" not in done.stdout + done.stderr  # no terminal, no escapes
     assert {"nmt-runs", "mlflow.db"} <= {path.name for path in copy.folder.iterdir()}
 
@@ -114,9 +115,12 @@ def test_the_plan_of_the_shipped_experiment_trains_nothing(nmt: Command, tmp_pat
     done = nmt("plan", str(FILE), "--json", "--set", "data.options.visits=600")
     assert done.returncode == 0, done.stderr
     plan = json.loads(done.stdout)
-    assert [stage["protected"] for stage in plan["stages"]] == [[], ["pay"], ["pay", "amount"]]
+    assert [stage["protected"] for stage in plan["stages"]] == [[], [], ["pay"], ["pay", "amount"]]
+    assert [stage["stage"] for stage in plan["stages"]] == [0, 1, 2, 3]
     assert plan["grid_trials"] == 5**3
     assert plan["grid_max_samples"] == 125 * plan["stages"][0]["max_samples"]
-    assert plan["max_samples"] == 3 * 5 * plan["examples"]["train"]
+    assert plan["max_samples"] == 4 * 20 * plan["examples"]["train"]
+    sweep = plan["sweep"]
+    assert (sweep["trials"], sweep["stages"], sweep["stages_reused"]) == (9, 3 + 3 + 9 + 9, 6 + 6)
     assert not (tmp_path / "nmt-runs" / "stages").exists()
     assert not (tmp_path / "mlflow.db").exists()

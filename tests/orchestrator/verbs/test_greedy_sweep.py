@@ -23,16 +23,17 @@ def test_each_stage_starts_at_the_best_trial_of_the_stage_before(project: Projec
     runner = Runner(project.storage)
     outcome = sweep(project, runner, sweep={"greedy": True})
     assert [len(numbers) for numbers in runner.asked] == [2, 4, 4]
-    assert (outcome.cost.trials, outcome.cost.stages) == (10, 10)
-    assert (outcome.planned.trials, outcome.planned.stages, outcome.planned.samples) == (10, 10, 2000)
-    assert outcome.planned.samples_reused == outcome.cost.samples_reused == (4 * 1 + 4 * 2) * 200
+    assert (outcome.cost.trials, outcome.cost.stages) == (10, 12)
+    assert (outcome.planned.trials, outcome.planned.stages, outcome.planned.samples) == (10, 12, 2400)
+    assert outcome.planned.samples_reused == outcome.cost.samples_reused == (4 * 2 + 4 * 3) * 200
     assert outcome.winner is not None
-    assert len(outcome.winner.records) == 3
+    assert len(outcome.winner.records) == 4
     assert outcome.winner in outcome.results[6:]
-    first = min(outcome.results[:2], key=lambda result: result.records[0].losses["valid"]["pay"])
-    assert {result.records[0].key for result in outcome.results[2:]} == {first.records[0].key}
+    first = min(outcome.results[:2], key=lambda result: result.records[-1].losses["valid"]["pay"])
+    for stage in (0, 1):
+        assert {result.records[stage].key for result in outcome.results[2:]} == {first.records[stage].key}
     (group,) = trees(project)
-    assert [len(child.children) for child in group.children] == [1, 1, 2, 2, 2, 2, 3, 3, 3, 3]
+    assert [len(child.children) for child in group.children] == [2, 2, 3, 3, 3, 3, 4, 4, 4, 4]
     assert_costs_add_up(group)
 
 
@@ -41,14 +42,14 @@ def test_an_interrupted_greedy_sweep_resumes(project: Project, tmp_path_factory:
     sweep(other, sweep={"greedy": True})
     (expected,) = trees(other)
     with pytest.raises(KeyboardInterrupt):
-        sweep(project, Runner(project.storage, cut=cut_at(13, KeyboardInterrupt)), sweep={"greedy": True})
+        sweep(project, Runner(project.storage, cut=cut_at(17, KeyboardInterrupt)), sweep={"greedy": True})
     sweep(project, sweep={"greedy": True})
     (group,) = trees(project)
     assert content(project, group) == content(other, expected)
 
 
 def test_a_greedy_sweep_ends_where_no_trial_finished(project: Project) -> None:
-    diverged = (1, Ending("diverged", "nan"))
+    diverged = (2, Ending("diverged", "nan"))
     runner = Runner(project.storage, dict.fromkeys(range(2, 6), diverged))
     outcome = sweep(project, runner, sweep={"greedy": True})
     assert len(outcome.results) == 6

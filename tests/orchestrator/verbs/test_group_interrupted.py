@@ -24,7 +24,7 @@ from tests.orchestrator._group import (
 from tests.orchestrator._tracked import Project, by_chance, unreliable, use
 
 
-@pytest.mark.parametrize(("error", "number"), [(CutError, 4), (KeyboardInterrupt, 15)])
+@pytest.mark.parametrize(("error", "number"), [(CutError, 4), (KeyboardInterrupt, 19)])
 def test_an_interrupted_sweep_resumes_its_runs(
     project: Project, undisturbed_sweep: dict[str, Any], error: type[BaseException], number: int
 ) -> None:
@@ -34,8 +34,8 @@ def test_an_interrupted_sweep_resumes_its_runs(
     assert group.run.info.status == ("KILLED" if error is KeyboardInterrupt else "FAILED")
     runner = Runner(project.storage)
     outcome = sweep(project, runner)
-    assert outcome.cost.samples == 2000
-    assert len(set(runner.trained)) == len(runner.trained) <= 10
+    assert outcome.cost.samples == 2400
+    assert len(set(runner.trained)) == len(runner.trained) <= 12
     (group,) = trees(project)
     assert content(project, group) == undisturbed_sweep
     (manifest,) = manifests(project)
@@ -54,12 +54,12 @@ def test_a_grid_that_was_interrupted_twice(project: Project, undisturbed_grid: d
 def test_stages_whose_events_got_lost_are_counted(project: Project) -> None:
     """Two trials train without their events arriving; the third and its driver are killed."""
     with pytest.raises(CutError):
-        sweep(project, Runner(project.storage, cut=cut_at(14, CutError), deaf=(0, 2)))
+        sweep(project, Runner(project.storage, cut=cut_at(18, CutError), deaf=(0, 2)))
     outcome = sweep(project)
-    assert (outcome.cost.stages, outcome.cost.stages_reused, outcome.cost.samples) == (10, 2, 2000)
+    assert (outcome.cost.stages, outcome.cost.stages_reused, outcome.cost.samples) == (12, 4, 2400)
     (group,) = trees(project)
     assert_costs_add_up(group)
-    assert (group.cost("stages"), group.cost("stages_reused"), group.cost("samples")) == (10, 2, 2000)
+    assert (group.cost("stages"), group.cost("stages_reused"), group.cost("samples")) == (12, 4, 2400)
 
 
 def test_stages_are_kept_when_tracking_gives_up(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +103,7 @@ def test_a_sweep_interrupted_while_tracking_is_away_is_synced_and_resumes(
         away.setattr(group_live, "AWAY_SECONDS", 0.1)
         use(away, unreliable(lambda _: "before"))
         with pytest.raises(KeyboardInterrupt):
-            sweep(project, Runner(project.storage, cut=cut_at(14, KeyboardInterrupt)))
+            sweep(project, Runner(project.storage, cut=cut_at(18, KeyboardInterrupt)))
     (found,) = sync_storage(None, storage=project.storage).chains
     assert (found.status, found.ended) == ("logged", "KILLED")
     sweep(project)

@@ -19,29 +19,29 @@ from tests.orchestrator._tracked import Project
 def test_a_diverged_trial_counts(project: Project) -> None:
     """It costs what it trained, and the group is finished."""
     ending = Ending("diverged", "stage 2 (amount): the loss is nan; lower training.eta_theta")
-    outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
+    outcome = sweep(project, Runner(project.storage, {1: (2, ending)}))
     assert [result.status for result in outcome.results] == ["finished", "diverged", "finished", "finished"]
     assert outcome.results[1].reason == ending.reason
     assert (outcome.broken, outcome.unfinished) == ((), ())
-    assert (outcome.cost.trials, outcome.cost.stages, outcome.cost.samples) == (4, 8, 1600)
+    assert (outcome.cost.trials, outcome.cost.stages, outcome.cost.samples) == (4, 10, 2000)
     (group,) = trees(project)
     assert group.run.info.status == "FINISHED"
     assert [child.run.info.status for child in group.children] == ["FINISHED", "FAILED", "FINISHED", "FINISHED"]
     assert group.run.data.tags["nmt.trials_failed"] == "1"
-    assert group.cost("samples") == 1600
+    assert group.cost("samples") == 2000
     assert_costs_add_up(group)
 
 
 def test_a_failed_trial_fails_the_group_and_is_retried(project: Project, undisturbed_sweep: dict[str, Any]) -> None:
     ending = Ending("failed", "RuntimeError: out of memory")
-    outcome = sweep(project, Runner(project.storage, {1: (1, ending)}))
+    outcome = sweep(project, Runner(project.storage, {1: (2, ending)}))
     assert [result.trial.label for result in outcome.broken] == [outcome.results[1].trial.label]
     (group,) = trees(project)
     assert group.run.info.status == "FAILED"
     again = sweep(project)
-    assert again.cost.samples == 2000
+    assert again.cost.samples == 2400
     (group,) = trees(project)
-    assert Counter(node.kind for node in walk([group])) == {"sweep": 1, "chain": 4, "stage": 12}
+    assert Counter(node.kind for node in walk([group])) == {"sweep": 1, "chain": 4, "stage": 16}
     assert group.run.info.status == "FINISHED"
     assert_costs_add_up(group)
 
@@ -49,16 +49,16 @@ def test_a_failed_trial_fails_the_group_and_is_retried(project: Project, undistu
 def test_stopped_trials_resume(project: Project) -> None:
     """A time budget stops one running trial; the last one never started."""
     stopped = Ending("stopped")
-    outcome = sweep(project, Runner(project.storage, {2: (1, stopped), 3: (None, stopped)}))
+    outcome = sweep(project, Runner(project.storage, {2: (2, stopped), 3: (None, stopped)}))
     assert [result.status for result in outcome.results] == ["finished", "finished", "stopped", "stopped"]
     assert len(outcome.unfinished) == 2
     (group,) = trees(project)
     assert group.run.info.status == "KILLED"
     assert len(group.children) == 3  # what never started has no run
-    assert sweep(project).cost.samples == 2000
+    assert sweep(project).cost.samples == 2400
     (group,) = trees(project)
     assert_costs_add_up(group)
-    assert group.cost("samples") == 2000
+    assert group.cost("samples") == 2400
     assert {node.run.info.status for node in walk([group])} == {"FINISHED"}
 
 
@@ -67,7 +67,7 @@ def test_a_trial_whose_stages_are_stored_is_finished_without_its_events(project:
     assert [result.status for result in outcome.results] == ["finished"] * 4
     (group,) = trees(project)
     assert_costs_add_up(group)
-    assert (outcome.cost.stages, outcome.cost.stages_reused) == (10, 2)
+    assert (outcome.cost.stages, outcome.cost.stages_reused) == (12, 4)
 
 
 def test_without_a_finished_trial_there_is_no_winner(project: Project) -> None:

@@ -47,7 +47,8 @@ def prepared(ranking_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "data": {"path": str(ranking_folder), "batch_size": 300},
         "tasks": [[pay, {**amount, "tolerance": 0.01}], relevance],
         "model": {"name": "scorer", "embedding_dim": 2, "units": [4]},
-        "training": {"max_epochs": 2, "eta_lambda": 1.0, "evaluations_per_epoch": 2, "certificate_examples": 500},
+        "training": {"max_epochs": 2, "eta_lambda": 1.0},
+        "execution": {"evaluations_per_epoch": 2, "certificate_examples": 500},
         "storage": str(folder / "runs"),
         "tracking": f"sqlite:///{folder}/mlflow.db",
     }
@@ -75,23 +76,33 @@ def test_a_nested_list_is_one_level(prepared: PreparedExperiment) -> None:
 
 def test_plan(prepared: PreparedExperiment) -> None:
     plan = plan_chain(prepared)
-    assert [(stage.level, stage.protected) for stage in plan.stages] == [
-        (("pay", "amount"), ()),
-        (("relevance",), ("pay", "amount")),
+    assert [(stage.stage, stage.level, stage.protected) for stage in plan.stages] == [
+        (0, (), ()),
+        (1, ("pay", "amount"), ()),
+        (2, ("relevance",), ("pay", "amount")),
+    ]
+    assert [stage.objective for stage in plan.stages] == [
+        {"pay": 0.325, "amount": 0.325, "relevance": pytest.approx(0.35)},
+        {"pay": 1.0, "amount": 1.0, "relevance": 0.3},
+        {"relevance": 1.0},
     ]
     assert plan.grid_trials == plan.grid_points**3  # the grid weighs tasks, not levels
     stream = io.StringIO()
     Console(file=stream, width=100).print(plan_table(plan))
-    assert "pay, amount" in stream.getvalue()
+    assert "all tasks together" in stream.getvalue()
+    assert "pay, amount + 0.3 × later" in stream.getvalue()
     assert f"{plan.grid_trials:,} trials" in stream.getvalue()
 
 
 def test_a_run_per_stage_with_metrics_of_every_task(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -> None:
-    notebook, (shared, last) = tracked
-    assert notebook.names == ["levels", "stage 1: pay, amount", "stage 2: relevance"]
-    assert [tags.get("nmt.task") for tags in notebook.tags] == [None, "pay, amount", "relevance"]
+    notebook, (joint, shared, last) = tracked
+    assert notebook.names == ["levels", "stage 0: joint", "stage 1: pay, amount", "stage 2: relevance"]
+    assert [tags.get("nmt.task") for tags in notebook.tags] == [None, "joint", "pay, amount", "relevance"]
     assert set(notebook.ended.values()) == {"FINISHED"}
-    first, second = notebook.last(1), notebook.last(2)
+    zeroth, first, second = (notebook.last(run) for run in (1, 2, 3))
+    assert not [name for name in zeroth if name.startswith(("optimum", "lambda/"))]
+    for task, value in joint.losses["test"].items():
+        assert zeroth[f"test/loss/{task}"] == (value, joint.steps)
     for optimum in shared.optima:
         assert first[f"optimum/{optimum.task}"] == (optimum.train, shared.steps)
         assert second[f"shadow_price/{optimum.task}"] == (last.multipliers[optimum.task], last.steps)
@@ -122,8 +133,8 @@ def test_a_stage_without_a_certificate_is_logged_too(
     for record in tracked[1]:
         run.write([Timed(StageFinished(replace(record, certificate=None), reused=True), 0)])
     run.finish()
-    assert not [name for name in notebook.last(2) if name.startswith("kkt/")]
-    assert "shadow_price/pay" in notebook.last(2)
+    assert not [name for name in notebook.last(3) if name.startswith("kkt/")]
+    assert "shadow_price/pay" in notebook.last(3)
 
 
 def test_table_and_document(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -> None:
@@ -132,9 +143,9 @@ def test_table_and_document(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -
     assert notebook.kept["summary.json"] == json.loads(json.dumps(summary))
     assert [(task["task"], task["stage"]) for task in summary["tasks"]] == [("pay", 1), ("amount", 1), ("relevance", 2)]
     assert [task["guarantee"]["status"] for task in summary["tasks"]] == ["held", "held", "not protected"]
-    assert summary["stages"][0]["level"] == ["pay", "amount"]
+    assert [stage["level"] for stage in summary["stages"]] == [[], ["pay", "amount"], ["relevance"]]
     assert "pay and amount are within their limits" in summary["sentence"]
-    assert f"1 at most: {records[1].certificate.stationarity:.2f} (relevance)." in summary["sentence"]  # type: ignore[union-attr]
+    assert f"1 at most: {records[2].certificate.stationarity:.2f} (relevance)." in summary["sentence"]  # type: ignore[union-attr]
     rows = list(zip(*[[str(cell) for cell in column.cells] for column in chain_table(records).columns], strict=True))
     assert [row[:2] for row in rows] == [("pay", "1"), ("amount", "1"), ("relevance", "2")]
 

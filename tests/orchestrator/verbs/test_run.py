@@ -70,7 +70,7 @@ def project(folder: Path, data: Path, **training: object) -> Project:
         "data": {"path": str(data), "batch_size": 128},
         "tasks": [{"name": name, "loss": "pairwise_logistic"} for name in TASKS],
         "model": {"name": "scorer", "embedding_dim": 4, "units": [16]},
-        "training": {"eta_lambda": 10.0, "violation": "relative", "max_epochs": 3, "patience": 6, **training},
+        "training": {"max_epochs": 3, "patience": 6, **training},
         "scaling": {"workers": 2},
         "storage": str(folder / "runs"),
         "tracking": f"sqlite:///{folder}/mlflow.db",
@@ -91,26 +91,27 @@ def test_the_guarantee_holds_and_is_shown(finished: tuple[Project, dict[str, Any
     _, document = finished
     assert document["held"] is True
     assert [task["task"] for task in document["tasks"]] == list(TASKS)
-    assert document["cost"]["stages"] == 3
+    assert [stage["stage"] for stage in document["stages"]] == [0, 1, 2, 3]
+    assert document["cost"]["stages"] == 4
     assert document["cost"]["stages_reused"] == 0
     assert document["tracking_failure"] is None
 
 
-def test_mlflow_holds_one_chain_and_three_stages(finished: tuple[Project, dict[str, Any]]) -> None:
+def test_mlflow_holds_one_chain_and_four_stages(finished: tuple[Project, dict[str, Any]]) -> None:
     done, document = finished
     (chain,) = done.runs("chain")
     stages = done.runs("stage")
     assert chain.info.run_id == document["mlflow_run_id"]
-    assert [stage.data.tags["nmt.task"] for stage in stages] == list(TASKS)
+    assert [stage.data.tags["nmt.task"] for stage in stages] == ["joint", *TASKS]
     assert all(stage.data.tags["mlflow.parentRunId"] == chain.info.run_id for stage in stages)
     assert all(run.info.status == "FINISHED" for run in [chain, *stages])
-    assert len({stage.data.tags["nmt.stage_key"] for stage in stages}) == 3
+    assert len({stage.data.tags["nmt.stage_key"] for stage in stages}) == 4
     for run in [chain, *stages]:
         assert {"method", "eta_theta", "eta_lambda", "weights"} <= run.data.params.keys()
         assert run.data.metrics["cost/samples"] > 0
         assert run.data.metrics["cost/steps"] > 0
     assert chain.data.metrics["cost/samples"] == sum(stage.data.metrics["cost/samples"] for stage in stages)
-    assert chain.data.params["training.violation"] == "relative"
+    assert (chain.data.params["training.recipe"], chain.data.params["training.joint_weight"]) == ("joint", "0.65")
     for task in TASKS:
         assert chain.data.metrics[f"optimum/{task}"] > 0
         assert f"test/pair_accuracy/{task}" in chain.data.metrics
@@ -119,7 +120,7 @@ def test_mlflow_holds_one_chain_and_three_stages(finished: tuple[Project, dict[s
 def test_mlflow_holds_the_histories(finished: tuple[Project, dict[str, Any]]) -> None:
     done, _ = finished
     client = done.client
-    stage = done.runs("stage")[2]
+    stage = done.runs("stage")[3]
     steps = int(stage.data.metrics["cost/steps"])
     for name in ("train/loss/relevance", "lambda/pay", "lambda/amount", "violation/pay"):
         history = client.get_metric_history(stage.info.run_id, name)
@@ -133,7 +134,7 @@ def test_the_same_command_again_trains_nothing(finished: tuple[Project, dict[str
     done, before = finished
     after = done.run()
     assert after["cost"]["stages"] == 0
-    assert after["cost"]["stages_reused"] == 3
+    assert after["cost"]["stages_reused"] == 4
     assert after["cost"]["samples_reused"] == before["cost"]["samples"]
     assert after["tasks"] == before["tasks"]
     again = [stage for stage in done.runs("stage") if "nmt.reused_from" in stage.data.tags]
@@ -174,7 +175,7 @@ def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> Non
     said = []
     for line in lines_of(process):
         said.append(line)
-        if line.startswith("stage 1/3") and "done" in line:
+        if line.startswith("stage 0/3") and "done" in line:
             break
     process.send_signal(signal.SIGINT)  # only to the command, which must end Ray's processes itself
     rest = process.communicate(timeout=120)[1]
@@ -185,6 +186,6 @@ def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> Non
     assert chain.info.status == "KILLED"
     assert not [run for run in interrupted.runs("stage") if run.info.status == "RUNNING"]
 
-    document = interrupted.run("--set", "training.record_every=5")
+    document = interrupted.run("--set", "execution.record_every=5")
     assert document["cost"]["stages_reused"] >= 1
-    assert document["cost"]["stages_reused"] + document["cost"]["stages"] == 3
+    assert document["cost"]["stages_reused"] + document["cost"]["stages"] == 4

@@ -25,29 +25,29 @@ NINE = {"eta_theta": [0.001, 0.003, 0.01], "eta_lambda": [1.0, 10.0, 100.0]}
 
 
 class TestSweep:
-    """Three learning rates of the parameters and three of the multipliers, on its own Ray."""
+    """Three learning rates of the parameters and three of the multipliers: 3 + 3 + 9 + 9 stages for 36."""
 
     @pytest.fixture(scope="class")
     @classmethod
     def swept(cls, start: Start) -> tuple[Project, dict[str, Any], dict[str, Any]]:
         """The project, the plan, and the outcome."""
-        one = start("nine", sweep=NINE)
+        one = start("nine", sweep=NINE, training={"recipe": "joint"})
         planned = one.document("plan")["sweep"]
         return one, planned, one.document("sweep")
 
     def test_shared_stages_are_trained_once(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         one, _, document = swept
-        assert (document["cost"]["stages"], document["cost"]["stages_reused"]) == (21, 6)
-        assert len(one.stages) == 21
+        assert (document["cost"]["stages"], document["cost"]["stages_reused"]) == (24, 12)
+        assert len(one.stages) == 24
         assert one.trained == dict.fromkeys(one.stages, 1)
-        assert len([run for run in one.runs("stage") if reused(run)]) == 6
+        assert len([run for run in one.runs("stage") if reused(run)]) == 12
 
     def test_costs_what_was_planned(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         _, planned, document = swept
         for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
             assert document["cost"][name] == planned[name] == document["planned"][name], name
         assert planned["exact"]
-        assert document["cost"]["samples"] == 21 * STAGE
+        assert document["cost"]["samples"] == 24 * STAGE
 
     def test_mlflow_has_a_tree_whose_costs_add_up(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         one, _, document = swept
@@ -74,7 +74,7 @@ class TestSweep:
     def test_the_same_command_again_starts_no_ray(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         one, _, before = swept
         after = one.document("sweep", address=NOWHERE)
-        assert (after["cost"]["stages"], after["cost"]["stages_reused"]) == (0, 27)
+        assert (after["cost"]["stages"], after["cost"]["stages_reused"]) == (0, 36)
         assert after["winner"] == before["winner"]
         assert one.trained == dict.fromkeys(one.stages, 1)
 
@@ -84,10 +84,10 @@ class TestSweep:
         assert done.returncode == 0, done.stderr
         for trial in before["trials"]:
             (row,) = (line for line in done.stdout.splitlines() if line.startswith(trial["label"] + " "))
-            assert "0 + 3" in row
+            assert "0 + 4" in row
             assert row.rstrip().endswith("winner") == (trial["label"] == before["winner"])
             assert f"{trial['test']['pay']:.4f}" in row
-        assert "9 trials, 0 stages trained, 27 reused" in done.stdout
+        assert "9 trials, 0 stages trained, 36 reused" in done.stdout
         assert "nmt ui" in done.stdout
         assert "[9/9]" in done.stderr
 
@@ -105,7 +105,7 @@ class TestFaults:
     @pytest.fixture(scope="class")
     @classmethod
     def disturbed(cls, start: Start) -> tuple[Project, dict[str, Any]]:
-        one = start("faults", sweep=NINE, training={"checkpoint_every": 4, "max_epochs": 8})
+        one = start("faults", sweep=NINE, training={"max_epochs": 8}, execution={"checkpoint_every": 4})
         first = one.start("sweep")
 
         def killed_in_the_middle() -> bool:

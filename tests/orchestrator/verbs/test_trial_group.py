@@ -26,11 +26,11 @@ COMPARED = {"method", "eta_theta", "eta_lambda", "weights"}
 
 
 def test_the_cost_of_a_sweep(swept: tuple[Project, GroupOutcome]) -> None:
-    """2 first stages and 2 further stages of 4 chains: of 12 stages 2 are reused."""
+    """2 stages 0, 2 stages 1 and 2 further stages of 4 chains: of 16 stages 4 are reused."""
     _, outcome = swept
     cost = outcome.cost
-    assert (cost.trials, cost.stages, cost.stages_reused) == (4, 10, 2)
-    assert (cost.steps, cost.samples, cost.samples_reused, cost.worker_seconds) == (200, 2000, 400, 40.0)
+    assert (cost.trials, cost.stages, cost.stages_reused) == (4, 12, 4)
+    assert (cost.steps, cost.samples, cost.samples_reused, cost.worker_seconds) == (240, 2400, 800, 48.0)
     assert outcome.planned.samples == cost.samples
     assert outcome.planned.samples_reused == cost.samples_reused
     assert outcome.tracking_failure is None
@@ -47,6 +47,7 @@ def test_the_tree_of_a_sweep(swept: tuple[Project, GroupOutcome]) -> None:
     assert [child.run.info.run_name for child in group.children] == [result.trial.short for result in outcome.results]
     for child in group.children:
         assert [stage.run.info.run_name for stage in child.children] == [
+            "stage 0: joint",
             "stage 1: pay",
             "stage 2: amount",
             "stage 3: like",
@@ -85,9 +86,9 @@ def test_a_reused_stage_is_tagged_with_the_run_that_trained_it(swept: tuple[Proj
     (group,) = trees(project)
     stages = [stage for chain in group.children for stage in chain.children]
     trained = {stage.run.data.tags["nmt.stage_key"]: stage for stage in stages if stage.cost("stages") == 1}
-    assert len(trained) == 10
+    assert len(trained) == 12
     reused = [stage for stage in stages if stage.cost("stages_reused") == 1]
-    assert len(reused) == 2
+    assert len(reused) == 4
     for stage in stages:
         origin = stage.run.data.tags.get("nmt.reused_from")
         expected = trained[stage.run.data.tags["nmt.stage_key"]].run.info.run_id if stage in reused else None
@@ -162,8 +163,8 @@ def test_the_same_command_again_is_a_new_run_that_trains_nothing(project: Projec
     outcome = sweep(project, runner)
     assert runner.trained == []
     assert runner.asked == [[]]
-    assert (outcome.cost.stages, outcome.cost.stages_reused) == (0, 12)
-    assert (outcome.cost.samples, outcome.cost.samples_reused) == (0, 2400)
+    assert (outcome.cost.stages, outcome.cost.stages_reused) == (0, 16)
+    assert (outcome.cost.samples, outcome.cost.samples_reused) == (0, 3200)
     assert len(trees(project)) == 2
     for group in trees(project):
         assert_costs_add_up(group)

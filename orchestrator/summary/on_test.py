@@ -1,0 +1,61 @@
+"""Says which guarantees of the validation split the test split does not confirm, and what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.summary.wording import MOST_NAMES, format_difference, join_names
+from trainers.records import Verdict
+
+SEE = "METHOD.md, “Guarantees in the metric”"
+"""Where the sentences send the reader."""
+
+
+def sentences_on_test(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Yield a sentence for each way in which protected tasks kept their limits on valid but not on test.
+
+    Args:
+        verdicts: Verdicts on a model, on both splits.
+    """
+    valid = {verdict.task: verdict for verdict in verdicts if verdict.split == "valid" and verdict.kept}
+    moved: list[Verdict] = []
+    worse: list[Verdict] = []
+    ranking: list[Verdict] = []
+    for verdict in verdicts:
+        if verdict.split != "test" or verdict.task not in valid:
+            continue
+        metric_held = verdict.metric is None or verdict.metric.held
+        if not verdict.held:
+            (moved if verdict.metric is not None and metric_held else worse).append(verdict)
+        elif not metric_held:
+            ranking.append(verdict)
+    if moved:
+        metrics = _metrics(moved)
+        yield (
+            f"On test the loss of {_names(moved, 'loss')} is worse than at its optimum although its {metrics} is not: "
+            f"calibration moved, see {SEE}."
+        )
+    if worse:
+        which = " and ".join(["the loss", *([f"the {_metrics(worse)}"] if any(v.metric for v in worse) else [])])
+        yield (
+            f"On test {which} of {_names(worse, 'loss')} is worse than at its optimum: valid promised more, see {SEE}."
+        )
+    if ranking:
+        yield (
+            f"On test the {_metrics(ranking)} of {_names(ranking, 'metric')} is worse than at its optimum although its "
+            f"loss is not, see {SEE}."
+        )
+
+
+def _metrics(verdicts: Sequence[Verdict]) -> str:
+    found = {verdict.metric.quantity for verdict in verdicts if verdict.metric is not None}
+    return found.pop() if len(found) == 1 else "metric"
+
+
+def _names(verdicts: Sequence[Verdict], quantity: str) -> str:
+    names = []
+    for verdict in verdicts:
+        found = verdict.metric if quantity == "metric" and verdict.metric is not None else verdict.loss
+        difference = format_difference(found.difference, found.standard_error)
+        names.append(f"{verdict.task} ({difference})" if len(verdicts) <= MOST_NAMES else verdict.task)
+    return join_names(names)
