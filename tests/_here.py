@@ -102,7 +102,10 @@ def collected(*files: str) -> Mapping[str, str]:
 HERE = {
     # README
     "source .venv/bin/activate": Here(says=r"/bin/nmt$", then="command -v nmt"),
-    "nmt plan my.yaml": Here(says=r"1 │ like +│ – .*\n.* 2 │ finish +│ like ", before=own_table),
+    "nmt plan my.yaml": Here(
+        says=r"0 │ all tasks together +│ – .*\n.* 1 │ like \+ 0\.3 × later +│ – .*\n.* 2 │ finish +│ like ",
+        before=own_table,
+    ),
     # experiments/data
     "nmt data list": Here(says="qk_video"),
     "nmt data prepare tiktok final_track1_train.txt prepared/tiktok": Here(says=r"\b810\b", before=log_of_tiktok),

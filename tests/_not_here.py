@@ -32,7 +32,7 @@ CANNOT = {
         "nmt run experiments/toxcast.yaml --set data.path=toxcast64.parquet",
         "nmt run experiments/toxcast_levels.yaml --set data.path=toxcast64.parquet",
         "nmt reproduce table1 --source kuairand --data kuairand.parquet --seeds 3",
-        "python -m experiments.benchmarks.kuairand_priority kuairand.parquet --seeds 5 --variants",
+        "python -m experiments.benchmarks promise experiments/kuairand.yaml --set data.path=kuairand.parquet --seeds 8",
     ),
     "takes from many minutes to hours": (
         "nmt reproduce table1",

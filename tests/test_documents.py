@@ -32,6 +32,8 @@ from orchestrator.cli.app import app
 from orchestrator.experiment import sections
 from orchestrator.experiment.sections import Experiment
 from trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, MODELS, check_options, resolve
+from trainers.spec.execution import Execution
+from trainers.spec.recipe import RECIPES
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 
@@ -82,7 +84,12 @@ BASE: Mapping[str, Any] = {
 
 SECTIONS = "|".join(Experiment.model_fields)
 
-TRAINING = {field.name for field in dataclasses.fields(Training)}
+HOW = {
+    field.name: section
+    for section, owner in (("training", Training), ("execution", Execution))
+    for field in dataclasses.fields(owner)
+}
+"""Key that a page may name without its section → the section."""
 
 NMT: Any = typer.main.get_command(app)
 
@@ -139,9 +146,9 @@ def wrong_names(text: str, page: str) -> Iterator[str]:
                 yield f"{page}:{line}: {code} is no file"
         elif not code.endswith(".json") and (found := re.match(rf"((?:{SECTIONS})\.[\w.]+|\w+)(?:: (.+))?$", code)):
             key, value = found[1], found[2]
-            if "." in key or (value is not None and key in TRAINING):
+            if "." in key or (value is not None and key in HOW):
                 try:
-                    check_key(key if "." in key else f"training.{key}", value)
+                    check_key(key if "." in key else f"{HOW[key]}.{key}", value)
                 except (ValueError, TypeError) as error:
                     yield f"{page}:{line}: {code}: {' '.join(str(error).split())}"
 
@@ -168,6 +175,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
     "data": tuple(sections.Data.model_fields),
     "tasks": tuple(field.name for field in dataclasses.fields(Task)),
     "training": tuple(field.name for field in dataclasses.fields(Training)),
+    "execution": tuple(field.name for field in dataclasses.fields(Execution)),
     "sweep": tuple(sections.Sweep.model_fields),
     "grid": tuple(sections.Grid.model_fields),
     "compare": tuple(sections.Compare.model_fields),
@@ -558,6 +566,28 @@ class TestTheExperimentFile:
             elif name in FIELDS:
                 assert set(re.findall(r"`(\w+)`", cell)) <= set(FIELDS[name]), key
 
+    def test_the_table_of_recipes(self) -> None:
+        (_, *names), *values = rows(section("orchestrator/README.md", "### Recipes"))
+        assert [name.split("`")[1] for name in names] == list(RECIPES)
+        assert [re.findall(r"`(\w+)`", row[0]) for row in values] == [
+            ["joint_weight"],
+            ["later_weight"],
+            ["violations", "paired"],
+            ["eta_lambda"],
+            [],
+            [],
+        ]
+        for place, recipe in enumerate(RECIPES.values(), 1):
+            found = [row[place] for row in values]
+            assert [float(found[0]), float(found[1]), float(found[3])] == [
+                recipe.joint_weight,
+                recipe.later_weight,
+                recipe.eta_lambda,
+            ]
+            assert found[2] == f"`{recipe.violations}`"
+            assert found[4] == ("relative to L*" if recipe.relative else "absolute")
+            assert found[5] == f"{recipe.backtracks}, {recipe.retreats}"
+
     def test_the_tables_of_components_are_the_registry(self) -> None:
         models = rows(section("orchestrator/README.md", "### Models"))[1:]
         assert {row[0].strip("`") for row in models} == set(MODELS)
@@ -623,7 +653,9 @@ class TestThatTheChecksCanFail:
             ("# A\n`trainers/nowhere.py`", "2: trainers/nowhere.py is no file"),
             ("# A\n`training.eta_lamda`", "2: training.eta_lamda: training has no eta_lamda"),
             ("# A\n`training.patience: soon`", "2: training.patience: soon: 1 validation error"),
-            ("# A\n`violation: sometimes`", "2: violation: sometimes: 1 validation error"),
+            ("# A\n`violations: sometimes`", "2: violations: sometimes: 1 validation error"),
+            ("# A\n`training.record_every`", "2: training.record_every: training has no record_every"),
+            ("# A\n`record_every: often`", "2: record_every: often: 1 validation error"),
             ("# A\n```yaml\ntrainig: {}\n```", "trainig\n  Extra inputs are not permitted"),
             ("# A\n```yaml\nmodel: {name: mmoe, expert: 3}\n```", "unknown key 'expert' of model"),
             ("# A\n```yaml\ndata: {source: experiments.data.table, options: {label: [x]}}\n```", "unknown key 'label'"),

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import runpy
 import sys
 import tempfile
 import time
@@ -39,7 +40,13 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="\n".join(
-            ["benchmarks:", *lines, "", "scripts of their own (python -m experiments.benchmarks.NAME):", *scripts]
+            [
+                "benchmarks:",
+                *lines,
+                "",
+                "scripts, each with its own --help:",
+                *scripts,
+            ]
         ),
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="benchmarks to run; default: all")
@@ -74,7 +81,14 @@ def machine(threads: int) -> dict[str, Any]:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """Measure and report."""
+    """Measure and report; a script's name is followed by its own arguments."""
+    from experiments.benchmarks.suite import SCRIPTS
+
+    words = sys.argv[1:] if words is None else words
+    if words and words[0] in SCRIPTS:
+        sys.argv = list(words)
+        runpy.run_module(f"experiments.benchmarks.{words[0]}", run_name="__main__", alter_sys=True)
+        return
     arguments = parse_arguments(words)
     import torch
 

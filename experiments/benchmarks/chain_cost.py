@@ -22,6 +22,7 @@ from experiments.data import toxcast
 from trainers.data.prepared import read_schema
 from trainers.reporter import NullReporter
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.execution import Execution
 from trainers.spec.task import Task
 from trainers.stage.chain import run_chain
 from trainers.store.stage_store import StageStore
@@ -83,6 +84,7 @@ def chain_cost(problem: Problem, folder: Path) -> Cost:
         levels=tuple((task,) for task in problem.tasks),
         model=problem.model,
         training=problem.training,
+        execution=problem.execution,
         batch_size=problem.batch_size,
         data_fingerprint=feed.schema.fingerprint,
     )
@@ -96,16 +98,17 @@ def chain_cost(problem: Problem, folder: Path) -> Cost:
 
 def problem(options: Options, tasks: int) -> Problem:
     """Return tasks with stages of a fixed length: ToxCast's first assays if its file is given, else synthetic ones."""
-    training = replace(PAPER, max_epochs=1, evaluations_per_epoch=1, backtracks=0, retreats=0, record_every=10)
+    training = replace(PAPER, max_epochs=1)
+    execution = Execution(evaluations_per_epoch=1, record_every=10, checkpoint_every=0)
     if options.data is not None:
         folder = str(toxcast.prepare(options.data, options.folder / "toxcast"))
         labels = list(read_schema(folder).labels)[:tasks]
         assays = tuple(Task(name=label, loss="binary_cross_entropy", tolerance=0.02) for label in labels)
-        return Problem(folder, assays, MODEL, 256, training)
+        return Problem(folder, assays, MODEL, 256, training, execution)
     folder = str(options.folder / "many")
     if not Path(folder).exists():
         write_synthetic(Path(folder), 64, 300 if options.quick else 8000, numeric=8 if options.quick else 256)
-    return Problem(folder, binary_tasks(tasks), MODEL, 64 if options.quick else 256, training)
+    return Problem(folder, binary_tasks(tasks), MODEL, 64 if options.quick else 256, training, execution)
 
 
 def run(options: Options) -> Result:

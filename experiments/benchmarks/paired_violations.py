@@ -4,11 +4,11 @@
 
     python -m experiments.benchmarks.paired_violations PATH/kuairand.parquet
 
-Trains like, then finish under like, as ``kuairand_priority`` does (memoised in ``--storage``). At θ*, the optimum of
-like, and at points along the next stage it draws random minibatches of the training split. On each it measures the
-violation of like in two ways: *plain*, the minibatch's loss minus L*, and *paired*, the mean difference to the same
-examples' losses at θ*. Then it lets λ ascend by either, with θ frozen where the constraint is slack, so that the right
-λ is 0.
+Trains like, then finish under like, from the optimum of like as the paper does (memoised in ``--storage``). At θ*, the
+optimum of like, and at points along the next stage it draws random minibatches of the training split. On each it
+measures the violation of like in two ways: *plain*, the minibatch's loss minus L*, and *paired*, the mean difference to
+the same examples' losses at θ*. Then it lets λ ascend by either, with θ frozen where the constraint is slack, so that
+the right λ is 0.
 
 Prints two Markdown tables, and draws a figure.
 """
@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from experiments.benchmarks.harness.markdown import markdown_table
-from experiments.benchmarks.kuairand_priority import BATCH, FINISH, LIKE, MODEL, prepare_data, train_chain
+from experiments.data.kuairand import prepare
 from orchestrator.figures.style import (
     GREY,
     INK,
@@ -45,8 +45,19 @@ from trainers.evaluation.evaluation import evaluate
 from trainers.evaluation.learner import Learner
 from trainers.losses.task_losses import TaskLosses
 from trainers.models.build import build_model
-from trainers.spec.training import Training
+from trainers.records import StageRecord
+from trainers.reporter import NullReporter
+from trainers.spec.chain_spec import ChainSpec, ModelSpec
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
+from trainers.spec.task import Task
+from trainers.stage.chain import run_chain
 from trainers.store.stage_store import StageStore
+
+LIKE = Task("like", "binary_cross_entropy", label="is_like")
+FINISH = Task("finish", "binary_cross_entropy", label="finish")
+MODEL = ModelSpec("shared_bottom", {"embedding_dim": 8, "bottom_units": [128, 64], "tower_units": [32]})
+BATCH = 4096
 
 SIZES = (8, 64, 512, 4096)
 """Examples of a minibatch."""
@@ -239,11 +250,20 @@ def _draw_deviations(axes: Axes, spreads: Sequence[Spread]) -> None:
     style_axes(axes)
 
 
-def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, training: Training) -> None:
+def train_chain(settings: Settings, folder: str, storage: str) -> tuple[StageRecord, ...]:
+    """Train like, then finish under like, in this process."""
+    feed = MemoryFeed(folder, [LIKE.label, FINISH.label], BATCH, settings.seed)
+    execution = Execution(evaluations_per_epoch=6)
+    spec = ChainSpec(((LIKE,), (FINISH,)), MODEL, settings, BATCH, feed.schema.fingerprint, execution=execution)
+    model = build_model(MODEL, feed.schema, spec.tasks, settings.seed)
+    return run_chain(spec, model, feed, StageStore(storage), NullReporter())
+
+
+def descend(model: nn.Module, feed: MemoryFeed, optimum: float, steps: int, settings: Settings) -> None:
     """Take the first steps of the next stage from the model's present parameters: minimise finish, hold like."""
     losses = TaskLosses(TASKS)
-    multipliers = Multipliers([optimum], training.eta_lambda, violation=training.violation)
-    optimizer = torch.optim.Adam(model.parameters(), lr=training.eta_theta)
+    multipliers = Multipliers([optimum], settings.eta_lambda, violation="relative" if settings.relative else "absolute")
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.eta_theta)
     model.train()
     for step in range(steps):
         epoch, start = divmod(step, feed.steps_per_epoch())
@@ -264,37 +284,39 @@ def example_losses(model: nn.Module, feed: MemoryFeed) -> Tensor:
     return samples.sums
 
 
-def measure(path: str, storage: str, training: Training, samples: int) -> list[Spread]:
+def measure(path: str, storage: str, settings: Settings, samples: int) -> list[Spread]:
     """Train, step away from θ*, and draw minibatches at each point.
 
     Args:
         path: The log.
         storage: Where stages are kept.
-        training: Training options.
+        settings: Settings options.
         samples: Examples of all minibatches of one size at one point.
 
     Raises:
         ValueError: The next stage gained nothing.
     """
-    folder = prepare_data(path, storage)
-    first, second = train_chain([[LIKE], [FINISH]], training, folder, storage)
+    cache = Path(storage) / "data"
+    cache.mkdir(parents=True, exist_ok=True)
+    folder = str(prepare(path, cache))
+    first, second = train_chain(settings, folder, storage)
     if not second.gained:
         raise ValueError(
             "the next stage gained nothing, so that paired violations are 0 at its end; try another --seed"
         )
-    feed = MemoryFeed(folder, [task.label for task in TASKS], BATCH, training.seed)
-    model = build_model(MODEL, feed.schema, TASKS, training.seed)
+    feed = MemoryFeed(folder, [task.label for task in TASKS], BATCH, settings.seed)
+    model = build_model(MODEL, feed.schema, TASKS, settings.seed)
     store = StageStore(storage)
     reference = store.references(first.key).sums["train"][LIKE.name]
     points: dict[str, Tensor] = {}
     for steps in STEPS:
         model.load_state_dict(store.state(first.key))
-        descend(model, feed, first.optima[0].train, steps, training)
+        descend(model, feed, first.optima[0].train, steps, settings)
         points[f"{steps} step{'s' * (steps > 1)} from θ*"] = example_losses(model, feed)
     model.load_state_dict(store.state(second.key))
     points[NEXT] = example_losses(model, feed)
     return [
-        draw_violations(point, losses, reference, size, max(MIN_DRAWS, samples // size), training.seed + size)
+        draw_violations(point, losses, reference, size, max(MIN_DRAWS, samples // size), settings.seed + size)
         for point, losses in points.items()
         for size in SIZES
     ]
@@ -321,15 +343,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture", help="file of the figure", default="experiments/pictures/paired_violations.png")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    training = Training(
-        violation="relative",
-        measured_on="valid",
-        eta_lambda=10.0,
-        backtracks=1,
-        evaluations_per_epoch=6,
-        seed=given.seed,
-    )
-    spreads = measure(given.path, str(Path(given.storage).absolute()), training, given.steps * given.runs * SIZES[0])
+    # The paper's start: the points along the next stage are to lie on the way from the optimum of like alone.
+    settings = Settings(joint_weight=0.0, later_weight=0.0, eta_lambda=10.0, seed=given.seed)
+    spreads = measure(given.path, str(Path(given.storage).absolute()), settings, given.steps * given.runs * SIZES[0])
     drifts = simulate_drifts(spreads, given.rate, given.runs)
     print(f"{variance_table(spreads)}\n\n{drift_table(drifts)}")
     draw_figure(spreads, drifts).savefig(given.picture)

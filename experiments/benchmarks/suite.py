@@ -58,7 +58,7 @@ SCRIPTS = {
     "prepare_throughput": "preparation of TikTok's format, against reading it",
     "stream_ingest": "an epoch of files larger than memory, against a scan",
     "paired_violations": "noise of violations, plain against paired",
-    "kuairand_priority": "gain of priorities on a real feed log",
+    "promise": "a chain against the best weights of a grid, on real data",
 }
 """Benchmarks with a command line of their own."""
 
@@ -73,6 +73,6 @@ def select(names: list[str]) -> dict[str, Benchmark]:
         if name not in BENCHMARKS:
             near = get_close_matches(name, BENCHMARKS, 1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            own = f"; it is a script: python -m experiments.benchmarks.{name}" if name in SCRIPTS else ""
+            own = f"; it is a script: python -m experiments.benchmarks {name} …" if name in SCRIPTS else ""
             raise ValueError(f"there is no benchmark {name!r}{hint}{own}; allowed are {', '.join(BENCHMARKS)}")
     return {name: BENCHMARKS[name] for name in names or BENCHMARKS}

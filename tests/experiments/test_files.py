@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import toxcast
+from experiments.data import adult, kuairand, toxcast
 from orchestrator.errors import RequestError
 from orchestrator.experiment import data_source
 from orchestrator.experiment.file import load
@@ -34,22 +36,55 @@ def molecules(labels: list[str], folder: Path) -> str:
     return str(folder / "toxcast.parquet")
 
 
+def rows(categorical: Sequence[str], numeric: Sequence[str], labels: Sequence[str], folder: Path) -> str:
+    """Write a small Parquet file with these columns and a split, and return its path."""
+    rng = np.random.default_rng(0)
+    count = 60
+    columns: dict[str, Any] = {
+        **{name: rng.integers(0, 3, count).astype(str) for name in categorical},
+        **{name: rng.random(count) for name in numeric},
+        **{name: [0, 1] * (count // 2) for name in labels},
+        "split": ["train"] * 40 + ["valid"] * 10 + ["test"] * 10,
+    }
+    pq.write_table(pa.table(columns), folder / "rows.parquet")
+    return str(folder / "rows.parquet")
+
+
+def data_for(file: Path, folder: Path) -> list[str]:
+    """Return the overrides that give a file small data with the columns that it asks for."""
+    experiment = load(str(file))
+    labels = [task.label for level in experiment.levels for task in level]
+    match file.stem:
+        case "complete_journey":
+            return ["data.options.visits=200"]
+        case "toxcast" | "toxcast_levels":
+            path = molecules(labels, folder)
+        case "adult":
+            path = rows(adult.CATEGORICAL, adult.NUMERIC, adult.LABELS, folder)
+        case "kuairand":
+            path = rows(kuairand.CATEGORICAL, kuairand.COUNTS, kuairand.LABELS, folder)
+        case "diabetes":
+            options = experiment.data.options
+            path = rows(options["categorical"], options["numeric"], options["labels"], folder)
+        case _:
+            return []
+    return [f"data.path={path}"]
+
+
 def test_there_are_files() -> None:
-    assert {file.stem for file in FILES} >= {"complete_journey", "conflict", "toxcast"}
+    shipped = {"adult", "complete_journey", "conflict", "diabetes", "kuairand", "toxcast", "toxcast_levels"}
+    assert {file.stem for file in FILES} == shipped
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_it_loads_and_fits_its_data(file: Path, tmp_path: Path) -> None:
     overrides = [f"storage={tmp_path / 'runs'}", f"tracking=sqlite:///{tmp_path / 'mlflow.db'}"]
-    if file.stem == "complete_journey":
-        overrides.append("data.options.visits=200")
-    if file.stem.startswith("toxcast"):
-        labels = [task.label for level in load(str(file)).levels for task in level]
-        overrides.append(f"data.path={molecules(labels, tmp_path)}")
+    overrides += data_for(file, tmp_path)
     prepared = prepare(str(file), overrides, lambda _: None)  # with the checks of `nmt run` before Ray
     experiment = prepared.experiment
-    assert experiment.training.eta_theta in experiment.sweep.eta_theta
-    assert experiment.training.eta_lambda in experiment.sweep.eta_lambda
+    settings = experiment.settings
+    assert settings.eta_theta in experiment.sweep.eta_theta
+    assert settings.eta_lambda in experiment.sweep.eta_lambda
     assert len(experiment.sweep.eta_theta) == len(experiment.sweep.eta_lambda) == 3
     assert experiment.grid.points == 5
 
@@ -76,7 +111,8 @@ def test_toxcast_in_eight_levels_of_eight_plans_eight_stages(tmp_path: Path) -> 
     labels = [task.label for level in levels for task in level]
     overrides = [f"data.path={molecules(labels, tmp_path)}", f"storage={tmp_path / 'runs'}"]
     plan = plan_chain(prepare(str(file), overrides, lambda _: None))
-    assert [(len(stage.level), len(stage.protected)) for stage in plan.stages] == [(8, 8 * k) for k in range(8)]
+    counts = [(stage.stage, len(stage.level), len(stage.protected)) for stage in plan.stages]
+    assert counts == [(0, 0, 0), *((k + 1, 8, 8 * k) for k in range(8))]
 
 
 def test_toxcast_without_a_path_says_how_to_get_the_file(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from trainers.data.prepared import write
 from trainers.data.schema import Numeric, Schema
 from trainers.models.build import build_model
 from trainers.spec.chain_spec import ModelSpec
+from trainers.spec.execution import Execution
+from trainers.spec.settings import Settings
 from trainers.spec.task import Task
 from trainers.spec.training import Training
 
@@ -40,9 +42,9 @@ SMALL_MMOE = ModelSpec(
 WIDE_TRUNK = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [1024, 512], "tower_units": [16]})
 """Shared-Bottom whose trunk costs more than the heads of 64 tasks."""
 
-PAPER = Training(
-    violation="absolute", measured_on="train", eta_lambda=0.05, patience=None, l2_embedding=1e-6, checkpoint_every=0
-)
+NO_CHECKPOINTS = Execution(checkpoint_every=0)
+
+PAPER = Training(recipe="paper", eta_lambda=0.05, patience=None, l2_embedding=1e-6).settle()
 """The paper's update: multipliers ascend at every step, by the violations on the training minibatch."""
 
 
@@ -55,7 +57,8 @@ class Problem:
         tasks: Tasks in order of priority; the last one is the objective, the others are protected.
         model: The model.
         batch_size: Rows of a global batch.
-        training: Training options.
+        training: How a stage is trained.
+        execution: How it runs.
         device: Device of model and data.
     """
 
@@ -63,7 +66,8 @@ class Problem:
     tasks: tuple[Task, ...]
     model: ModelSpec
     batch_size: int
-    training: Training = PAPER
+    training: Settings = PAPER
+    execution: Execution = NO_CHECKPOINTS
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property

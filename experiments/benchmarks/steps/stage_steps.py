@@ -22,6 +22,7 @@ from trainers.stage.history import History
 from trainers.stage.protection import Protection
 from trainers.stage.stage import REPORT_SECONDS, VERIFY_EVERY
 from trainers.stage.stepper import Stepper
+from trainers.stage.terms import Terms
 from trainers.stage.violations import Ascent, build_violations
 from trainers.workers.agreement import check_agreement
 
@@ -53,15 +54,18 @@ class StageSteps:
             tolerance=[task.tolerance for task in protected],
             initial=training.initial_multiplier,
             names=[task.name for task in protected],
-            violation=training.violation,
+            violation="relative" if training.relative else "absolute",
         ).to(problem.device)
         references = {
             split: {task.name: _reference(feed.examples(split), problem.device) for task in protected}
             for split in ("train", "valid")
         }
         optima = tuple(Optimum(task.name, OPTIMUM, 1, OPTIMUM, 1) for task in protected)
-        protection = Protection(protected, optima, references)
-        spec = StageSpec(1, problem.tasks[len(protected) :], training)
+        protection = Protection(optima, references)
+        level = problem.tasks[len(protected) :]
+        weights = training.weights or (1.0,) * len(level)
+        spec = StageSpec(1, 2, level, (), weights, protected, training, problem.execution)
+        terms = Terms(spec, problem.device)
         method = build_method(
             training.method,
             self.multipliers,
@@ -72,15 +76,15 @@ class StageSteps:
         )
         self._stepper = Stepper(
             learner,
-            problem.tasks,
-            training,
+            spec,
+            terms,
             Ascent(self.multipliers, build_violations(learner, spec, protection, self.multipliers)),
             method,
             checked=problem.device.type == "cpu",
         )
         self._stepper.settle(next(iter(feed.epoch(1, 0))))
         self._history = History(
-            [task.name for task in problem.tasks], len(protected), training.record_every, problem.device
+            [task.name for task in problem.tasks], len(protected), problem.execution.record_every, problem.device
         )
         self._pairs = pairwise(_batches(feed))
         self._steps = 0

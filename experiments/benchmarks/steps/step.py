@@ -11,19 +11,19 @@ from experiments.benchmarks.steps.bare_loop import BareLoop
 from experiments.benchmarks.steps.problem import PAPER, SMALL_MMOE, TIKTOK, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.training import Training
+from trainers.spec.settings import Settings
 
 AIM = 1.03
-HELD_OUT = replace(PAPER, violation="relative", measured_on="valid", eta_lambda=3.0)
+HELD_OUT = replace(PAPER, violations="held_out", relative=True, eta_lambda=3.0)
 
-UPDATES: dict[str, Training] = {
+UPDATES: dict[str, Settings] = {
     "nmt, the paper's update": PAPER,
-    "nmt, paired on the minibatch": replace(PAPER, paired=True),
+    "nmt, paired on the minibatch": replace(PAPER, violations="paired"),
     "nmt, held-out violations (default)": HELD_OUT,
 }
 
 
-def problem(options: Options, training: Training = PAPER) -> Problem:
+def problem(options: Options, training: Settings = PAPER) -> Problem:
     """Return two tasks on TikTok's columns with MMoE and global batches of 4,096 rows."""
     folder = options.folder / "tiktok"
     if not folder.exists():

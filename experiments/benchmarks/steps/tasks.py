@@ -10,13 +10,13 @@ from experiments.benchmarks.harness.result import Result, Row
 from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, write_synthetic
 from experiments.benchmarks.steps.stage_steps import StageSteps
 from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.training import Training
+from trainers.spec.settings import Settings
 
 AIM = 1.03
 TASKS = (8, 32, 64)
 
 
-def many_tasks(options: Options, tasks: int, training: Training = PAPER, model: ModelSpec | None = None) -> Problem:
+def many_tasks(options: Options, tasks: int, training: Settings = PAPER, model: ModelSpec | None = None) -> Problem:
     """Return up to 64 tasks on numeric columns with Shared-Bottom."""
     folder = options.folder / "many"
     if not folder.exists():

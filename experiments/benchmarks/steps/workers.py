@@ -33,8 +33,11 @@ SKIPPED = 3
 def run(options: Options) -> Result:
     """Run the benchmark: one run of each side in turn."""
     stated = problem(options)
-    stated = replace(stated, training=replace(stated.training, max_epochs=1, certificate_examples=0))
-    stated = replace(stated, training=replace(stated.training, evaluations_per_epoch=1, backtracks=0, retreats=0))
+    stated = replace(
+        stated,
+        training=replace(stated.training, max_epochs=1),
+        execution=replace(stated.execution, evaluations_per_epoch=1, certificate_examples=0),
+    )
     steps = stated.feed().steps_per_epoch()
     ours, theirs = [], []
     niceness = 0
@@ -82,7 +85,8 @@ def run_ray_train(stated: Problem, folder: Path) -> list[Calls]:
         "data": {"path": stated.folder, "batch_size": stated.batch_size, "ingest": "memory"},
         "tasks": [asdict(task) for task in stated.tasks],
         "model": {"name": stated.model.name, **stated.model.options},
-        "training": asdict(stated.training),
+        "training": {"recipe": "paper", "eta_lambda": stated.training.eta_lambda, "max_epochs": 1, "patience": None},
+        "execution": asdict(stated.execution),
         "scaling": {"workers": WORKERS},
         "storage": str(folder / "runs"),
     }

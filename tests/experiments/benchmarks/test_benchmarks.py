@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,10 +92,21 @@ class TestRunner:
         assert ", ".join(BENCHMARKS) in message
 
     def test_a_script_is_told_apart(self) -> None:
-        with pytest.raises(ValueError, match=r"is a script: python -m experiments\.benchmarks\.kuairand_priority"):
-            select(["kuairand_priority"])
-        folder = Path(__file__).parents[3] / "experiments" / "benchmarks"
-        assert all((folder / f"{name}.py").is_file() for name in SCRIPTS)
+        with pytest.raises(ValueError, match=r"is a script: python -m experiments\.benchmarks promise"):
+            select(["promise"])
+        assert all(find_spec(f"experiments.benchmarks.{name}") for name in SCRIPTS)
+
+    def test_a_script_has_its_own_arguments(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "argv", ["benchmarks"])
+        with pytest.raises(SystemExit) as ended:
+            main(["promise", "--help"])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        assert shown.startswith("usage: python -m experiments.benchmarks promise ")
+        assert "--seeds" in shown
+        assert "--rounds" not in shown  # the runner's
 
     def test_rounds_must_be_some(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit):

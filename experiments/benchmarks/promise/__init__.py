@@ -1,0 +1,1 @@
+"""``promise``: is one chain as good as the best weights that a grid finds?"""

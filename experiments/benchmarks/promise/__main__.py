@@ -1,0 +1,147 @@
+"""One chain against the best weights that a grid finds, on the same network, data, seeds and samples.
+
+::
+
+    python -m experiments.benchmarks promise experiments/kuairand.yaml --set data.path=kuairand.parquet --seeds 8
+
+For each experiment file and seed it trains a chain by recipe ``joint`` and one by recipe ``paper``, a model for each
+task alone, and seven fixed weights, each with the budget of one stage and with that of the whole chain. All differences
+are paired by seed. The winner among the weights is chosen on the validation split: the best on the other tasks among
+those that keep the first within one standard error of the model trained for it alone. Stages are memoised in
+``--storage``: an interrupted run goes on, and another ``--set`` trains only what it changes. Each ``--variant`` is one
+more chain, with other values of :class:`~trainers.spec.settings.Settings`, compared with the experiment's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+from experiments.benchmarks.harness.markdown import markdown_table
+from experiments.benchmarks.promise.arms import Variants, build_arms, group_arms
+from experiments.benchmarks.promise.table import (
+    Tasks,
+    detail_heads,
+    detail_rows,
+    sign_of,
+    summary_heads,
+    summary_row,
+    variant_heads,
+    variant_rows,
+)
+from experiments.benchmarks.promise.training import Job, train_arms
+from orchestrator.experiment.prepared import PreparedExperiment, prepare
+
+Results = dict[str, dict[int, dict[str, Any]]]
+"""Experiment → seed → arm → its numbers."""
+
+
+def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.benchmarks promise",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="experiment files")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of all files")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=2, help="trainings at once")
+    parser.add_argument(
+        "--arms", nargs="*", default=[], help="train only these: joint, variant, paper, single, weights or names"
+    )
+    parser.add_argument("--variant", action="append", default=[], type=parse_variant, metavar="NAME:KEY=NUMBER,…")
+    parser.add_argument("--storage", default="nmt-runs/promise")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every arm's numbers to FILE")
+    known = "results of --json to add to: only what they lack is trained"
+    parser.add_argument("--from", dest="known", type=Path, action="append", default=[], metavar="FILE", help=known)
+    return parser.parse_args(words)
+
+
+def parse_variant(text: str) -> tuple[str, dict[str, float]]:
+    """Parse ``alpha 1:later_weight=1``.
+
+    Raises:
+        ValueError: The text is not of this form.
+    """
+    name, _, values = text.partition(":")
+    pairs = [pair.partition("=") for pair in values.split(",")]
+    return name, {key: float(value) for key, _, value in pairs}
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Train and print."""
+    arguments = parse_arguments(words)
+    storage = str(Path(arguments.storage).absolute())
+    variants = dict(arguments.variant)
+    prepared = [prepare(file, [*arguments.set, f"storage={storage}"], _say) for file in arguments.files]
+    jobs: list[Job] = []
+    for one in prepared:
+        arms = build_arms(one.spec, variants)
+        wanted = {name: arm for name, arm in arms.items() if not arguments.arms or {name, arm.kind} & {*arguments.arms}}
+        for names in group_arms(wanted):
+            jobs += [
+                Job(one.experiment.name, one.spec, one.folder, storage, seed, variants, names)
+                for seed in range(arguments.seeds)
+            ]
+    found = read_results(arguments.known)
+    jobs = [job for job in jobs if not {*job.arms} <= found.get(job.experiment, {}).get(job.seed, {}).keys()]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.processes, mp_context=context) as pool:
+        for done in as_completed([pool.submit(train_arms, job) for job in jobs]):
+            job, trained = done.result()
+            found.setdefault(job.experiment, {}).setdefault(job.seed, {}).update(trained)
+            _say(f"{job.experiment}, seed {job.seed}: {', '.join(job.arms)}")
+            if arguments.json is not None:
+                arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+    report(prepared, found)
+
+
+def read_results(files: Sequence[Path]) -> Results:
+    """Read results that ``--json`` wrote, and join them."""
+    found: Results = {}
+    for file in files:
+        for experiment, seeds in json.loads(file.read_text()).items():
+            for seed, arms in seeds.items():
+                found.setdefault(experiment, {}).setdefault(int(seed), {}).update(arms)
+    return found
+
+
+def report(prepared: Sequence[PreparedExperiment], found: Results) -> None:
+    """Print the summary and tables per experiment, as Markdown."""
+    rows, details = [], []
+    for one in prepared:
+        by_seed = [arms for _, arms in sorted(found[one.experiment.name].items())]
+        variants: Variants = {name: {} for name, arm in by_seed[0].items() if arm["kind"] == "variant"}
+        order = [name for name in build_arms(one.spec, variants) if all(name in arms for arms in by_seed)]
+        seeds = [{name: arms[name] for name in order} for arms in by_seed]
+        first, *others = [[task.name for task in level] for level in one.spec.levels]
+        names = [name for level in others for name in level]
+        tasks = Tasks(tuple(first), tuple(names), {task.name: sign_of(task.metric) for task in one.spec.tasks})
+        if any(arm["kind"] == "single" for arm in seeds[0].values()):
+            if any(arm["kind"] == "weights" for arm in seeds[0].values()):
+                rows.append(summary_row(one.experiment.name, seeds, tasks))
+            details.append((one.experiment.name, tasks, detail_rows(seeds, tasks)))
+        changes = variant_rows(seeds, tasks)
+        if changes:
+            print(f"{one.experiment.name}: other settings against the default ones, paired by seed, test metrics\n")
+            print(markdown_table(variant_heads(), changes) + "\n")
+    if rows:
+        print(markdown_table(summary_heads(), rows))
+    for name, tasks, lines in details:
+        print(f"\n{name}: {', '.join(tasks.first)} before {', '.join(tasks.others[:4])}, test metrics\n")
+        print(markdown_table(detail_heads(), lines))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
