@@ -162,7 +162,7 @@ def _sentence(records: Sequence[StageRecord]) -> str:
         limit = "its limit" if len(verdicts) == 1 else "their limits"
         guarantee = f"Every guarantee held: {names} {_is_or_are(verdicts)} within {limit} on the validation split."
     else:
-        guarantee = "Nothing was protected: the chain has one stage."
+        guarantee = "Nothing was protected: one level was solved."
     idle = [f"{record.number} ({level_name(record.level)})" for record in records if not record.gained]
     if not idle:
         return f"{guarantee} Every stage gained."

@@ -12,7 +12,8 @@ from orchestrator.comparison.results import ComparedModel, ComparedTask, Compari
 from orchestrator.trials.cost import Cost
 from orchestrator.trials.guarantee import Guarantee
 from orchestrator.trials.trial import Source
-from tests.orchestrator._records import chain
+from tests.orchestrator._records import chain, deviation, verdict
+from trainers.records import Verdict
 
 HIGH = {"pay": 0.8043, "amount": 0.7418, "relevance": 0.7391}
 
@@ -47,10 +48,19 @@ def model(
         test=dict(test),
         test_loss=dict.fromkeys(test, 0.5),
         guarantee=guarantee,
-        worst_task=worst_task,
+        verdicts=() if worst_task is None else verdicts_on(worst_task, guarantee),
         winner=winner,
         cost=cost or Cost(trials=1, stages=1, steps=1000, samples=100_000, worker_seconds=12.0),
         run_id="0123456789abcdef",
+    )
+
+
+def verdicts_on(task: str, guarantee: Guarantee, auc: float = -0.001) -> tuple[Verdict, ...]:
+    """Verdicts on one protected task, beyond its limit on the validation split or within; the test split is within."""
+    beyond = 0.004 if guarantee == "broken" else 0.0
+    return tuple(
+        replace(verdict(task, 0.001 + worse, 0.002, split=split), metric=deviation("auc", auc, 0.003))
+        for split, worse in (("valid", beyond), ("test", 0.0))
     )
 
 

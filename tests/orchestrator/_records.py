@@ -8,7 +8,7 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
+from trainers.records import Candidate, Deviation, Optimum, Row, StageRecord, Verdict
 from trainers.reporter import StageStarted
 
 SPLITS = ("train", "valid", "test")
@@ -25,6 +25,20 @@ def verdict(task: str, difference: float, allowed: float, *, split: str = "valid
         standard_error=allowed,
         allowed=allowed,
         held=difference <= allowed,
+    )
+
+
+def deviation(metric: str, difference: float, allowed: float, *, reference: float = 0.8) -> Deviation:
+    """A deviation in a metric of which more is better, at one standard error."""
+    return Deviation(
+        quantity=metric,
+        reference=reference,
+        value=reference + difference,
+        difference=difference,
+        standard_error=allowed,
+        allowed=allowed,
+        held=-difference <= allowed,
+        higher_is_better=True,
     )
 
 

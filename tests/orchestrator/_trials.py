@@ -13,7 +13,7 @@ from trainers.records import StageRecord
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.task import Task
 from trainers.spec.training import Training
-from trainers.store.stage_store import StageStore, StoredReferences
+from trainers.store.stage_store import StageStore, StoredOutputs, StoredReferences
 
 from . import _records
 
@@ -60,8 +60,12 @@ class Shelf:
         steps: int = 100,
         wall_seconds: float = 1.5,
         workers: int = 1,
+        outputs: Mapping[str, Sequence[float]] | None = None,
     ) -> StageRecord:
-        """Keep a stage whose model has these losses on the validation (and test) examples."""
+        """Keep a stage whose model has these losses on the validation (and test) examples.
+
+        Labels are 0 and 1 in turn. Without ``outputs`` a model ranks all of them rightly.
+        """
         both = {task: _sums_and_counts(found) for task, found in samples.items()}
         means = {task: float(sums.sum() / counts.sum()) for task, (sums, counts) in both.items()} | dict(losses or {})
         record = replace(
@@ -82,7 +86,14 @@ class Shelf:
         counts = {task: found[1] for task, found in both.items()}
         splits = ("valid", "test")
         references = StoredReferences(dict.fromkeys(splits, sums), dict.fromkeys(splits, counts))
-        self.stages.write(record, {}, references)
+        labels = {task: torch.arange(len(found)).remainder(2).float() for task, found in sums.items()}
+        given = {task: torch.tensor(found) for task, found in (outputs or {}).items()}
+        kept = StoredOutputs(
+            outputs=dict.fromkeys(splits, labels | given),
+            labels=dict.fromkeys(splits, labels),
+            lengths={},
+        )
+        self.stages.write(record, {}, references, kept)
         return record
 
     def result(

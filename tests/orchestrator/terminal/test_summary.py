@@ -162,7 +162,7 @@ class TestTable:
 
 class TestSentence:
     def test_a_chain_of_one_stage(self) -> None:
-        assert sentence(record(0, ["like"])) == "Nothing was protected: the chain has one stage. Every stage gained."
+        assert sentence(record(0, ["like"])) == "Nothing was protected: one level was solved. Every stage gained."
 
     def test_every_guarantee_held(self) -> None:
         assert sentence(record(0, ["a"]), record(1, ["b"], ["a"], verdicts=[verdict("a", 0.0, 0.1)])) == (

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.trials.cost import Cost
-from orchestrator.trials.guarantee import Standing, guarantee
+from orchestrator.trials.guarantee import Rule, Standing, guarantee
 from orchestrator.trials.held_out import HeldOut
 from orchestrator.trials.trial import Trial, TrialResult
 from tests.orchestrator._trials import Samples, Shelf, binary, spec_of
 
 LEVELS = ((binary("a"),), (binary("b", tolerance=0.1),), (binary("c"),))
+RULE = Rule(LEVELS, standard_errors=1.0, accept_on="loss")
 
 
 @pytest.fixture
@@ -52,14 +53,16 @@ def chain(shelf: Shelf, last: dict[str, Samples] | None = None) -> TrialResult:
 def judge(shelf: Shelf, samples: dict[str, Samples], standard_errors: float = 1.0) -> Standing:
     """Judge a grid's model against the chain."""
     grid = shelf.result("grid", samples, source="grid")
-    return guarantee(grid, chain(shelf), LEVELS, standard_errors, HeldOut(shelf.stages))
+    return guarantee(grid, chain(shelf), replace(RULE, standard_errors=standard_errors), HeldOut(shelf.stages))
 
 
 def test_the_chain_holds_its_own_guarantee(shelf: Shelf) -> None:
     reference = chain(shelf)
-    standing = guarantee(reference, reference, LEVELS, 1.0, HeldOut(shelf.stages))
+    standing = guarantee(reference, reference, RULE, HeldOut(shelf.stages))
     assert standing.status == "held"
-    assert [verdict.task for verdict in standing.verdicts] == ["a", "b"]
+    assert [(verdict.task, verdict.split) for verdict in standing.verdicts] == [
+        *(("a", "valid"), ("b", "valid"), ("a", "test"), ("b", "test"))
+    ]
     b = standing.verdicts[1]
     assert (b.split, b.standard_error) == ("valid", pytest.approx(0.0, abs=1e-7))
     assert (b.optimum, b.value) == (pytest.approx(0.6), pytest.approx(0.65))
@@ -72,7 +75,7 @@ def test_each_task_is_held_to_the_stage_that_solved_it(shelf: Shelf) -> None:
     standing = judge(shelf, {"a": flat(0.51), "b": flat(0.6), "c": flat(0.0)})
     assert standing.status == "broken"
     assert standing.worst_task == "a"
-    assert [verdict.held for verdict in standing.verdicts] == [False, True]
+    assert [verdict.held for verdict in standing.verdicts if verdict.split == "valid"] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -125,15 +128,15 @@ def test_an_unfinished_trial_is_unknown(shelf: Shelf) -> None:
         (grid, replace(reference, status="failed")),
         (grid, replace(reference, records=reference.records[:3])),
     ):
-        assert guarantee(result, against, LEVELS, 1.0, held_out).status == "unknown"
+        assert guarantee(result, against, RULE, held_out).status == "unknown"
 
 
 def test_a_stage_without_samples_is_unknown(shelf: Shelf) -> None:
     reference = chain(shelf)
     (Path(shelf.storage) / "stages" / "s1" / "references.pt").unlink()
-    assert guarantee(reference, reference, LEVELS, 1.0, HeldOut(shelf.stages)).status == "unknown"
+    assert guarantee(reference, reference, RULE, HeldOut(shelf.stages)).status == "unknown"
 
 
 def test_a_single_level_protects_nothing(shelf: Shelf) -> None:
     result = shelf.result("one", {"a": flat(0.5)})
-    assert guarantee(result, result, LEVELS[:1], 1.0, HeldOut(shelf.stages)) == Standing("held", ())
+    assert guarantee(result, result, replace(RULE, levels=LEVELS[:1]), HeldOut(shelf.stages)) == Standing("held", ())

@@ -66,9 +66,9 @@ def test_without_tasks_the_difference_is_nan(shelf: Shelf) -> None:
 
 def test_samples_come_from_the_given_split(shelf: Shelf) -> None:
     shelf.stage("one", {"a": [1.0, 2.0]})
-    assert HeldOut(shelf.stages, "test").samples("one", "a").sums.tolist() == [1.0, 2.0]
+    assert HeldOut(shelf.stages).samples("one", "a", "test").sums.tolist() == [1.0, 2.0]
     with pytest.raises(KeyError):
-        HeldOut(shelf.stages, "train").samples("one", "a")
+        HeldOut(shelf.stages).samples("one", "a", "train")
 
 
 def test_missing_samples(shelf: Shelf) -> None:
@@ -80,8 +80,8 @@ def test_missing_samples(shelf: Shelf) -> None:
 
 
 def test_recent_samples_are_kept_in_memory(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory holds two stages of 16 bytes each (sums and counts of two examples)."""
-    monkeypatch.setattr(held_out, "MAX_BYTES", 40)
+    """Memory holds two stages of 32 bytes each (sums and counts of two examples, on two splits)."""
+    monkeypatch.setattr(held_out, "MAX_BYTES", 80)
     for key in ("one", "two", "three"):
         shelf.stage(key, {"a": [1.0, 2.0]})
     reads: list[str] = []
