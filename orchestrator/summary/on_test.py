@@ -36,9 +36,11 @@ def sentences_on_test(verdicts: Sequence[Verdict]) -> Iterator[str]:
             f"calibration moved, see {SEE}."
         )
     if worse:
-        which = " and ".join(["the loss", *([f"the {_metrics(worse)}"] if any(v.metric for v in worse) else [])])
+        both = any(verdict.metric for verdict in worse)
+        which, verb = (f"the loss and the {_metrics(worse)}", "are") if both else ("the loss", "is")
         yield (
-            f"On test {which} of {_names(worse, 'loss')} is worse than at its optimum: valid promised more, see {SEE}."
+            f"On test {which} of {_names(worse, 'loss')} {verb} worse than at its optimum: valid promised more, "
+            f"see {SEE}."
         )
     if ranking:
         yield (

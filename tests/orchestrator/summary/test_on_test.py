@@ -39,7 +39,7 @@ def test_a_worse_loss_with_a_kept_metric_is_calibration() -> None:
 
 def test_a_worse_loss_and_metric_are_named_together() -> None:
     text = said(*pair(test=0.02, auc=-0.02))
-    assert text.startswith("On test the loss and the auc of like (+0.0200 ±0.0100) is worse")
+    assert text.startswith("On test the loss and the auc of like (+0.0200 ±0.0100) are worse")
     assert "valid promised more" in text
 
 
