@@ -28,14 +28,14 @@ import torch
 import typer
 import yaml
 
-from orchestrator.cli.app import app
-from orchestrator.experiment import sections
-from orchestrator.experiment.sections import Experiment
-from trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, MODELS, check_options, resolve
-from trainers.spec.execution import Execution
-from trainers.spec.recipe import RECIPES
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from nmt.orchestrator.cli.app import app
+from nmt.orchestrator.experiment import sections
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, MODELS, check_options, resolve
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.recipe import RECIPES
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
 
 from ._checkout import Checkout, checkout
 from ._documents import (
@@ -432,7 +432,7 @@ import argparse, json, runpy, sys
 parse = argparse.ArgumentParser.parse_args
 
 def only_parse(parser, words=None, namespace=None):
-    from experiments.benchmarks.suite import BENCHMARKS
+    from nmt.experiments.benchmarks.suite import BENCHMARKS
     found = vars(parse(parser, words, namespace))
     unknown = [name for name in found.get("names", []) if name not in BENCHMARKS]
     sys.exit(f"no benchmark {unknown}" if unknown else 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainers.multipliers import Multipliers
+    from nmt.trainers.multipliers import Multipliers
 
 __all__ = ["Multipliers"]
 
@@ -17,6 +17,6 @@ __all__ = ["Multipliers"]
 def __getattr__(name: str) -> Any:
     if name != "Multipliers":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from trainers.multipliers import Multipliers
+    from nmt.trainers.multipliers import Multipliers
 
     return Multipliers

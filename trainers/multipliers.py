@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trainers.pi_rule import proportional_step
+from nmt.trainers.pi_rule import proportional_step
 
 Violation = Literal["absolute", "relative"]
 
@@ -47,7 +47,7 @@ class Multipliers(nn.Module):
             this by :math:`|L_i^*|`, so that ``rate`` does not depend on the scale of the losses.
         proportional: :math:`\kappa_P \ge 0`, in units of λ per unit of violation. Above 0, λ follows the ν-PI rule of
             Sohrabi et al. 2024 (arXiv 2406.04558) instead of plain gradient ascent, with ``rate`` as
-            :math:`\kappa_I`; see :func:`~trainers.pi_rule.proportional_step`. It damps oscillations of λ.
+            :math:`\kappa_I`; see :func:`~nmt.trainers.pi_rule.proportional_step`. It damps oscillations of λ.
         smoothing: ν in (−1, 1), of the moving average in the proportional term.
         dtype: Floating type of the state. Double by default: increments are many orders of magnitude smaller than λ,
             and m numbers cost nothing. ``.half()`` or ``.bfloat16()`` of a parent module does not change it.

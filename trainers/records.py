@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from trainers.certificate import Certificate
+from nmt.trainers.certificate import Certificate
 
 Currency = Literal["loss", "metric"]
 """What the acceptance rule compares of a protected task."""

@@ -12,28 +12,28 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 MODELS: Mapping[str, str] = {
-    "mmoe": "trainers.models.mmoe:MMoE",
-    "omoe": "trainers.models.omoe:OMoE",
-    "ple": "trainers.models.ple:PLE",
-    "scorer": "trainers.models.scorer:Scorer",
-    "shared_bottom": "trainers.models.shared_bottom:SharedBottom",
+    "mmoe": "nmt.trainers.models.mmoe:MMoE",
+    "omoe": "nmt.trainers.models.omoe:OMoE",
+    "ple": "nmt.trainers.models.ple:PLE",
+    "scorer": "nmt.trainers.models.scorer:Scorer",
+    "shared_bottom": "nmt.trainers.models.shared_bottom:SharedBottom",
 }
 """``model.name`` → an ``nn.Module`` built from ``(schema, tasks, **options)`` that maps a batch to task → output."""
 
 LOSSES: Mapping[str, str] = {
-    "binary_cross_entropy": "trainers.losses.binary_cross_entropy:binary_cross_entropy",
-    "cross_entropy": "trainers.losses.cross_entropy:cross_entropy",
-    "pairwise_logistic": "trainers.losses.pairwise_logistic:pairwise_logistic",
-    "squared_error": "trainers.losses.squared_error:squared_error",
+    "binary_cross_entropy": "nmt.trainers.losses.binary_cross_entropy:binary_cross_entropy",
+    "cross_entropy": "nmt.trainers.losses.cross_entropy:cross_entropy",
+    "pairwise_logistic": "nmt.trainers.losses.pairwise_logistic:pairwise_logistic",
+    "squared_error": "nmt.trainers.losses.squared_error:squared_error",
 }
-"""``loss`` of a task → a function ``(output, label, batch)`` that returns :class:`trainers.losses.samples.Samples`."""
+"""``loss`` of a task → a function ``(output, label, batch)`` that returns :class:`nmt.trainers.losses.samples.Samples`."""
 
 METRICS: Mapping[str, str] = {
-    "accuracy": "trainers.metrics.accuracy:Accuracy",
-    "auc": "trainers.metrics.auc:AUC",
-    "grouped_auc": "trainers.metrics.grouped_auc:GroupedAUC",
-    "pair_accuracy": "trainers.metrics.pair_accuracy:PairAccuracy",
-    "rmse": "trainers.metrics.rmse:RootMeanSquaredError",
+    "accuracy": "nmt.trainers.metrics.accuracy:Accuracy",
+    "auc": "nmt.trainers.metrics.auc:AUC",
+    "grouped_auc": "nmt.trainers.metrics.grouped_auc:GroupedAUC",
+    "pair_accuracy": "nmt.trainers.metrics.pair_accuracy:PairAccuracy",
+    "rmse": "nmt.trainers.metrics.rmse:RootMeanSquaredError",
 }
 """``metric`` of a task → a ``torchmetrics.Metric`` whose ``update`` takes ``(output, label, batch)``."""
 

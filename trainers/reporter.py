@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from trainers.records import Candidate, Row, StageRecord
+from nmt.trainers.records import Candidate, Row, StageRecord
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ VERSION = 1
 
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; a wrong one exits with status 2."""
-    from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
+    from nmt.experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
 
     lines = [f"  {name:<20}{one.summary}; {one.minutes:g} min" for name, one in BENCHMARKS.items()]
     scripts = [f"  {name:<20}{summary}" for name, summary in SCRIPTS.items()]
@@ -82,7 +82,7 @@ def machine(threads: int) -> dict[str, Any]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Measure and report; a script's name is followed by its own arguments."""
-    from experiments.benchmarks.suite import SCRIPTS
+    from nmt.experiments.benchmarks.suite import SCRIPTS
 
     words = sys.argv[1:] if words is None else words
     if words and words[0] in SCRIPTS:
@@ -92,9 +92,9 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(words)
     import torch
 
-    from experiments.benchmarks.harness.options import Options
-    from experiments.benchmarks.harness.page import show
-    from experiments.benchmarks.suite import select
+    from nmt.experiments.benchmarks.harness.options import Options
+    from nmt.experiments.benchmarks.harness.page import show
+    from nmt.experiments.benchmarks.suite import select
 
     torch.set_num_threads(arguments.threads)
     benchmarks = select(arguments.names)

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.result import Result, Table
-from experiments.benchmarks.steps.call_log import read_calls
-from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
-from experiments.benchmarks.steps.workers import with_timed_model
-from experiments.data import toxcast
-from trainers.data.prepared import read_schema
-from trainers.reporter import NullReporter
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.execution import Execution
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.result import Result, Table
+from nmt.experiments.benchmarks.steps.call_log import read_calls
+from nmt.experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
+from nmt.experiments.benchmarks.steps.workers import with_timed_model
+from nmt.experiments.data import toxcast
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.reporter import NullReporter
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 
 TASKS = (2, 4, 8, 16, 32, 64)
 MODEL = ModelSpec("shared_bottom", {"embedding_dim": 1, "bottom_units": [256, 128], "tower_units": [16]})

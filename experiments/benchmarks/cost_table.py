@@ -15,19 +15,19 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.build import samples_from_scratch
-from orchestrator.experiment.prepared import PreparedExperiment, prepare
-from orchestrator.terminal.current_output import current_output
-from orchestrator.terminal.output import Output
-from orchestrator.trials.grid_plan import plan_grid, whole_grid
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.loss_weights import WeightGrid
-from orchestrator.trials.sweep_plan import plan_sweep
-from orchestrator.verbs.cost_curve import first_levels
-from orchestrator.verbs.grid import run_grid
-from orchestrator.verbs.sweep import run_sweep
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.comparison.build import samples_from_scratch
+from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare
+from nmt.orchestrator.terminal.current_output import current_output
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.grid_plan import plan_grid, whole_grid
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.loss_weights import WeightGrid
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.verbs.cost_curve import first_levels
+from nmt.orchestrator.verbs.grid import run_grid
+from nmt.orchestrator.verbs.sweep import run_sweep
 
 POINTS = (5, 10)
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import Timing
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.stream_ingest import (
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import Timing
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.stream_ingest import (
     BATCH,
     LABELS,
     SCHEMA,
@@ -24,8 +24,8 @@ from experiments.benchmarks.stream_ingest import (
     stream,
     write_data,
 )
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import SHARD_ROWS
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import SHARD_ROWS
 
 
 def scan_to_tensors(folder: str) -> Reading:

@@ -26,9 +26,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from experiments.data.kuairand import prepare
-from orchestrator.figures.style import (
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.experiments.data.kuairand import prepare
+from nmt.orchestrator.figures.style import (
     GREY,
     INK,
     PALETTE,
@@ -39,20 +39,20 @@ from orchestrator.figures.style import (
     spread,
     style_axes,
 )
-from trainers import Multipliers
-from trainers.data.memory import MemoryFeed
-from trainers.evaluation.evaluation import evaluate
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.models.build import build_model
-from trainers.records import StageRecord
-from trainers.reporter import NullReporter
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.execution import Execution
-from trainers.spec.settings import Settings
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
+from nmt.trainers import Multipliers
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import NullReporter
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 
 LIKE = Task("like", "binary_cross_entropy", label="is_like")
 FINISH = Task("finish", "binary_cross_entropy", label="finish")

@@ -28,8 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from experiments.data.tiktok import FIELDS, FILE
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.experiments.data.tiktok import FIELDS, FILE
 
 CHUNK = 250_000
 PERIOD = 0.1
@@ -165,7 +165,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         file = Path(folder) / FILE
         write_rows(file, rows)
-        nmt = [sys.executable, "-m", "orchestrator.cli", "data", "prepare", "tiktok", str(file)]
+        nmt = [sys.executable, "-m", "nmt.orchestrator.cli", "data", "prepare", "tiktok", str(file)]
         read = [sys.executable, "-c", READ, str(file)]
         fields = ",".join(FIELDS)
         commands = {

@@ -10,13 +10,13 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from experiments.benchmarks.harness.command import run_module, set_options
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.result import Result, Table
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.store import ManifestStore
-from trainers.records import StageRecord
-from trainers.store.stage_store import StageStore
+from nmt.experiments.benchmarks.harness.command import run_module, set_options
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.result import Result, Table
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.trainers.records import StageRecord
+from nmt.trainers.store.stage_store import StageStore
 
 FILE = Path(__file__).parents[1] / "complete_journey.yaml"
 STEPS = "stages: steps"
@@ -37,7 +37,7 @@ def run_once(folder: Path, epochs: int) -> dict[str, float]:
     }
     folder.mkdir(parents=True)
     began = time.time()
-    run_module("orchestrator.cli", "run", str(FILE), "--json", *set_options(settings))
+    run_module("nmt.orchestrator.cli", "run", str(FILE), "--json", *set_options(settings))
     ended = time.time()
     manifests, store = ManifestStore(f"{folder}/runs"), StageStore(f"{folder}/runs")
     (manifest,) = [manifests.read(name) for name in manifests.names()]

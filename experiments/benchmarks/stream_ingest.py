@@ -29,11 +29,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from trainers.data.examples import row_bytes
-from trainers.data.prepared import SHARD_ROWS, read_schema, write
-from trainers.data.schema import Numeric, Schema
-from trainers.data.stream import StreamFeed
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.trainers.data.examples import row_bytes
+from nmt.trainers.data.prepared import SHARD_ROWS, read_schema, write
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.data.stream import StreamFeed
 
 SCHEMA = Schema(
     categorical={f"c{column}": 10 ** (1 + column % 6) for column in range(26)},

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.result import Result
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.result import Result
 
 
 @dataclass(frozen=True)

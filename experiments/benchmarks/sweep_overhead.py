@@ -24,9 +24,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.harness.command import run_module, set_options
-from experiments.benchmarks.harness.markdown import markdown_table
-from orchestrator.tracking.manifests.store import ManifestStore
+from nmt.experiments.benchmarks.harness.command import run_module, set_options
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
 
 ONE_PROCESS = "one process"
 ONE_TRIAL, ALL_TRIALS = "sweep, one trial at a time", "sweep, as many as fit"
@@ -36,13 +36,13 @@ def train_in_one_process(file: str, overrides: Sequence[str]) -> None:
     """Train the sweep's stages in this process; print their number as JSON."""
     import torch
 
-    from orchestrator.experiment.prepared import prepare
-    from orchestrator.trials.sweep_plan import plan_sweep
-    from trainers.data.open_feed import open_feed
-    from trainers.models.build import build_model
-    from trainers.reporter import NullReporter
-    from trainers.stage.chain import run_chain
-    from trainers.store.stage_store import StageStore
+    from nmt.orchestrator.experiment.prepared import prepare
+    from nmt.orchestrator.trials.sweep_plan import plan_sweep
+    from nmt.trainers.data.open_feed import open_feed
+    from nmt.trainers.models.build import build_model
+    from nmt.trainers.reporter import NullReporter
+    from nmt.trainers.stage.chain import run_chain
+    from nmt.trainers.store.stage_store import StageStore
 
     torch.set_num_threads(1)
     prepared = prepare(file, overrides, lambda _: None)
@@ -65,7 +65,7 @@ def measure(name: str, file: str, overrides: Sequence[str], cache: str) -> dict[
             settings["tune.max_concurrent_trials"] = "1"
         words = [*(word for setting in overrides for word in ("--set", setting)), *set_options(settings)]
         alone = ["experiments.benchmarks.sweep_overhead", "--one-process", file]
-        command = alone if name == ONE_PROCESS else ["orchestrator.cli", "sweep", file, "--json"]
+        command = alone if name == ONE_PROCESS else ["nmt.orchestrator.cli", "sweep", file, "--json"]
         started = time.monotonic()
         found = json.loads(run_module(*command, *words, environment={**os.environ, "OMP_NUM_THREADS": "1"}))
         wall = time.monotonic() - started

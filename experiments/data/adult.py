@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data import table
-from experiments.data.official import preparation
-from experiments.data.official.held_out import TEST, TRAIN, HeldOut
-from experiments.data.official.recipe import SPLIT, Recipe
-from experiments.data.official.text.format import Format
+from nmt.experiments.data import table
+from nmt.experiments.data.official import preparation
+from nmt.experiments.data.official.held_out import TEST, TRAIN, HeldOut
+from nmt.experiments.data.official.recipe import SPLIT, Recipe
+from nmt.experiments.data.official.text.format import Format
 
 CATEGORICAL = ("workclass", "occupation", "race", "gender", "native_country")
 NUMERIC = ("age", "fnlwgt", "capital_loss", "hours_per_week")

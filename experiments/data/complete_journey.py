@@ -18,7 +18,7 @@ computed from them. Weeks 10 to 40 are the training split, 41 to 44 validation, 
 history of the first lists.
 
 A sampled visit contributes all its lists. The splits are sampled at different rates
-(:data:`~experiments.data.journey.documents.SHARES`), so that validation and test are large enough to measure with.
+(:data:`~nmt.experiments.data.journey.documents.SHARES`), so that validation and test are large enough to measure with.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data import table
-from experiments.data.common.cache import prepare_once
-from experiments.data.journey.arrays import Integers
-from experiments.data.journey.catalogue import build_catalogue
-from experiments.data.journey.documents import sample_documents, split_names
-from experiments.data.journey.features import compute_features
-from experiments.data.journey.purchases import read_purchases
-from experiments.data.journey.raw_tables import COLUMNS, DEMOGRAPHICS, read_table, table_folder
-from experiments.data.table.raw_table import MemoryTable, ParquetTable
-from experiments.data.table.roles import Roles
+from nmt.experiments.data import table
+from nmt.experiments.data.common.cache import prepare_once
+from nmt.experiments.data.journey.arrays import Integers
+from nmt.experiments.data.journey.catalogue import build_catalogue
+from nmt.experiments.data.journey.documents import sample_documents, split_names
+from nmt.experiments.data.journey.features import compute_features
+from nmt.experiments.data.journey.purchases import read_purchases
+from nmt.experiments.data.journey.raw_tables import COLUMNS, DEMOGRAPHICS, read_table, table_folder
+from nmt.experiments.data.table.raw_table import MemoryTable, ParquetTable
+from nmt.experiments.data.table.roles import Roles
 
 RECIPE = 1
 """Version of this preparation, part of the cache key: raise it when the lists change."""
@@ -69,7 +69,7 @@ def prepare(path: str | None, cache: Path, *, visits: int = 16000, seed: int = 0
             those of the installed wheel.
         cache: Folder of prepared folders; the same tables with the same options are prepared once.
         visits: Training visits to sample, with about three lists each. Validation and test take the share
-            :data:`~experiments.data.journey.documents.SHARES` of it, and no split more visits than there are (about
+            :data:`~nmt.experiments.data.journey.documents.SHARES` of it, and no split more visits than there are (about
             55,000, 6,800 and 16,000).
         seed: Seed of the sampling.
 

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data import table
-from experiments.data.common.cache import prepare_once
-from experiments.data.table.raw_table import MemoryTable
-from experiments.data.table.roles import Roles
+from nmt.experiments.data import table
+from nmt.experiments.data.common.cache import prepare_once
+from nmt.experiments.data.table.raw_table import MemoryTable
+from nmt.experiments.data.table.roles import Roles
 
 RECIPE = 1
 """Version of this preparation, part of the cache key: raise it when the pictures change."""

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from experiments.data import table
-from experiments.data.official import preparation
-from experiments.data.official.held_out import TEST, TRAIN, VALID
-from experiments.data.official.recipe import SPLIT, Join, Recipe
-from experiments.data.official.text.blocks import read_header
-from experiments.data.official.text.format import Format
-from experiments.data.table.raw_table import ParquetTable
+from nmt.experiments.data import table
+from nmt.experiments.data.official import preparation
+from nmt.experiments.data.official.held_out import TEST, TRAIN, VALID
+from nmt.experiments.data.official.recipe import SPLIT, Join, Recipe
+from nmt.experiments.data.official.text.blocks import read_header
+from nmt.experiments.data.official.text.format import Format
+from nmt.experiments.data.table.raw_table import ParquetTable
 
 CORE = ("user_id", "video_id", "split")
 """Required columns of the table, beside the labels."""

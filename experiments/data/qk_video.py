@@ -1,7 +1,7 @@
 """QK-Video: 120 million video impressions, from Tenrec.
 
 The official file is ``ctr_data_1M.csv``, comma-separated, with a header. The paper gives no script for it, so the
-recipe is TikTok's (:mod:`experiments.data.tiktok`): tokens, a random split 81 : 9 : 10, OOV below 10 training rows.
+recipe is TikTok's (:mod:`nmt.experiments.data.tiktok`): tokens, a random split 81 : 9 : 10, OOV below 10 training rows.
 Features are all columns known before the video is shown. Each has its own vocabulary, also each of the ten videos
 watched before (``hist_1`` … ``hist_10``, 0 where there are fewer). ``follow``, ``share`` and ``watching_times`` are
 outcomes, so they are not features.
@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.data.official import preparation
-from experiments.data.official.random_log import random_log
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.text.format import Format
+from nmt.experiments.data.official import preparation
+from nmt.experiments.data.official.random_log import random_log
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.text.format import Format
 
 FILE = "ctr_data_1M.csv"
 CATEGORICAL = ("user_id", "item_id", "video_category", "gender", "age", *(f"hist_{i}" for i in range(1, 11)))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.data.official import preparation
-from experiments.data.official.random_log import random_log
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.text.format import Format
+from nmt.experiments.data.official import preparation
+from nmt.experiments.data.official.random_log import random_log
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.text.format import Format
 
 FILE = "final_track1_train.txt"
 FIELDS = (

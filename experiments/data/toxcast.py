@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.data import table
-from experiments.data.table.raw_table import ParquetTable, join_names
+from nmt.experiments.data import table
+from nmt.experiments.data.table.raw_table import ParquetTable, join_names
 
 FINGERPRINT = "fp1024"
 BITS = 1024

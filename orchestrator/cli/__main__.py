@@ -1,5 +1,5 @@
-"""``python -m orchestrator.cli`` is ``nmt``."""
+"""``python -m nmt.orchestrator.cli`` is ``nmt``."""
 
-from orchestrator.cli.app import main
+from nmt.orchestrator.cli.app import main
 
 main()

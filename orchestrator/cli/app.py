@@ -14,18 +14,18 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from orchestrator.data.commands import app as data_commands
-from orchestrator.errors import RequestError, RunError
-from orchestrator.submit.commands import app as submit_commands
-from orchestrator.terminal.current_output import current_output, use_log_format
-from orchestrator.terminal.log_format import CommandLogFormat, LogFormat
-from orchestrator.terminal.standard_error import VARIABLE
+from nmt.orchestrator.data.commands import app as data_commands
+from nmt.orchestrator.errors import RequestError, RunError
+from nmt.orchestrator.submit.commands import app as submit_commands
+from nmt.orchestrator.terminal.current_output import current_output, use_log_format
+from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
+from nmt.orchestrator.terminal.standard_error import VARIABLE
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.tuning.runner import TrialRunner
-    from orchestrator.experiment.prepared import PreparedExperiment
-    from orchestrator.experiment.sections import Experiment
-    from orchestrator.trials.group_outcome import GroupOutcome
+    from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+    from nmt.orchestrator.experiment.prepared import PreparedExperiment
+    from nmt.orchestrator.experiment.sections import Experiment
+    from nmt.orchestrator.trials.group_outcome import GroupOutcome
 
 DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -55,7 +55,7 @@ Limit = Annotated[
 @app.command()
 def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
     """Show what would run and what it would cost at most. Trains nothing."""
-    from orchestrator.verbs.plan import plan_chain, plan_table
+    from nmt.orchestrator.verbs.plan import plan_chain, plan_table
 
     planned = plan_chain(_prepare(file, set))
     _print(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
@@ -71,8 +71,8 @@ def run(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Run one chain on Ray Train: every task in order of priority."""
-    from orchestrator.summary.table import chain_table
-    from orchestrator.verbs.run import run_experiment
+    from nmt.orchestrator.summary.table import chain_table
+    from nmt.orchestrator.verbs.run import run_experiment
 
     prepared = _prepare(file, set)
     with _interruptible():
@@ -107,8 +107,8 @@ def sweep(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
-    from orchestrator.trials.sweep_plan import plan_sweep
-    from orchestrator.verbs.sweep import run_sweep
+    from nmt.orchestrator.trials.sweep_plan import plan_sweep
+    from nmt.orchestrator.verbs.sweep import run_sweep
 
     prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _trial_check(address))
     if tasks is not None:
@@ -133,8 +133,8 @@ def grid(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Train the p^m grid of loss weights on Ray Tune, with equal weights and single-task models as baselines."""
-    from orchestrator.trials.grid_plan import plan_grid
-    from orchestrator.verbs.grid import run_grid
+    from nmt.orchestrator.trials.grid_plan import plan_grid
+    from nmt.orchestrator.verbs.grid import run_grid
 
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address))
     planned = plan_grid(prepared)
@@ -157,9 +157,9 @@ def compare(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
-    from orchestrator.comparison.files import PAGE
-    from orchestrator.comparison.table import comparison_table
-    from orchestrator.verbs.compare import method_trials, run_compare
+    from nmt.orchestrator.comparison.files import PAGE
+    from nmt.orchestrator.comparison.table import comparison_table
+    from nmt.orchestrator.verbs.compare import method_trials, run_compare
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
@@ -200,8 +200,8 @@ def reproduce(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Train an experiment of the paper, and print its numbers beside ours."""
-    from orchestrator.reproduce.command import draw_landscape
-    from orchestrator.reproduce.command import reproduce as run_one
+    from nmt.orchestrator.reproduce.command import draw_landscape
+    from nmt.orchestrator.reproduce.command import reproduce as run_one
 
     if what == "figure1":
         path = draw_landscape("nmt-runs/figure1")
@@ -231,7 +231,7 @@ def sync(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Log what the tracking store missed while runs went on. Trains nothing."""
-    from orchestrator.verbs.sync import sync_storage, sync_table
+    from nmt.orchestrator.verbs.sync import sync_storage, sync_table
 
     synced = sync_storage(file, set, storage, tracking)
     current_output().note("sync has ended", "sync_finished", complete=synced.complete, chains=len(synced.chains))
@@ -248,8 +248,8 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
 ) -> None:
     """Open MLflow's user interface on this project's tracking store."""
-    from orchestrator.experiment.file import load
-    from orchestrator.verbs.ui import serve
+    from nmt.orchestrator.experiment.file import load
+    from nmt.orchestrator.verbs.ui import serve
 
     uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
     serve(uri, host, port, current_output().say)
@@ -270,11 +270,11 @@ def doctor(
     from dataclasses import asdict
 
     if address is None:
-        from orchestrator.verbs.doctor import examine
+        from nmt.orchestrator.verbs.doctor import examine
 
         findings = examine()
     else:
-        from orchestrator.submit.cluster_doctor import examine_cluster
+        from nmt.orchestrator.submit.cluster_doctor import examine_cluster
 
         findings = examine_cluster(address, file)
 
@@ -309,7 +309,7 @@ def _run_cost_curve(
     prepared: PreparedExperiment, tasks: str, file: str, as_json: bool, address: str | None, verbose: bool
 ) -> None:
     """Run a sweep for each number of tasks."""
-    from orchestrator.verbs.cost_curve import cost_curve_table, parse_numbers, run_cost_curve
+    from nmt.orchestrator.verbs.cost_curve import cost_curve_table, parse_numbers, run_cost_curve
 
     numbers = parse_numbers(tasks, prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
@@ -336,7 +336,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None) -> PreparedExperiment:
-    from orchestrator.experiment.prepared import prepare
+    from nmt.orchestrator.experiment.prepared import prepare
 
     prepared = prepare(file, overrides, current_output().say, check)
     current_output().about(experiment=prepared.experiment.name)
@@ -347,7 +347,7 @@ def _trial_check(address: str | None) -> Callable[[Experiment], None]:
     """Return a check that refuses trials that this machine could never hold."""
 
     def check(experiment: Experiment) -> None:
-        from orchestrator.cluster.tuning.placement import check_trial
+        from nmt.orchestrator.cluster.tuning.placement import check_trial
 
         check_trial(experiment, address)
 
@@ -355,7 +355,7 @@ def _trial_check(address: str | None) -> Callable[[Experiment], None]:
 
 
 def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:
-    from orchestrator.cluster.tuning.runner import TrialRunner
+    from nmt.orchestrator.cluster.tuning.runner import TrialRunner
 
     return TrialRunner(prepared.experiment, prepared.folder, address, verbose)
 
@@ -372,7 +372,7 @@ def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, 
     Raises:
         RunError: A trial failed for another reason than its learning rate.
     """
-    from orchestrator.terminal.group_table import group_table
+    from nmt.orchestrator.terminal.group_table import group_table
 
     def show(out: Console) -> None:
         title = f"{prepared.experiment.name}: {outcome.kind}"

@@ -1,6 +1,6 @@
 """Entrypoint of a job on the cluster: check the image's packages and the tracking store, then run the verb.
 
-``python -m orchestrator.cli.job_entrypoint VERB FILE [OPTIONS]``, in the folder of an unpacked package.
+``python -m nmt.orchestrator.cli.job_entrypoint VERB FILE [OPTIONS]``, in the folder of an unpacked package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from orchestrator.terminal import standard_error
+from nmt.orchestrator.terminal import standard_error
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 
@@ -37,14 +37,14 @@ def main(arguments: Sequence[str]) -> int:
         return WRONG_REQUEST
     try:
         if verb == "doctor":
-            from orchestrator.submit.cluster_doctor import examine_inside
+            from nmt.orchestrator.submit.cluster_doctor import examine_inside
 
             return examine_inside(file if options == ["--with-experiment"] else None)
         if not _check_tracking(file):
             return WRONG_REQUEST
     except KeyboardInterrupt:
         return INTERRUPTED
-    from orchestrator.cli import app as cli
+    from nmt.orchestrator.cli import app as cli
 
     sys.argv = ["nmt", verb, file, *options]
     cli.main()
@@ -58,7 +58,7 @@ def check_image(say: Callable[[str], None]) -> bool:
         say: Called with each line of the report.
     """
     try:
-        from orchestrator.submit.requirements import REQUIREMENTS, Requirements, compare
+        from nmt.orchestrator.submit.requirements import REQUIREMENTS, Requirements, compare
     except ImportError as error:
         say(f"error: the cluster's image cannot run the project: {error}; {_INSTALL}")
         return False
@@ -78,12 +78,12 @@ _INSTALL = (
 
 def _check_tracking(file: str) -> bool:
     """Return whether the tracking store answers from here: a wrong address should fail before hours of training."""
-    from orchestrator.credentials import without_credentials
-    from orchestrator.errors import first_line
-    from orchestrator.experiment.file import load
-    from orchestrator.submit.link import LINK
-    from orchestrator.tracking.address import page
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.credentials import without_credentials
+    from nmt.orchestrator.errors import first_line
+    from nmt.orchestrator.experiment.file import load
+    from nmt.orchestrator.submit.link import LINK
+    from nmt.orchestrator.tracking.address import page
+    from nmt.orchestrator.tracking.store import TrackingStore
 
     experiment = load(file)
     try:

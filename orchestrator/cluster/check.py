@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.cluster.nodes import check_nodes, may_grow, present_nodes
-from orchestrator.cluster.shared_storage import check_shared
-from orchestrator.experiment.sections import Scaling
+from nmt.orchestrator.cluster.nodes import check_nodes, may_grow, present_nodes
+from nmt.orchestrator.cluster.shared_storage import check_shared
+from nmt.orchestrator.experiment.sections import Scaling
 
 
 def check_cluster(scaling: Scaling, storage: str, data: str, key: str = "scaling.workers") -> None:

@@ -12,7 +12,7 @@ import ray
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from trainers.reporter import Event, StageFinished
+from nmt.trainers.reporter import Event, StageFinished
 
 CLOSING_SECONDS = 120.0
 """Longest wait for events that were sent before the end: on a busy machine they arrive late."""

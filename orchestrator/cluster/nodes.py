@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Scaling
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Scaling
 
 _FIRST_STATUS = 15.0
 """Seconds within which the autoscaler of a new cluster writes its first status."""

@@ -9,9 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from orchestrator.cluster.connection import check_listening
-from orchestrator.errors import RunError
-from orchestrator.terminal import standard_error
+from nmt.orchestrator.cluster.connection import check_listening
+from nmt.orchestrator.errors import RunError
+from nmt.orchestrator.terminal import standard_error
 
 PLACEMENT_ATTEMPT_SECONDS = 30
 """Seconds of one attempt to place workers: after the loss of a node the first attempt still counts on that node."""

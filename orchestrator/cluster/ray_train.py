@@ -17,14 +17,14 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 # Train returns what the workers return.
 from ray.train.v2.torch.torch_trainer import TorchTrainer
 
-from orchestrator.cluster.mailbox import MailboxReporter
-from orchestrator.cluster.ray_cluster import PLACEMENT_ATTEMPT_SECONDS
-from orchestrator.cluster.worker import Fault, StageError, WorkerJob, train_chain
-from orchestrator.errors import RunError, last_line
-from orchestrator.experiment.sections import Experiment
-from trainers.records import StageRecord
-from trainers.spec.chain_spec import ChainSpec
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.mailbox import MailboxReporter
+from nmt.orchestrator.cluster.ray_cluster import PLACEMENT_ATTEMPT_SECONDS
+from nmt.orchestrator.cluster.worker import Fault, StageError, WorkerJob, train_chain
+from nmt.orchestrator.errors import RunError, last_line
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.store.stage_store import StageStore
 
 
 def run(

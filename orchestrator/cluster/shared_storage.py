@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow.fs as pafs
 
-from orchestrator.cluster.nodes import Node, present_nodes
-from orchestrator.credentials import without_credentials
-from orchestrator.errors import RequestError, RunError, last_line
-from trainers.store.file_system import is_file, locate
+from nmt.orchestrator.cluster.nodes import Node, present_nodes
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import RequestError, RunError, last_line
+from nmt.trainers.store.file_system import is_file, locate
 
 _PATIENCE = 120.0
 """Seconds within which every node must answer."""

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 import ray.train
 import ray.train.torch
 
-from orchestrator.cluster.mailbox import MailboxReporter
-from orchestrator.errors import RunError
-from trainers.data.open_feed import open_feed
-from trainers.faults import NumericalError, TrainingError
-from trainers.models.build import build_model
-from trainers.reporter import Reporter
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store.checkpoint_store import CheckpointStore
-from trainers.store.stage_claims import StageClaims
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.mailbox import MailboxReporter
+from nmt.orchestrator.errors import RunError
+from nmt.trainers.data.open_feed import open_feed
+from nmt.trainers.faults import NumericalError, TrainingError
+from nmt.trainers.models.build import build_model
+from nmt.trainers.reporter import Reporter
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.store.stage_claims import StageClaims
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

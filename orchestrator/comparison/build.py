@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.costs import cost_points
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.extrapolation import extrapolate
-from orchestrator.trials.grid_plan import GridPlan
-from orchestrator.trials.group_ledger import higher_is_better, shown_value
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.guarantee import Rule, Standing, guarantee
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.sweep_plan import SweepPlan
-from orchestrator.trials.trial import Source, TrialResult
-from trainers.spec.task import Task
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.comparison.costs import cost_points
+from nmt.orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.extrapolation import extrapolate
+from nmt.orchestrator.trials.grid_plan import GridPlan
+from nmt.orchestrator.trials.group_ledger import higher_is_better, shown_value
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.guarantee import Rule, Standing, guarantee
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.sweep_plan import SweepPlan
+from nmt.orchestrator.trials.trial import Source, TrialResult
+from nmt.trainers.spec.task import Task
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from orchestrator.comparison.numerals import count_text, times_text
-from orchestrator.comparison.results import CostPoint
-from orchestrator.figures.style import (
+from nmt.orchestrator.comparison.numerals import count_text, times_text
+from nmt.orchestrator.comparison.results import CostPoint
+from nmt.orchestrator.figures.style import (
     GREY,
     INK,
     PALETTE,

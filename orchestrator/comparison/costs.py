@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.comparison.results import CostPoint, MethodRow
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.trials.forecast import stage_samples
-from orchestrator.trials.loss_weights import WeightGrid
-from orchestrator.trials.sweep_plan import SweepPlan
+from nmt.orchestrator.comparison.results import CostPoint, MethodRow
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.trials.forecast import stage_samples
+from nmt.orchestrator.trials.loss_weights import WeightGrid
+from nmt.orchestrator.trials.sweep_plan import SweepPlan
 
 FEWEST_TASKS, MOST_TASKS = 2, 8
 """Range of the numbers of tasks whose cost is predicted; it reaches further if the experiment has more tasks."""

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.comparison.results import ComparedModel, ComparedTask
+from nmt.orchestrator.comparison.results import ComparedModel, ComparedTask
 
 Place = Literal["beyond", "on", "inside"]
 """Where a model lies relative to a front; see :attr:`Standing.place`."""

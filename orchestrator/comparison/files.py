@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from orchestrator.comparison.cost_figure import cost_against_tasks
-from orchestrator.comparison.front_figure import trade_off_front
-from orchestrator.comparison.guarantees import guarantees_columns
-from orchestrator.comparison.page import page
-from orchestrator.comparison.results import Comparison
-from orchestrator.comparison.table import comparison_columns, comparison_markdown
-from orchestrator.figures.multipliers import multiplier_trajectory
+from nmt.orchestrator.comparison.cost_figure import cost_against_tasks
+from nmt.orchestrator.comparison.front_figure import trade_off_front
+from nmt.orchestrator.comparison.guarantees import guarantees_columns
+from nmt.orchestrator.comparison.page import page
+from nmt.orchestrator.comparison.results import Comparison
+from nmt.orchestrator.comparison.table import comparison_columns, comparison_markdown
+from nmt.orchestrator.figures.multipliers import multiplier_trajectory
 
 PAGE = "comparison.html"
 TABLE = "comparison_table.json"

@@ -11,11 +11,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.comparison.dominance import front
-from orchestrator.comparison.headline import chosen_model, headline, is_single_task, models_of, row_of
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison
-from orchestrator.comparison.table import truncate
-from orchestrator.figures.style import (
+from nmt.orchestrator.comparison.dominance import front
+from nmt.orchestrator.comparison.headline import chosen_model, headline, is_single_task, models_of, row_of
+from nmt.orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison
+from nmt.orchestrator.comparison.table import truncate
+from nmt.orchestrator.figures.style import (
     GREY,
     INK,
     PALETTE,

@@ -9,10 +9,10 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.comparison.results import ComparedModel, Comparison
-from orchestrator.summary.limits import share_of_limit
-from orchestrator.summary.wording import NOTHING, finite_or_none, format_difference
-from trainers.records import Deviation
+from nmt.orchestrator.comparison.results import ComparedModel, Comparison
+from nmt.orchestrator.summary.limits import share_of_limit
+from nmt.orchestrator.summary.wording import NOTHING, finite_or_none, format_difference
+from nmt.trainers.records import Deviation
 
 MOST_PROTECTED = 3
 """Protected tasks that are shown of each model: those closest to their limits or beyond; tables in MLflow have all."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.comparison.dominance import Standing, dominates, standing
-from orchestrator.comparison.numerals import samples_text, times_text
-from orchestrator.comparison.results import ComparedModel, Comparison, MethodRow
-from orchestrator.summary.on_test import sentences_on_test
-from orchestrator.summary.wording import join_names
-from orchestrator.trials.trial import Source
+from nmt.orchestrator.comparison.dominance import Standing, dominates, standing
+from nmt.orchestrator.comparison.numerals import samples_text, times_text
+from nmt.orchestrator.comparison.results import ComparedModel, Comparison, MethodRow
+from nmt.orchestrator.summary.on_test import sentences_on_test
+from nmt.orchestrator.summary.wording import join_names
+from nmt.orchestrator.trials.trial import Source
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.comparison.results import MethodRow
-from orchestrator.summary.wording import NOTHING, nan_if_none
+from nmt.orchestrator.comparison.results import MethodRow
+from nmt.orchestrator.summary.wording import NOTHING, nan_if_none
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _LONGEST = 10**12

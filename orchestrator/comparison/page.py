@@ -7,11 +7,11 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from orchestrator.comparison.cost_figure import cost_against_tasks
-from orchestrator.comparison.front_figure import trade_off_front
-from orchestrator.comparison.guarantees import guarantee_lines, shared_metric
-from orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, star_standing
-from orchestrator.comparison.numerals import (
+from nmt.orchestrator.comparison.cost_figure import cost_against_tasks
+from nmt.orchestrator.comparison.front_figure import trade_off_front
+from nmt.orchestrator.comparison.guarantees import guarantee_lines, shared_metric
+from nmt.orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, star_standing
+from nmt.orchestrator.comparison.numerals import (
     amount_text,
     count_text,
     decimal_text,
@@ -24,8 +24,8 @@ from orchestrator.comparison.numerals import (
     times_text,
     trials_text,
 )
-from orchestrator.comparison.results import ComparedModel, Comparison
-from orchestrator.comparison.table import (
+from nmt.orchestrator.comparison.results import ComparedModel, Comparison
+from nmt.orchestrator.comparison.table import (
     MOST_COLUMNS,
     common_metric,
     guarantee_text,
@@ -33,10 +33,10 @@ from orchestrator.comparison.table import (
     omission_text,
     task_header,
 )
-from orchestrator.figures.multipliers import multiplier_trajectory
-from orchestrator.figures.svg import SCHEME, inline_svg
-from orchestrator.summary.wording import NOTHING
-from orchestrator.trials.trial import Source
+from nmt.orchestrator.figures.multipliers import multiplier_trajectory
+from nmt.orchestrator.figures.svg import SCHEME, inline_svg
+from nmt.orchestrator.summary.wording import NOTHING
+from nmt.orchestrator.trials.trial import Source
 
 _SOURCES: dict[Source, str] = {"sweep": "NMT's sweep", "grid": "grid", "baseline": "baseline", "method": "method"}
 

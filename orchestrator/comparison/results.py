@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.summary.limits import worst_verdict
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.guarantee import Guarantee
-from orchestrator.trials.trial import Source
-from trainers.records import StageRecord, Verdict, null_non_finite
+from nmt.orchestrator.summary.limits import worst_verdict
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.guarantee import Guarantee
+from nmt.orchestrator.trials.trial import Source
+from nmt.trainers.records import StageRecord, Verdict, null_non_finite
 
 
 @dataclass(frozen=True)

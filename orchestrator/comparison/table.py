@@ -12,9 +12,9 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.comparison.guarantees import guarantee_lines, guarantees_markdown, guarantees_table
-from orchestrator.comparison.headline import headline, is_single_task
-from orchestrator.comparison.numerals import (
+from nmt.orchestrator.comparison.guarantees import guarantee_lines, guarantees_markdown, guarantees_table
+from nmt.orchestrator.comparison.headline import headline, is_single_task
+from nmt.orchestrator.comparison.numerals import (
     amount_text,
     extrapolation_text,
     metric_texts,
@@ -24,9 +24,9 @@ from orchestrator.comparison.numerals import (
     stages_text,
     trials_text,
 )
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
-from orchestrator.summary.wording import NOTHING, nan_if_none
-from orchestrator.trials.cost import Cost
+from nmt.orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, MethodRow
+from nmt.orchestrator.summary.wording import NOTHING, nan_if_none
+from nmt.orchestrator.trials.cost import Cost
 
 MOST_COLUMNS = 8
 """Most tasks that have a column; the first by priority where there are more."""

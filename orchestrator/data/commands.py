@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.errors import RequestError
+from nmt.orchestrator.errors import RequestError
 
 WRONG_REQUEST, INTERRUPTED = 2, 130
 
@@ -27,7 +27,7 @@ console = Console(stderr=True)
 @app.command("list")
 def list_sources(json: Json = False) -> None:
     """List the data sources that come with the project."""
-    from orchestrator.data.sources import SOURCES, find
+    from nmt.orchestrator.data.sources import SOURCES, find
 
     found = [{"name": name, "input": takes, "about": find(name).about} for name, takes in SOURCES.items()]
 
@@ -58,8 +58,8 @@ def prepare(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")] = False,
 ) -> None:
     """Prepare official files: write a folder of sharded Parquet and a vocabulary, complete or not at all."""
-    from orchestrator.data.prepare import prepare as prepare_
-    from orchestrator.data.sources import find
+    from nmt.orchestrator.data.prepare import prepare as prepare_
+    from nmt.orchestrator.data.sources import find
 
     try:
         prepared = prepare_(
@@ -97,8 +97,8 @@ def describe(
     folder: Annotated[str, typer.Argument(metavar="FOLDER", help="A prepared folder, or its URI.")], json: Json = False
 ) -> None:
     """Describe rows, features, label rates and conflicts between tasks; exit status 2 if training would fail."""
-    from orchestrator.data.describe import describe as describe_
-    from orchestrator.data.describe import print_description
+    from nmt.orchestrator.data.describe import describe as describe_
+    from nmt.orchestrator.data.describe import print_description
 
     found = describe_(folder)
     _print(found.to_dict(), json, lambda out: print_description(found, out))

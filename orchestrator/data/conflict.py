@@ -25,8 +25,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainers.data.schema import Schema
-from trainers.store.file_system import locate, parquet_files
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.store.file_system import locate, parquet_files
 
 GRADIENT_BYTES = 256 << 20
 """Memory for gradients; columns that do not fit take another pass over the labels."""

@@ -15,14 +15,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.data.conflict import Conflict, batches, conflicts
-from orchestrator.errors import RequestError
-from orchestrator.summary.wording import NOTHING
-from trainers.data.prepared import read_schema
-from trainers.data.schema import SPLITS, Schema
-from trainers.data.split import Split
-from trainers.records import null_non_finite
-from trainers.store.file_system import is_file, locate, parquet_files
+from nmt.orchestrator.data.conflict import Conflict, batches, conflicts
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.summary.wording import NOTHING
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.data.split import Split
+from nmt.trainers.records import null_non_finite
+from nmt.trainers.store.file_system import is_file, locate, parquet_files
 
 SHOWN_PAIRS = 10
 """Most pairs of tasks printed, those with the strongest conflict; ``--json`` has all."""

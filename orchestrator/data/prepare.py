@@ -15,18 +15,18 @@ from typing import Any, TypeVar
 
 from rich.console import Console
 
-from experiments.data.official.block_map import Map, in_turn
-from experiments.data.official.preparation import build
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.report import Report
-from orchestrator.cluster.ray_cluster import address_in_use, cluster
-from orchestrator.data.block_progress import BlockProgress
-from orchestrator.data.ray_blocks import map_on_ray
-from orchestrator.data.sources import Source
-from orchestrator.errors import RequestError, RunError
-from trainers.data.prepared import read_schema
-from trainers.data.schema import Schema
-from trainers.registry import check_options
+from nmt.experiments.data.official.block_map import Map, in_turn
+from nmt.experiments.data.official.preparation import build
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.report import Report
+from nmt.orchestrator.cluster.ray_cluster import address_in_use, cluster
+from nmt.orchestrator.data.block_progress import BlockProgress
+from nmt.orchestrator.data.ray_blocks import map_on_ray
+from nmt.orchestrator.data.sources import Source
+from nmt.orchestrator.errors import RequestError, RunError
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.registry import check_options
 
 RAY_BYTES = 1 << 30
 """Input in bytes above which Ray is used; starting Ray takes as long as preparing half of that in one process."""

@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from orchestrator.errors import RunError
+from nmt.orchestrator.errors import RunError
 
 T = TypeVar("T")
 R = TypeVar("R")

@@ -9,8 +9,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from orchestrator.errors import RequestError
-from trainers.registry import did_you_mean
+from nmt.orchestrator.errors import RequestError
+from nmt.trainers.registry import did_you_mean
 
 PACKAGE = "experiments.data"
 

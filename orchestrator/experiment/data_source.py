@@ -8,12 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from orchestrator.credentials import without_credentials
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Data
-from trainers.data.prepared import read_schema
-from trainers.data.schema import Schema
-from trainers.registry import check_options
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Data
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.registry import check_options
 
 
 def prepare(data: Data) -> tuple[str, Schema]:

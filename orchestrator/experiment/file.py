@@ -11,12 +11,12 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
-from trainers.registry import did_you_mean
-from trainers.spec.execution import Execution
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
+from nmt.trainers.registry import did_you_mean
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from trainers.data.examples import row_bytes
-from trainers.data.schema import Schema
-from trainers.spec.chain_spec import Ingest
+from nmt.trainers.data.examples import row_bytes
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.spec.chain_spec import Ingest
 
 MEMORY_SHARE = 0.25
 """Largest share of this machine's memory that data may take and still be kept there. The rest is for the model, its

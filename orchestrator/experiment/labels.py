@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pyarrow.parquet as pq
 
-from orchestrator.errors import RequestError
-from trainers.store.file_system import locate, parquet_files
+from nmt.orchestrator.errors import RequestError
+from nmt.trainers.store.file_system import locate, parquet_files
 
 
 @dataclass(frozen=True)

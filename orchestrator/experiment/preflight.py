@@ -10,13 +10,13 @@ import uuid
 import pyarrow.fs as pafs
 import torch
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.labels import LISTWISE, read_labels, unmet_requirement
-from orchestrator.experiment.sections import Experiment, Scaling
-from trainers.data.schema import SPLITS, Schema
-from trainers.models.build import build_model
-from trainers.registry import LOSSES, METRICS, check_options, did_you_mean, resolve
-from trainers.spec.chain_spec import ChainSpec
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.labels import LISTWISE, read_labels, unmet_requirement
+from nmt.orchestrator.experiment.sections import Experiment, Scaling
+from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.models.build import build_model
+from nmt.trainers.registry import LOSSES, METRICS, check_options, did_you_mean, resolve
+from nmt.trainers.spec.chain_spec import ChainSpec
 
 
 def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) -> None:

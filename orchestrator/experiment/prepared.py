@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.experiment import data_source, preflight
-from orchestrator.experiment.file import load
-from orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
-from orchestrator.experiment.sections import Experiment
-from trainers.data.schema import Schema
-from trainers.spec.chain_spec import ChainSpec
+from nmt.orchestrator.experiment import data_source, preflight
+from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.spec.chain_spec import ChainSpec
 
 
 @dataclass(frozen=True)

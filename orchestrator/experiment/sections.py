@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from trainers.methods.names import check_method, is_constrained
-from trainers.models.build import gives_one_score
-from trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec
-from trainers.spec.execution import Execution
-from trainers.spec.settings import Settings
-from trainers.spec.task import Level, Task
-from trainers.spec.training import Training
+from nmt.trainers.methods.names import check_method, is_constrained
+from nmt.trainers.models.build import gives_one_score
+from nmt.trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.task import Level, Task
+from nmt.trainers.spec.training import Training
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -34,7 +34,7 @@ class Data(_Section):
         options: Keyword arguments of the source.
         cache: Where a source keeps what it prepares; by default a folder below ``storage``.
         ingest: ``memory`` keeps every example in the workers' memory, ``stream`` reads the files anew in each pass. By
-            default the size of the data decides (:mod:`orchestrator.experiment.ingest`).
+            default the size of the data decides (:mod:`nmt.orchestrator.experiment.ingest`).
     """
 
     source: str | None = None

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from orchestrator.figures.style import (
+from nmt.orchestrator.figures.style import (
     GREY,
     INK,
     PALE,
@@ -32,9 +32,9 @@ from orchestrator.figures.style import (
     strokes,
     style_axes,
 )
-from orchestrator.summary.limits import against_limit, share_of_limit, worst_verdict
-from orchestrator.summary.wording import format_values, nan_if_none
-from trainers.records import Candidate, StageRecord, Verdict
+from nmt.orchestrator.summary.limits import against_limit, share_of_limit, worst_verdict
+from nmt.orchestrator.summary.wording import format_values, nan_if_none
+from nmt.trainers.records import Candidate, StageRecord, Verdict
 
 MOST_PANELS = 12
 """Most tasks that have a panel each; more are drawn as one strip per task."""

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.figures.style import (
+from nmt.orchestrator.figures.style import (
     GREY,
     PALE,
     SMALL_SIZE,
@@ -27,8 +27,8 @@ from orchestrator.figures.style import (
     strokes,
     style_axes,
 )
-from orchestrator.summary.wording import format_multiplier, level_name, nan_if_none
-from trainers.records import StageRecord
+from nmt.orchestrator.summary.wording import format_multiplier, level_name, nan_if_none
+from nmt.trainers.records import StageRecord
 
 MOST_NAMED = 6
 """Most lines with a colour and a name; the others are grey."""

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orchestrator.summary.wording import level_name
-from trainers.records import StageRecord
+from nmt.orchestrator.summary.wording import level_name
+from nmt.trainers.records import StageRecord
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195")
 """Okabe and Ito's colour-blind-safe colours without black and yellow (too pale on white), and a violet."""

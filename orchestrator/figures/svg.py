@@ -9,7 +9,7 @@ from itertools import count
 
 from matplotlib.figure import Figure
 
-from orchestrator.figures.style import BORDER, GREY, INK, PALE, PALETTE
+from nmt.orchestrator.figures.style import BORDER, GREY, INK, PALE, PALETTE
 
 SCHEME = {
     "#ffffff": ("paper", "#ffffff", "#17191c"),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from orchestrator.cluster.tuning.placement import check_trial
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.errors import RequestError
-from orchestrator.experiment.prepared import prepare_experiment
-from orchestrator.experiment.sections import Experiment
-from orchestrator.reproduce.run import Reproduced, run_study, study_trials
-from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study
-from orchestrator.terminal.output import Output
+from nmt.orchestrator.cluster.tuning.placement import check_trial
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.prepared import prepare_experiment
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.reproduce.run import Reproduced, run_study, study_trials
+from nmt.orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study
+from nmt.orchestrator.terminal.output import Output
 
 SMALL = "small"
 """Default preset for data that stand in for the paper's."""
@@ -80,7 +80,7 @@ def draw_landscape(folder: str) -> Path:
     Raises:
         RequestError: The folder cannot be written to.
     """
-    from orchestrator.reproduce.landscape import TITLE, descend, landscape_figure
+    from nmt.orchestrator.reproduce.landscape import TITLE, descend, landscape_figure
 
     path = Path(folder).absolute() / "figure1.png"
     try:

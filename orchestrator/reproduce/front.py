@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orchestrator.figures.style import (
+from nmt.orchestrator.figures.style import (
     GREY,
     PALETTE,
     SMALL_SIZE,
@@ -17,8 +17,8 @@ from orchestrator.figures.style import (
     style_axes,
     wrap_text,
 )
-from orchestrator.reproduce.table import Line, StudyTable
-from trainers.spec.task import Task
+from nmt.orchestrator.reproduce.table import Line, StudyTable
+from nmt.trainers.spec.task import Task
 
 _WIDTH, _HEIGHT = 6.4, 4.8
 _TITLE_SIZE = 10.0

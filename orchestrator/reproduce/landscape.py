@@ -18,7 +18,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from orchestrator.figures.style import (
+from nmt.orchestrator.figures.style import (
     GREY,
     INK,
     PALETTE,
@@ -28,7 +28,7 @@ from orchestrator.figures.style import (
     escape_mathtext,
     style_axes,
 )
-from trainers.multipliers import Multipliers
+from nmt.trainers.multipliers import Multipliers
 
 TITLE = "Figure 1: a weighted sum and NMT on two losses"
 START = (-0.9, -0.6)

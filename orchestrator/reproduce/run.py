@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.files import TABLE, png
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.figures.losses import losses_against_optima
-from orchestrator.figures.multipliers import multiplier_trajectory
-from orchestrator.reproduce.front import study_front
-from orchestrator.reproduce.study import Content, Study, experiment_of
-from orchestrator.reproduce.table import AVERAGE, Estimate, Line, StudyTable
-from orchestrator.terminal.output import Output
-from orchestrator.trials.forecast import forecast
-from orchestrator.trials.group_ledger import shown_value
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.trial import Trial, TrialResult
-from orchestrator.verbs.trial_group import GroupSession
-from trainers.spec.task import Task
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.comparison.files import TABLE, png
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.figures.losses import losses_against_optima
+from nmt.orchestrator.figures.multipliers import multiplier_trajectory
+from nmt.orchestrator.reproduce.front import study_front
+from nmt.orchestrator.reproduce.study import Content, Study, experiment_of
+from nmt.orchestrator.reproduce.table import AVERAGE, Estimate, Line, StudyTable
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.forecast import forecast
+from nmt.orchestrator.trials.group_ledger import shown_value
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.trial import Trial, TrialResult
+from nmt.orchestrator.verbs.trial_group import GroupSession
+from nmt.trainers.spec.task import Task
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

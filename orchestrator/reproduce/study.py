@@ -10,12 +10,12 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-import experiments
-from orchestrator.errors import RequestError
-from orchestrator.experiment.file import assign, validate
-from orchestrator.experiment.sections import Experiment
+import nmt.experiments
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.file import assign, validate
+from nmt.orchestrator.experiment.sections import Experiment
 
-FOLDER = Path(experiments.__path__[0]) / "paper"
+FOLDER = Path(nmt.experiments.__path__[0]) / "paper"
 
 Content = dict[str, Any]
 

@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.comparison.numerals import plural_text
-from orchestrator.summary.wording import NOTHING
+from nmt.orchestrator.comparison.numerals import plural_text
+from nmt.orchestrator.summary.wording import NOTHING
 
 AVERAGE = "average"
 HELD = "guarantee held"

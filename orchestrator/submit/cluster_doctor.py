@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from orchestrator.errors import RequestError, RunError, first_line, last_line
-from orchestrator.experiment.file import load
-from orchestrator.experiment.sections import Experiment
-from orchestrator.submit import own_modules
-from orchestrator.submit.job import Job, status_text
-from orchestrator.submit.job_client import JobClient, cluster_nodes, connect, dashboard_address
-from orchestrator.submit.package import pack
-from orchestrator.submit.requirements import local_requirements
-from orchestrator.verbs.doctor import Finding, examine
+from nmt.orchestrator.errors import RequestError, RunError, first_line, last_line
+from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.submit import own_modules
+from nmt.orchestrator.submit.job import Job, status_text
+from nmt.orchestrator.submit.job_client import JobClient, cluster_nodes, connect, dashboard_address
+from nmt.orchestrator.submit.package import pack
+from nmt.orchestrator.submit.requirements import local_requirements
+from nmt.orchestrator.verbs.doctor import Finding, examine
 
 _MARK = "nmt-finding "
 """Prefix of the lines of the job's log that hold a finding."""
@@ -53,8 +53,8 @@ def examine_cluster(address: str | None, file: str | None) -> list[Finding]:
 
 
 def _examine_by_job(client: JobClient, where: str, experiment: Experiment, with_experiment: bool) -> list[Finding]:
-    from orchestrator.submit.follow import follow
-    from orchestrator.submit.job import submit
+    from nmt.orchestrator.submit.follow import follow
+    from nmt.orchestrator.submit.job import submit
 
     requirements = local_requirements(own_modules.find(experiment).installed)
     # A unique name makes every examination a new job: earlier findings may not hold any more.
@@ -81,7 +81,7 @@ def examine_inside(file: str | None) -> int:
     Args:
         file: Experiment file whose storage and tracking are checked, if any.
     """
-    from orchestrator.cluster.ray_cluster import cluster
+    from nmt.orchestrator.cluster.ray_cluster import cluster
 
     for finding in examine():
         _print_finding(finding)
@@ -109,7 +109,7 @@ def _examine_nodes() -> list[Finding]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from orchestrator.cluster.nodes import present_nodes
+    from nmt.orchestrator.cluster.nodes import present_nodes
 
     remote: Any = ray.remote(versions)
     found: list[Finding] = []
@@ -136,9 +136,9 @@ def _compare_nodes(by_node: Sequence[dict[str, str]]) -> Finding:
 
 
 def _examine_experiment(experiment: Experiment) -> list[Finding]:
-    from orchestrator.cluster.shared_storage import check_shared
-    from orchestrator.credentials import without_credentials
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.cluster.shared_storage import check_shared
+    from nmt.orchestrator.credentials import without_credentials
+    from nmt.orchestrator.tracking.store import TrackingStore
 
     found = []
     try:

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.terminal.current_output import current_output
-from orchestrator.terminal.log_format import JobLogFormat, LogFormat
+from nmt.orchestrator.terminal.current_output import current_output
+from nmt.orchestrator.terminal.log_format import JobLogFormat, LogFormat
 
 if TYPE_CHECKING:
-    from orchestrator.submit.job_client import JobClient
+    from nmt.orchestrator.submit.job_client import JobClient
 
 INTERRUPTED = 130
 
@@ -117,8 +117,8 @@ def status(
     json: Json = False,
 ) -> None:
     """Show jobs: their status, and the link to their runs in MLflow."""
-    from orchestrator.submit.job import job_to_dict, project_jobs
-    from orchestrator.submit.job_client import ask
+    from nmt.orchestrator.submit.job import job_to_dict, project_jobs
+    from nmt.orchestrator.submit.job_client import ask
 
     client, where = _connect(address)
     infos = project_jobs(client, where) if job is None else [ask(lambda: client.get_job_info(job), where)]
@@ -140,7 +140,7 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log to the job's end.")] = False,
 ) -> None:
     """Print a job's log; with --follow until it ends, and exit with its status."""
-    from orchestrator.submit.job_client import ask
+    from nmt.orchestrator.submit.job_client import ask
 
     client, where = _connect(address)
     if follow:
@@ -151,7 +151,7 @@ def logs(
 @app.command()
 def stop(job: Id, address: Address = None, json: Json = False) -> None:
     """Stop a job; finished stages are kept, and the same submission resumes from them."""
-    from orchestrator.submit.stopping import stop as stop_job
+    from nmt.orchestrator.submit.stopping import stop as stop_job
 
     client, where = _connect(address)
     ended, was_running = stop_job(client, job, where)
@@ -172,9 +172,9 @@ def _submit(
     as_json: bool,
     log_format: LogFormat | None,
 ) -> None:
-    from orchestrator.submit.job import job_to_dict, submit
-    from orchestrator.submit.job_client import ask, connect, dashboard_address
-    from orchestrator.submit.preparation import prepare_job
+    from nmt.orchestrator.submit.job import job_to_dict, submit
+    from nmt.orchestrator.submit.job_client import ask, connect, dashboard_address
+    from nmt.orchestrator.submit.preparation import prepare_job
 
     where = dashboard_address(address)
     client = connect(where)
@@ -199,9 +199,9 @@ def _submit(
 
 def _follow(client: JobClient, job_id: str, where: str, write: Callable[[str], None]) -> tuple[int, Any, str | None]:
     """Follow a job to its end. Return its exit status, Ray's details, and the link in its log."""
-    from orchestrator.submit.follow import follow
-    from orchestrator.submit.job import exit_status, status_text
-    from orchestrator.submit.link import LinkReader
+    from nmt.orchestrator.submit.follow import follow
+    from nmt.orchestrator.submit.job import exit_status, status_text
+    from nmt.orchestrator.submit.link import LinkReader
 
     reader = LinkReader(write)
     try:
@@ -228,7 +228,7 @@ def _how_to_attach(job_id: str, where: str) -> str:
 
 
 def _connect(address: str | None) -> tuple[JobClient, str]:
-    from orchestrator.submit.job_client import connect, dashboard_address
+    from nmt.orchestrator.submit.job_client import connect, dashboard_address
 
     where = dashboard_address(address)
     return connect(where), where

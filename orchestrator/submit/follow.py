@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from orchestrator.errors import RunError
-from orchestrator.submit.job import TERMINAL, job_status
-from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask
+from nmt.orchestrator.errors import RunError
+from nmt.orchestrator.submit.job import TERMINAL, job_status
+from nmt.orchestrator.submit.job_client import JobClient, NoSuchJobError, ask
 
 _PATIENCE = 120.0
 """Seconds of retries while the cluster does not answer."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from orchestrator.errors import RequestError
-from orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, translate_error
-from orchestrator.submit.package import EXPERIMENT, Package
-from orchestrator.terminal.standard_error import VARIABLE
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.submit.job_client import JobClient, NoSuchJobError, ask, translate_error
+from nmt.orchestrator.submit.package import EXPERIMENT, Package
+from nmt.orchestrator.terminal.standard_error import VARIABLE
 
 PREFIX = "nmt-"
 """Prefix of the ids of this project's jobs."""
@@ -59,7 +59,7 @@ class Job:
     @property
     def entrypoint(self) -> str:
         """The command line on the cluster."""
-        return shlex.join(["python", "-m", "orchestrator.cli.job_entrypoint", self.verb, EXPERIMENT, *self.options])
+        return shlex.join(["python", "-m", "nmt.orchestrator.cli.job_entrypoint", self.verb, EXPERIMENT, *self.options])
 
     def runtime_env(self, archive: Path) -> dict[str, Any]:
         """Return Ray's runtime environment. It holds no credentials, since everybody on the cluster can read it."""

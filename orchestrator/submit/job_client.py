@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator.cluster.connection import check_listening
-from orchestrator.cluster.nodes import Node, may_grow_by
-from orchestrator.errors import RequestError, RunError, last_line
+from nmt.orchestrator.cluster.connection import check_listening
+from nmt.orchestrator.cluster.nodes import Node, may_grow_by
+from nmt.orchestrator.errors import RequestError, RunError, last_line
 
 _Answer = TypeVar("_Answer")
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Experiment
 
 ROOMS = ("trainers", "orchestrator", "experiments")
 """The project's own packages, which every job gets."""

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Experiment
-from orchestrator.submit import own_modules
-from orchestrator.submit.ignore_rules import IgnoreRules
-from orchestrator.submit.requirements import REQUIREMENTS, Requirements
-from orchestrator.submit.secret_scan import find_secret, known_secrets
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.submit import own_modules
+from nmt.orchestrator.submit.ignore_rules import IgnoreRules
+from nmt.orchestrator.submit.requirements import REQUIREMENTS, Requirements
+from nmt.orchestrator.submit.secret_scan import find_secret, known_secrets
 
 EXPERIMENT, PINS = "experiment.yaml", "requirements.txt"
 """Names of the files that are generated for the job."""

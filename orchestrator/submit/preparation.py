@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from orchestrator.cluster.nodes import check_nodes
-from orchestrator.cluster.tuning.placement import trial_scaling
-from orchestrator.credentials import without_credentials, without_user
-from orchestrator.experiment.file import assign, load
-from orchestrator.experiment.sections import Experiment
-from orchestrator.submit import own_modules
-from orchestrator.submit.job import Job
-from orchestrator.submit.job_client import JobClient, cluster_nodes, is_this_machine, may_grow
-from orchestrator.submit.package import pack
-from orchestrator.submit.reach import check_reach
-from orchestrator.submit.requirements import local_requirements
+from nmt.orchestrator.cluster.nodes import check_nodes
+from nmt.orchestrator.cluster.tuning.placement import trial_scaling
+from nmt.orchestrator.credentials import without_credentials, without_user
+from nmt.orchestrator.experiment.file import assign, load
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.submit import own_modules
+from nmt.orchestrator.submit.job import Job
+from nmt.orchestrator.submit.job_client import JobClient, cluster_nodes, is_this_machine, may_grow
+from nmt.orchestrator.submit.package import pack
+from nmt.orchestrator.submit.reach import check_reach
+from nmt.orchestrator.submit.requirements import local_requirements
 
 
 def prepare_job(

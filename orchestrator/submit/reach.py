@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.credentials import without_credentials
-from orchestrator.errors import RequestError
-from orchestrator.experiment.data_source import cache_folder
-from orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.data_source import cache_folder
+from nmt.orchestrator.experiment.sections import Experiment
 
 
 def check_reach(experiment: Experiment, content: Mapping[str, Any], is_here: bool) -> None:

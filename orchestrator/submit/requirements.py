@@ -17,7 +17,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-from orchestrator.errors import RequestError
+from nmt.orchestrator.errors import RequestError
 
 DISTRIBUTION = "no-more-tuning"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from orchestrator.errors import RunError
-from orchestrator.submit.follow import require_status
-from orchestrator.submit.job import TERMINAL, job_to_dict
-from orchestrator.submit.job_client import JobClient, ask
+from nmt.orchestrator.errors import RunError
+from nmt.orchestrator.submit.follow import require_status
+from nmt.orchestrator.submit.job import TERMINAL, job_to_dict
+from nmt.orchestrator.submit.job_client import JobClient, ask
 
 _PATIENCE = 120.0
 """Longest wait for a job's end; Ray kills it after half a minute."""

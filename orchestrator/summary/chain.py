@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from orchestrator.summary.limits import against_limit, share_of_limit
-from orchestrator.summary.on_test import sentences_on_test
-from orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, join_names, level_name
-from trainers.certificate import Certificate
-from trainers.records import Deviation, StageRecord, Verdict
+from nmt.orchestrator.summary.limits import against_limit, share_of_limit
+from nmt.orchestrator.summary.on_test import sentences_on_test
+from nmt.orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, join_names, level_name
+from nmt.trainers.certificate import Certificate
+from nmt.trainers.records import Deviation, StageRecord, Verdict
 
 
 def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from orchestrator.summary.wording import decimals_for, format_signed, nan_if_none
-from trainers.records import Verdict
+from nmt.orchestrator.summary.wording import decimals_for, format_signed, nan_if_none
+from nmt.trainers.records import Verdict
 
 
 def against_limit(verdict: Verdict) -> str:

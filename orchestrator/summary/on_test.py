@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from orchestrator.summary.wording import MOST_NAMES, format_difference, join_names
-from trainers.records import Verdict
+from nmt.orchestrator.summary.wording import MOST_NAMES, format_difference, join_names
+from nmt.trainers.records import Verdict
 
 SEE = "METHOD.md, “Guarantees in the metric”"
 """Where the sentences send the reader."""

@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.chain import chain_summary
-from orchestrator.summary.wording import (
+from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.summary.wording import (
     NOTHING,
     format_difference,
     format_multiplier,
@@ -19,8 +19,8 @@ from orchestrator.summary.wording import (
     format_values,
     is_share,
 )
-from orchestrator.summary.worst_tasks import selection_note, worst_tasks
-from trainers.records import StageRecord
+from nmt.orchestrator.summary.worst_tasks import selection_note, worst_tasks
+from nmt.trainers.records import StageRecord
 
 _FIGURES: dict[str, Any] = {"justify": "right", "no_wrap": True}
 _UNBOUNDED = 10_000
@@ -30,7 +30,7 @@ def chain_table(records: Sequence[StageRecord]) -> Group:
     """Return a table with a row per task, by priority, and one with a row per protected task.
 
     One line a row from about 100 columns on, two below. Of more than
-    :data:`~orchestrator.summary.worst_tasks.MOST_TASKS` tasks the worst are shown.
+    :data:`~nmt.orchestrator.summary.worst_tasks.MOST_TASKS` tasks the worst are shown.
 
     Args:
         records: Records of a chain's stages, in order.

@@ -13,7 +13,7 @@ PROTECTED, UNPROTECTED = 6, 2
 """Of more tasks: how many protected ones are shown, worst first, and how many unprotected ones."""
 
 Task = dict[str, Any]
-"""A task of :func:`~orchestrator.summary.chain.chain_summary`."""
+"""A task of :func:`~nmt.orchestrator.summary.chain.chain_summary`."""
 
 
 def worst_tasks(tasks: Sequence[Task]) -> Sequence[Task]:

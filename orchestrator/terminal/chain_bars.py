@@ -14,17 +14,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.limits import against_limit
-from orchestrator.summary.wording import format_duration, format_multiplier, format_values, level_name
-from orchestrator.terminal.stage_progress import ChainProgress, StageProgress
-from orchestrator.terminal.stage_sentence import (
+from nmt.orchestrator.summary.limits import against_limit
+from nmt.orchestrator.summary.wording import format_duration, format_multiplier, format_values, level_name
+from nmt.orchestrator.terminal.stage_progress import ChainProgress, StageProgress
+from nmt.orchestrator.terminal.stage_sentence import (
     FEW_MULTIPLIERS,
     format_time_left,
     shown_multipliers,
     stage_sentence,
 )
-from trainers.records import Verdict
-from trainers.reporter import CheckpointFailed, Event
+from nmt.trainers.records import Verdict
+from nmt.trainers.reporter import CheckpointFailed, Event
 
 WIDE = 100
 """Columns from which on there is room for everything."""

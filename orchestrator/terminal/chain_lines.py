@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from orchestrator.terminal.stage_line import Line, event_line, stop_line
-from orchestrator.terminal.stage_progress import ChainProgress
-from trainers.reporter import Event
+from nmt.orchestrator.terminal.stage_line import Line, event_line, stop_line
+from nmt.orchestrator.terminal.stage_progress import ChainProgress
+from nmt.trainers.reporter import Event
 
 
 class ChainLines:
@@ -15,7 +15,7 @@ class ChainLines:
 
     Args:
         levels: Names of the tasks that each stage solves; none for the joint start.
-        say: Reports a line: :meth:`~orchestrator.terminal.output.Output.say`.
+        say: Reports a line: :meth:`~nmt.orchestrator.terminal.output.Output.say`.
         clock: Seconds.
     """
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from orchestrator.terminal import standard_error
-from orchestrator.terminal.output import JsonOutput, Output, TextOutput
+from nmt.orchestrator.terminal import standard_error
+from nmt.orchestrator.terminal.output import JsonOutput, Output, TextOutput
 
 _current: Output = TextOutput(Console(stderr=True))
 

@@ -14,12 +14,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.wording import NOTHING, format_duration, format_values, level_name
-from orchestrator.terminal.chain_bars import format_steps, stage_bar
-from orchestrator.terminal.stage_progress import ChainProgress, StageProgress
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.trial import Trial, TrialResult
-from trainers.reporter import Event, StageFinished
+from nmt.orchestrator.summary.wording import NOTHING, format_duration, format_values, level_name
+from nmt.orchestrator.terminal.chain_bars import format_steps, stage_bar
+from nmt.orchestrator.terminal.stage_progress import ChainProgress, StageProgress
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.trial import Trial, TrialResult
+from nmt.trainers.reporter import Event, StageFinished
 
 MOST_SHOWN = 12
 """Trials under way that have a bar."""

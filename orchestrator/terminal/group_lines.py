@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Self
 
-from orchestrator.terminal.json_log import Level
-from orchestrator.terminal.stage_line import Line, event_line
-from orchestrator.terminal.stage_progress import ChainProgress, StageProgress
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.trial import Trial, TrialResult
-from trainers.reporter import CheckpointFailed, Evaluated, Event, StageFinished, StageStarted
+from nmt.orchestrator.terminal.json_log import Level
+from nmt.orchestrator.terminal.stage_line import Line, event_line
+from nmt.orchestrator.terminal.stage_progress import ChainProgress, StageProgress
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.trial import Trial, TrialResult
+from nmt.trainers.reporter import CheckpointFailed, Evaluated, Event, StageFinished, StageStarted
 
 _LEVELS: Mapping[str, Level] = {"finished": "info", "diverged": "warning", "stopped": "warning", "failed": "error"}
 
@@ -22,7 +22,7 @@ class GroupLines:
 
     Args:
         expected: What the group is expected to cost.
-        say: Reports a line to everybody: :meth:`~orchestrator.terminal.output.Output.say`.
+        say: Reports a line to everybody: :meth:`~nmt.orchestrator.terminal.output.Output.say`.
         note: Reports a line to programs alone.
         clock: Seconds.
     """

@@ -8,12 +8,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.summary.wording import NOTHING
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.group_ledger import shown_value
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.trial import TrialResult
-from trainers.spec.task import Task
+from nmt.orchestrator.summary.wording import NOTHING
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.group_ledger import shown_value
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.trainers.spec.task import Task
 
 MOST_ROWS = 30
 """Up to this many trials are all shown; of more, the winner, the baselines and those that did not finish."""

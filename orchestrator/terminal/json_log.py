@@ -1,6 +1,6 @@
 """A log of JSON lines, through the standard ``logging`` module.
 
-Needs only the standard library: :mod:`orchestrator.cli.job` reports through it that packages are missing.
+Needs only the standard library: :mod:`nmt.orchestrator.cli.job` reports through it that packages are missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
-from orchestrator.credentials import without_credentials
+from nmt.orchestrator.credentials import without_credentials
 
 Level = Literal["info", "warning", "error"]
 

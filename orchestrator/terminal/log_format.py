@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.terminal.current_output import current_output, use_log_format
-from orchestrator.terminal.standard_error import VARIABLE
+from nmt.orchestrator.terminal.current_output import current_output, use_log_format
+from nmt.orchestrator.terminal.standard_error import VARIABLE
 
 
 class LogFormat(StrEnum):

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from orchestrator.terminal.json_log import JsonLog, Level
+from nmt.orchestrator.terminal.json_log import JsonLog, Level
 
 if TYPE_CHECKING:
-    from orchestrator.terminal.chain_bars import ChainBars
-    from orchestrator.terminal.chain_lines import ChainLines
-    from orchestrator.terminal.group_bars import GroupBars
-    from orchestrator.terminal.group_lines import GroupLines
-    from orchestrator.trials.forecast import Forecast
+    from nmt.orchestrator.terminal.chain_bars import ChainBars
+    from nmt.orchestrator.terminal.chain_lines import ChainLines
+    from nmt.orchestrator.terminal.group_bars import GroupBars
+    from nmt.orchestrator.terminal.group_lines import GroupLines
+    from nmt.orchestrator.trials.forecast import Forecast
 
 
 class Output(ABC):
@@ -53,8 +53,8 @@ class Output(ABC):
 
     def chain(self, levels: Sequence[Sequence[str]]) -> ChainBars | ChainLines:
         """Return a display of a chain with these levels."""
-        from orchestrator.terminal.chain_bars import ChainBars
-        from orchestrator.terminal.chain_lines import ChainLines
+        from nmt.orchestrator.terminal.chain_bars import ChainBars
+        from nmt.orchestrator.terminal.chain_lines import ChainLines
 
         if self._terminal is not None:
             return ChainBars(levels, self._terminal)
@@ -62,8 +62,8 @@ class Output(ABC):
 
     def trials(self, name: str, expected: Forecast) -> GroupBars | GroupLines:
         """Return a display of a group of trials and of what they are expected to cost."""
-        from orchestrator.terminal.group_bars import GroupBars
-        from orchestrator.terminal.group_lines import GroupLines
+        from nmt.orchestrator.terminal.group_bars import GroupBars
+        from nmt.orchestrator.terminal.group_lines import GroupLines
 
         if self._terminal is not None:
             return GroupBars(name, expected, self._terminal)

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from orchestrator.summary.limits import share_of_limit
-from orchestrator.terminal.json_log import Level
-from orchestrator.terminal.stage_progress import StageProgress, largest_multipliers
-from orchestrator.terminal.stage_sentence import stage_sentence, stop_sentence
-from trainers.records import Candidate, StageRecord, Verdict
-from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageAwaited, StageFinished, StageStarted
+from nmt.orchestrator.summary.limits import share_of_limit
+from nmt.orchestrator.terminal.json_log import Level
+from nmt.orchestrator.terminal.stage_progress import StageProgress, largest_multipliers
+from nmt.orchestrator.terminal.stage_sentence import stage_sentence, stop_sentence
+from nmt.trainers.records import Candidate, StageRecord, Verdict
+from nmt.trainers.reporter import (
+    CheckpointFailed,
+    Evaluated,
+    Event,
+    Progress,
+    StageAwaited,
+    StageFinished,
+    StageStarted,
+)
 
 LINE_SECONDS = 5.0
 """Shortest time between an evaluation's line and the line before it about the same stage."""

@@ -7,10 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from orchestrator.summary.limits import worst_verdict
-from orchestrator.summary.wording import nan_if_none
-from trainers.records import Candidate, Row, StageRecord, Verdict
-from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageAwaited, StageFinished, StageStarted
+from nmt.orchestrator.summary.limits import worst_verdict
+from nmt.orchestrator.summary.wording import nan_if_none
+from nmt.trainers.records import Candidate, Row, StageRecord, Verdict
+from nmt.trainers.reporter import (
+    CheckpointFailed,
+    Evaluated,
+    Event,
+    Progress,
+    StageAwaited,
+    StageFinished,
+    StageStarted,
+)
 
 
 @dataclass

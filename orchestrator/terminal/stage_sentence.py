@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from orchestrator.summary.limits import against_limit
-from orchestrator.summary.wording import (
+from nmt.orchestrator.summary.limits import against_limit
+from nmt.orchestrator.summary.wording import (
     NOTHING,
     format_duration,
     format_multiplier,
@@ -14,9 +14,17 @@ from orchestrator.summary.wording import (
     join_names,
     level_name,
 )
-from orchestrator.terminal.stage_progress import StageProgress, largest_multipliers
-from trainers.records import Verdict
-from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageAwaited, StageFinished, StageStarted
+from nmt.orchestrator.terminal.stage_progress import StageProgress, largest_multipliers
+from nmt.trainers.records import Verdict
+from nmt.trainers.reporter import (
+    CheckpointFailed,
+    Evaluated,
+    Event,
+    Progress,
+    StageAwaited,
+    StageFinished,
+    StageStarted,
+)
 
 FEW_MULTIPLIERS = 2
 """Multipliers that are all shown; of more only the largest is."""

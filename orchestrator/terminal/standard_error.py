@@ -14,7 +14,7 @@ import traceback
 from types import TracebackType
 from typing import Any
 
-from orchestrator.terminal.json_log import JsonLog
+from nmt.orchestrator.terminal.json_log import JsonLog
 
 VARIABLE = "NMT_LOG_FORMAT"
 """Environment variable with the format of standard error, ``text`` or ``json``; a pod sets it once."""

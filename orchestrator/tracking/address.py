@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.credentials import without_user
+from nmt.orchestrator.credentials import without_user
 
 TRAINING = "workflowType=machine_learning"
 """Query that selects MLflow's pages for model training; without it, MLflow opens those for language models."""

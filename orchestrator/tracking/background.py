@@ -6,9 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
-from orchestrator.credentials import without_credentials
-from orchestrator.tracking.failures import format_error, is_transient
-from orchestrator.tracking.writer import Writer
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.tracking.failures import format_error, is_transient
+from nmt.orchestrator.tracking.writer import Writer
 
 Item = TypeVar("Item")
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from orchestrator.credentials import HIDDEN, without_credentials
-from orchestrator.tracking.failures import format_error, is_transient
-from orchestrator.tracking.manifests.chain_manifest import RUNNING, ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.manifests.store import GroupStore, Manifests, ManifestStore
-from orchestrator.tracking.writer import FIRST_DELAY
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.credentials import HIDDEN, without_credentials
+from nmt.orchestrator.tracking.failures import format_error, is_transient
+from nmt.orchestrator.tracking.manifests.chain_manifest import RUNNING, ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.manifests.store import GroupStore, Manifests, ManifestStore
+from nmt.orchestrator.tracking.writer import FIRST_DELAY
+from nmt.trainers.store.stage_store import StageStore
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.tracking.store import TrackingStore
 
 Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 
@@ -138,7 +138,7 @@ class Backlog:
             lease.release()
 
     def _log_with_retries(self, manifest: Kept, kept: Manifests[Kept], uri: str, outcome: LoggedChain) -> LoggedChain:
-        from orchestrator.tracking.store import TrackingStore  # MLflow takes seconds to import
+        from nmt.orchestrator.tracking.store import TrackingStore  # MLflow takes seconds to import
 
         before = sum(store.logged for store in self._stores.values())
         for attempt in range(1, ATTEMPTS + 1):
@@ -172,8 +172,8 @@ class Backlog:
 
     def _replay(self, manifest: ChainManifest | GroupManifest, store: TrackingStore) -> tuple[str, str, int]:
         """Log a run from the storage; return its id, the status that it ended with, and the number of its runs."""
-        from orchestrator.tracking.group_log import replay_group
-        from orchestrator.tracking.replay import replay
+        from nmt.orchestrator.tracking.group_log import replay_group
+        from nmt.orchestrator.tracking.replay import replay
 
         if isinstance(manifest, ChainManifest):
             run, status = replay(manifest, store, self._stages)

@@ -9,18 +9,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.credentials import without_credentials
-from orchestrator.tracking.background import BackgroundTracking
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.keeper import ManifestKeeper
-from orchestrator.tracking.manifests.store import ManifestStore
-from trainers.reporter import Evaluated, Event, Progress
-from trainers.spec.chain_spec import ChainSpec
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.tracking.background import BackgroundTracking
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.keeper import ManifestKeeper
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.trainers.reporter import Evaluated, Event, Progress
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.store.stage_store import StageStore
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.chain_log import ChainRun
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.tracking.chain_log import ChainRun
+    from nmt.orchestrator.tracking.store import TrackingStore
 
 CLOSING_SECONDS = 120.0
 """Longest wait, at the end of a run, for its last records to be logged."""
@@ -126,7 +126,7 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
 
     def _log_earlier(self) -> None:
         """Log the backlog of earlier runs, in a thread, since a tracking store may stop answering at any time."""
-        from orchestrator.tracking.backlog import Backlog
+        from nmt.orchestrator.tracking.backlog import Backlog
 
         ours = without_credentials(self._uri)
         backlog = Backlog(self._storage, lambda address: self._uri if address == ours else None)
@@ -141,9 +141,9 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
             thread.join(EARLIER_SECONDS)
 
     def _write(self, items: Sequence[_Opening | _Arrived | _Ending]) -> None:
-        from orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
-        from orchestrator.tracking.replay import write_end, write_finished_stages
-        from orchestrator.tracking.store import milliseconds
+        from nmt.orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
+        from nmt.orchestrator.tracking.replay import write_end, write_finished_stages
+        from nmt.orchestrator.tracking.store import milliseconds
 
         run = self._open()
         run.write(Timed(item.event, milliseconds(item.at)) for item in items if isinstance(item, _Arrived))
@@ -153,8 +153,8 @@ class LiveTracking(BackgroundTracking[_Opening | _Arrived | _Ending]):
                 write_end(run, item.manifest, whole)
 
     def _open(self) -> ChainRun:
-        from orchestrator.tracking.chain_log import ChainRun
-        from orchestrator.tracking.store import TrackingStore
+        from nmt.orchestrator.tracking.chain_log import ChainRun
+        from nmt.orchestrator.tracking.store import TrackingStore
 
         if self._store is None:
             self._store = TrackingStore(self._uri, self._name)

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal, NamedTuple
 
-from orchestrator.figures.losses import losses_against_optima
-from orchestrator.figures.multipliers import multiplier_trajectory
-from orchestrator.summary.chain import chain_summary
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.stage_table import stage_table
-from orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
-from orchestrator.trials.cost import Cost
-from trainers.certificate import Certificate
-from trainers.records import Candidate, Row, StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.followed import followed, followed_from_the_start, row_of
+from nmt.orchestrator.figures.losses import losses_against_optima
+from nmt.orchestrator.figures.multipliers import multiplier_trajectory
+from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.stage_table import stage_table
+from nmt.orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.certificate import Certificate
+from nmt.trainers.records import Candidate, Row, StageRecord
+from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.followed import followed, followed_from_the_start, row_of
 
 _REUSED_FROM = "nmt.reused_from"
 

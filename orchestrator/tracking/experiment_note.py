@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trainers.spec.task import Task
+from nmt.trainers.spec.task import Task
 
 TAG = "mlflow.note.content"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.credentials import without_credentials
+from nmt.orchestrator.credentials import without_credentials
 
 _PERMANENT = frozenset(
     {

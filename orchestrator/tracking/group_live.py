@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from orchestrator.tracking.background import BackgroundTracking
-from orchestrator.tracking.chain_live import AWAY_SECONDS
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.manifests.store import GroupStore
-from orchestrator.trials.group_ledger import Snapshot
-from orchestrator.trials.trial import TrialResult
-from trainers.reporter import Event, StageFinished, StageStarted
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.tracking.background import BackgroundTracking
+from nmt.orchestrator.tracking.chain_live import AWAY_SECONDS
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.manifests.store import GroupStore
+from nmt.orchestrator.trials.group_ledger import Snapshot
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.trainers.reporter import Event, StageFinished, StageStarted
+from nmt.trainers.store.stage_store import StageStore
 
 if TYPE_CHECKING:
-    from orchestrator.tracking.chain_log import ChainRun
-    from orchestrator.tracking.group_log import GroupRun
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.tracking.chain_log import ChainRun
+    from nmt.orchestrator.tracking.group_log import GroupRun
+    from nmt.orchestrator.tracking.store import TrackingStore
 
 CLOSING_SECONDS = 600.0
 """Longest wait, at the end of a group, for its last records to be logged; a grid may have thousands."""
@@ -93,9 +93,9 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                 self._groups.write(replace(group, logged=True))
 
     def _write(self, items: Sequence[_Opening | _Arrived | _TrialEnded | _Ending]) -> None:
-        from orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
-        from orchestrator.tracking.replay import write_end, write_finished_stages
-        from orchestrator.tracking.store import milliseconds
+        from nmt.orchestrator.tracking.chain_log import Timed  # MLflow takes seconds to import
+        from nmt.orchestrator.tracking.replay import write_end, write_finished_stages
+        from nmt.orchestrator.tracking.store import milliseconds
 
         run = self._open()
         for item in items:
@@ -115,7 +115,7 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
                     run.finish(item.group, item.results, item.winner, files)
 
     def _chain(self, trial: ChainManifest) -> ChainRun:
-        from orchestrator.tracking.chain_log import ChainRun
+        from nmt.orchestrator.tracking.chain_log import ChainRun
 
         assert self._store is not None
         assert self._run is not None
@@ -124,9 +124,9 @@ class GroupTracking(BackgroundTracking[_Opening | _Arrived | _TrialEnded | _Endi
         return self._chains[trial.run_uuid]
 
     def _open(self) -> GroupRun:
-        from orchestrator.tracking.group_log import GroupRun
-        from orchestrator.tracking.saved_view import link
-        from orchestrator.tracking.store import TrackingStore
+        from nmt.orchestrator.tracking.group_log import GroupRun
+        from nmt.orchestrator.tracking.saved_view import link
+        from nmt.orchestrator.tracking.store import TrackingStore
 
         if self._store is None:
             self._store = TrackingStore(self._uri, self._group.experiment)

@@ -6,21 +6,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.figures.style import PALETTE
-from orchestrator.tracking.chain_log import log_figures
-from orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.replay import replay
-from orchestrator.tracking.saved_view import install
-from orchestrator.tracking.store import Point, TrackingStore, milliseconds
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
-from orchestrator.trials.group_ledger import GroupLedger, Snapshot
-from orchestrator.trials.guarantee import chain_guarantee
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import Status, Trial, TrialResult
-from orchestrator.trials.trial_summary import trial_summary
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.figures.style import PALETTE
+from nmt.orchestrator.tracking.chain_log import log_figures
+from nmt.orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.replay import replay
+from nmt.orchestrator.tracking.saved_view import install
+from nmt.orchestrator.tracking.store import Point, TrackingStore, milliseconds
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
+from nmt.orchestrator.trials.group_ledger import GroupLedger, Snapshot
+from nmt.orchestrator.trials.guarantee import chain_guarantee
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import Status, Trial, TrialResult
+from nmt.orchestrator.trials.trial_summary import trial_summary
+from nmt.trainers.store.stage_store import StageStore
 
 COLOURS = {"sweep": PALETTE[0], "grid": PALETTE[1], "comparison": PALETTE[2]}
 """Kind → colour of its runs in MLflow's charts, as in the figures."""

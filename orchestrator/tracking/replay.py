@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from orchestrator.tracking.chain_log import ChainRun, Timed
-from orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
-from orchestrator.tracking.store import TrackingStore, milliseconds
-from trainers.reporter import StageFinished
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.tracking.chain_log import ChainRun, Timed
+from nmt.orchestrator.tracking.manifests.chain_manifest import FINISHED, KILLED, RUNNING, ChainManifest
+from nmt.orchestrator.tracking.store import TrackingStore, milliseconds
+from nmt.trainers.reporter import StageFinished
+from nmt.trainers.store.stage_store import StageStore
 
 
 def write_finished_stages(run: ChainRun, manifest: ChainManifest, stages: StageStore) -> bool:

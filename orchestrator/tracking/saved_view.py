@@ -12,11 +12,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.credentials import without_user
-from orchestrator.tracking import experiment_note
-from orchestrator.tracking.address import TRAINING
-from orchestrator.tracking.store import TrackingStore, milliseconds
-from trainers.spec.task import Task
+from nmt.orchestrator.credentials import without_user
+from nmt.orchestrator.tracking import experiment_note
+from nmt.orchestrator.tracking.address import TRAINING
+from nmt.orchestrator.tracking.store import TrackingStore, milliseconds
+from nmt.trainers.spec.task import Task
 
 TITLE = "NMT against grid"
 

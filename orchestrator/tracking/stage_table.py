@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.summary.wording import finite_or_none
-from trainers.records import StageRecord
+from nmt.orchestrator.summary.wording import finite_or_none
+from nmt.trainers.records import StageRecord
 
 
 def stage_table(record: StageRecord) -> dict[str, list[object]]:

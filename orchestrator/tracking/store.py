@@ -25,7 +25,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
 
-from orchestrator.tracking.address import page
+from nmt.orchestrator.tracking.address import page
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from orchestrator.trials.cost import Cost
-from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished, StageStarted
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event, StageFinished, StageStarted
 
 
 class ChainLedger:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-from trainers.records import StageRecord
+from nmt.trainers.records import StageRecord
 
 
 @dataclass(frozen=True)

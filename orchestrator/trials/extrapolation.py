@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.trial import TrialResult
 
 GRID_TRIALS = "nmt.grid_trials"
 """Tag of a grid's run: number of trials of the whole grid."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.trials.trial import Trial
-from trainers.data.schema import Schema
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.settings import Settings
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.trials.trial import Trial
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.trials.forecast import Forecast, forecast, stage_samples
-from orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
-from orchestrator.trials.trial import Trial
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.trials.forecast import Forecast, forecast, stage_samples
+from nmt.orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
+from nmt.orchestrator.trials.trial import Trial
+from nmt.trainers.store.stage_store import StageStore
 
 MAX_TRIALS = 10_000
 """Most trials that run without an explicit limit."""

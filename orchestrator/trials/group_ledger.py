@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import TrialResult
-from orchestrator.trials.winner import lexicographic_winner
-from trainers.registry import METRICS, resolve
-from trainers.spec.task import Level, Task
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.winner import lexicographic_winner
+from nmt.trainers.registry import METRICS, resolve
+from nmt.trainers.spec.task import Level, Task
 
 
 @dataclass(frozen=True)

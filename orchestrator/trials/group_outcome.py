@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orchestrator.errors import RunError
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.extrapolation import Extrapolation
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.trial import TrialResult
-from orchestrator.trials.trial_summary import trial_summary
+from nmt.orchestrator.errors import RunError
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.extrapolation import Extrapolation
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.trial_summary import trial_summary
 
 Kind = Literal["sweep", "grid", "comparison"]
 """Kind of a group of trials."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from orchestrator.summary.limits import worst_verdict
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import TrialResult
-from trainers.evaluation.acceptance import metric_deviation, verdict
-from trainers.faults import DamagedError
-from trainers.records import Currency, Verdict
-from trainers.spec.task import Level
+from nmt.orchestrator.summary.limits import worst_verdict
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.trainers.evaluation.acceptance import metric_deviation, verdict
+from nmt.trainers.faults import DamagedError
+from nmt.trainers.records import Currency, Verdict
+from nmt.trainers.spec.task import Level
 
 Guarantee = Literal["held", "broken", "unknown"]
 """Whether every protected task is within its limit on the validation split; ``unknown`` where one was not evaluated."""

@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from trainers.evaluation.outputs import SplitOutputs
-from trainers.evaluation.paired import PairedDifference
-from trainers.losses.samples import Samples
-from trainers.store.stage_store import StageStore, StoredOutputs, StoredReferences
+from nmt.trainers.evaluation.outputs import SplitOutputs
+from nmt.trainers.evaluation.paired import PairedDifference
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.store.stage_store import StageStore, StoredOutputs, StoredReferences
 
 MAX_BYTES = 256_000_000
 """Most memory for what was read recently."""
@@ -62,7 +62,7 @@ class HeldOut:
 
         With :math:`z_e = \sum_i (d_{ei} - D_i n_{ei}) / N_i` over the level's tasks i and E examples,
         :math:`SE^2 = \frac{E}{E - 1} \sum_e z_e^2`. For one task this is
-        :class:`~trainers.evaluation.paired.PairedDifference`.
+        :class:`~nmt.trainers.evaluation.paired.PairedDifference`.
         Cached for each pair of stages: a grid asks again after each of its trials.
         """
         pair = candidate, reference, tuple(tasks)

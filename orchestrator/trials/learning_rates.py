@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from orchestrator.trials.trial import Trial
-from trainers.spec.chain_spec import ChainSpec, Rates
+from nmt.orchestrator.trials.trial import Trial
+from nmt.trainers.spec.chain_spec import ChainSpec, Rates
 
 
 def sweep_trials(spec: ChainSpec, eta_theta: Sequence[float], eta_lambda: Sequence[float]) -> tuple[Trial, ...]:

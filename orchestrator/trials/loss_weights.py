@@ -8,10 +8,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from orchestrator.trials.trial import Trial, weights_text
-from trainers.methods.names import WEIGHTED_SUM
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.task import Task
+from nmt.orchestrator.trials.trial import Trial, weights_text
+from nmt.trainers.methods.names import WEIGHTED_SUM
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.task import Task
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.trials.forecast import Forecast, forecast, forecast_greedy
-from orchestrator.trials.learning_rates import greedy_trials, sweep_trials
-from orchestrator.trials.trial import Trial
-from trainers.methods.names import is_constrained
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.trials.forecast import Forecast, forecast, forecast_greedy
+from nmt.orchestrator.trials.learning_rates import greedy_trials, sweep_trials
+from nmt.orchestrator.trials.trial import Trial
+from nmt.trainers.methods.names import is_constrained
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

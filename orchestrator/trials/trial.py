@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from orchestrator.trials.cost import Cost
-from trainers.records import StageRecord
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.stage_spec import StageSpec
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.stage_spec import StageSpec
 
 Source = Literal["sweep", "grid", "baseline", "method"]
 """Origin of a model: NMT's sweep of learning rates, the grid of loss weights, the grid's baselines (equal weights,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.trial import TrialResult
 
 
 def trial_summary(result: TrialResult) -> dict[str, Any]:

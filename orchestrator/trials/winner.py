@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import TrialResult
-from trainers.faults import DamagedError
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.trainers.faults import DamagedError
 
 
 def lexicographic_winner(

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.build import Parts, build_comparison
-from orchestrator.comparison.files import comparison_files
-from orchestrator.comparison.results import Comparison
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.terminal.output import Output
-from orchestrator.trials.forecast import forecast
-from orchestrator.trials.grid_plan import plan_grid
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.sweep_plan import plan_sweep
-from orchestrator.trials.trial import Trial
-from orchestrator.verbs.grid import run_grid
-from orchestrator.verbs.sweep import run_sweep
-from orchestrator.verbs.trial_group import GroupSession
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.comparison.build import Parts, build_comparison
+from nmt.orchestrator.comparison.files import comparison_files
+from nmt.orchestrator.comparison.results import Comparison
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.forecast import forecast
+from nmt.orchestrator.trials.grid_plan import plan_grid
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.trials.trial import Trial
+from nmt.orchestrator.verbs.grid import run_grid
+from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.orchestrator.verbs.trial_group import GroupSession
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

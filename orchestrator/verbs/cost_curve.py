@@ -10,22 +10,22 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.comparison.build import samples_from_scratch
-from orchestrator.comparison.cost_figure import cost_against_tasks
-from orchestrator.comparison.costs import POINTS, sweep_stages
-from orchestrator.comparison.files import TABLE, png
-from orchestrator.comparison.numerals import count_text, times_text
-from orchestrator.comparison.results import CostPoint
-from orchestrator.errors import RequestError
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.terminal.output import Output
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.loss_weights import WeightGrid
-from orchestrator.trials.sweep_plan import SweepPlan, plan_sweep
-from orchestrator.verbs.sweep import run_sweep
-from orchestrator.verbs.trial_group import GroupSession
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.comparison.build import samples_from_scratch
+from nmt.orchestrator.comparison.cost_figure import cost_against_tasks
+from nmt.orchestrator.comparison.costs import POINTS, sweep_stages
+from nmt.orchestrator.comparison.files import TABLE, png
+from nmt.orchestrator.comparison.numerals import count_text, times_text
+from nmt.orchestrator.comparison.results import CostPoint
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.loss_weights import WeightGrid
+from nmt.orchestrator.trials.sweep_plan import SweepPlan, plan_sweep
+from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.orchestrator.verbs.trial_group import GroupSession
 
 NMT = "NMT"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
-from orchestrator.errors import first_line
+from nmt.orchestrator.errors import first_line
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def _optional(name: str) -> str:
 def _devices() -> str:
     import torch
 
-    from orchestrator.experiment.preflight import available_cpus
+    from nmt.orchestrator.experiment.preflight import available_cpus
 
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"{available_cpus()} CPUs, {len(gpus)} GPUs{': ' + ', '.join(gpus) if gpus else ''}"
@@ -83,7 +83,7 @@ def _process_group() -> str:
 
 
 def _tracking() -> str:
-    from orchestrator.tracking.store import TrackingStore
+    from nmt.orchestrator.tracking.store import TrackingStore
 
     with tempfile.TemporaryDirectory() as folder:
         TrackingStore(f"sqlite:///{folder}/doctor.db", "doctor")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.terminal.output import Output
-from orchestrator.trials.extrapolation import GRID_TRIALS
-from orchestrator.trials.grid_plan import GridPlan
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.verbs.trial_group import GroupSession
-from trainers.methods.names import WEIGHTED_SUM
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.extrapolation import GRID_TRIALS
+from nmt.orchestrator.trials.grid_plan import GridPlan
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.verbs.trial_group import GroupSession
+from nmt.trainers.methods.names import WEIGHTED_SUM
 
 
 def run_grid(prepared: PreparedExperiment, plan: GridPlan, runner: TrialRunner, output: Output) -> GroupOutcome:

@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.summary.wording import level_name
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.grid_plan import plan_grid
-from orchestrator.trials.loss_weights import WeightGrid
-from orchestrator.trials.sweep_plan import plan_sweep
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.summary.wording import level_name
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.grid_plan import plan_grid
+from nmt.orchestrator.trials.loss_weights import WeightGrid
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.trainers.store.stage_store import StageStore
 
 MAX_ROWS = 12
 """Most stages in the table; a longer chain shows its first and last ones. ``--json`` has them all."""

@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.cluster.check import check_cluster
-from orchestrator.cluster.ray_cluster import address_in_use, cluster
-from orchestrator.credentials import without_credentials
-from orchestrator.experiment.preflight import check_local_compiler, check_local_resources
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flatten
-from orchestrator.summary.chain import chain_summary
-from orchestrator.terminal.output import Output
-from orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
-from orchestrator.trials.chain_ledger import ChainLedger
-from orchestrator.trials.cost import Cost
-from trainers.records import StageRecord
-from trainers.reporter import Event
+from nmt.orchestrator.cluster.check import check_cluster
+from nmt.orchestrator.cluster.ray_cluster import address_in_use, cluster
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.experiment.preflight import check_local_compiler, check_local_resources
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.experiment.sections import flatten
+from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
+from nmt.orchestrator.trials.chain_ledger import ChainLedger
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event
 
 _LOGGED = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete")
 """Keys of the JSON document that the log's last line about a chain has; stages and tasks have lines of their own."""
@@ -95,8 +95,8 @@ def run_experiment(
     try:
         with cluster(address, verbose):
             check_cluster(experiment.scaling, experiment.storage, prepared.folder)
-            from orchestrator.cluster import ray_train
-            from orchestrator.cluster.mailbox import Mailbox
+            from nmt.orchestrator.cluster import ray_train
+            from nmt.orchestrator.cluster.mailbox import Mailbox
 
             output.note(f"the chain {experiment.name} starts", "run_started", levels=levels, storage=experiment.storage)
             with display, Mailbox(deliver) as mailbox:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from orchestrator.credentials import without_credentials
-from orchestrator.experiment.sections import Experiment, flatten
-from orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.manifests.store import ManifestStore
-from orchestrator.trials.chain_ledger import ChainLedger
-from orchestrator.trials.trial import Status, Trial, TrialResult
-from trainers.reporter import Event
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.experiment.sections import Experiment, flatten
+from nmt.orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING, ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.orchestrator.trials.chain_ledger import ChainLedger
+from nmt.orchestrator.trials.trial import Status, Trial, TrialResult
+from nmt.trainers.reporter import Event
 
 RUN_STATUS: Mapping[Status, str] = {"finished": FINISHED, "stopped": KILLED, "diverged": FAILED, "failed": FAILED}
 """Status of a trial → status of its MLflow run."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from orchestrator.cluster.tuning.runner import TrialRunner
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.terminal.output import Output
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.learning_rates import greedy_trials
-from orchestrator.trials.sweep_plan import SweepPlan
-from orchestrator.verbs.trial_group import GroupSession
-from trainers.spec.chain_spec import Rates
+from nmt.orchestrator.cluster.tuning.runner import TrialRunner
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.learning_rates import greedy_trials
+from nmt.orchestrator.trials.sweep_plan import SweepPlan
+from nmt.orchestrator.verbs.trial_group import GroupSession
+from nmt.trainers.spec.chain_spec import Rates
 
 
 def run_sweep(prepared: PreparedExperiment, plan: SweepPlan, runner: TrialRunner, output: Output) -> GroupOutcome:

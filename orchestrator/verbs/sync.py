@@ -10,12 +10,12 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.credentials import without_credentials
-from orchestrator.errors import RequestError
-from orchestrator.experiment.file import load
-from orchestrator.experiment.sections import Experiment
-from orchestrator.summary.wording import NOTHING
-from orchestrator.tracking.backlog import Backlog, LoggedChain
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.summary.wording import NOTHING
+from nmt.orchestrator.tracking.backlog import Backlog, LoggedChain
 
 
 @dataclass(frozen=True)

@@ -10,26 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from orchestrator.cluster.tuning.runner import Ending, TrialRunner
-from orchestrator.credentials import without_credentials
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import flatten
-from orchestrator.terminal.output import Output
-from orchestrator.tracking.group_live import GroupTracking
-from orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.manifests.keeper import ManifestKeeper
-from orchestrator.tracking.manifests.store import GroupStore, ManifestStore
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.group_ledger import GroupLedger, Snapshot
-from orchestrator.trials.group_outcome import GroupOutcome, Kind
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import Status, Trial, TrialResult
-from orchestrator.verbs.running_trial import RUN_STATUS, RunningTrial
-from trainers.reporter import Event, StageFinished
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.tuning.runner import Ending, TrialRunner
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.experiment.sections import flatten
+from nmt.orchestrator.terminal.output import Output
+from nmt.orchestrator.tracking.group_live import GroupTracking
+from nmt.orchestrator.tracking.manifests.chain_manifest import FAILED, FINISHED, KILLED, RUNNING
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.manifests.keeper import ManifestKeeper
+from nmt.orchestrator.tracking.manifests.store import GroupStore, ManifestStore
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.extrapolation import GRID_TRIALS, extrapolate
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.group_ledger import GroupLedger, Snapshot
+from nmt.orchestrator.trials.group_outcome import GroupOutcome, Kind
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import Status, Trial, TrialResult
+from nmt.orchestrator.verbs.running_trial import RUN_STATUS, RunningTrial
+from nmt.trainers.reporter import Event, StageFinished
+from nmt.trainers.store.stage_store import StageStore
 
 _LOGGED = ("kind", "winner", "cost", "extrapolated", "mlflow_run_id", "mlflow_link", "mlflow_view")
 """Keys of the JSON document that the log's last line about a group has; each trial has a line of its own."""

@@ -7,7 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 
-from orchestrator.errors import RequestError
+from nmt.orchestrator.errors import RequestError
 
 
 def serve(tracking: str, host: str, port: int, say: Callable[[str], None]) -> None:

@@ -32,7 +32,7 @@ class Command:
         self._out, self._err = folder / f"{number}.out.json", folder / f"{number}.err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "orchestrator.cli", *arguments],
+                [sys.executable, "-m", "nmt.orchestrator.cli", *arguments],
                 cwd=folder,
                 env=environment,
                 stdout=out,

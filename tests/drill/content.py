@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from mlflow import MlflowClient
 
+from nmt.trainers.store.stage_store import StageStore
 from tests.drill.trial import NAME, Trial
-from trainers.store.stage_store import StageStore
 
 TIMES = ("cost/wall_seconds", "cost/worker_seconds", "seconds/")
 """Start of the names of metrics that are times."""

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from experiments.benchmarks.steps.call_log import CallLog, is_training_pass
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.shared_bottom import SharedBottom
-from trainers.spec.task import Task
+from nmt.experiments.benchmarks.steps.call_log import CallLog, is_training_pass
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.models.shared_bottom import SharedBottom
+from nmt.trainers.spec.task import Task
 
 
 class CountedModel(SharedBottom):

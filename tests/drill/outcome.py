@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from experiments.benchmarks.steps.call_log import Calls
+from nmt.experiments.benchmarks.steps.call_log import Calls
 from tests.drill.content import differences, log_differences, read_content
 from tests.drill.faults.fault import Fault
 from tests.drill.site import TASKS

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 from mlflow import MlflowClient
 
-from trainers.data.prepared import write
-from trainers.data.schema import SPLITS, Numeric, Schema
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 
 ROOT = Path(__file__).resolve().parents[2]
 

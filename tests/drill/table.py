@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from experiments.benchmarks.harness.markdown import markdown_table
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
 from tests.drill.outcome import Outcome
 
 

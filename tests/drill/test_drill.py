@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 from setuptools import find_namespace_packages  # type: ignore[import-untyped]
 
-from experiments.benchmarks.steps.call_log import read_calls
+from nmt.experiments.benchmarks.steps.call_log import read_calls
+from nmt.trainers.data.schema import SPLITS
 from tests.drill.__main__ import main
 from tests.drill.counted_model import slow_down
 from tests.drill.faults.registry import FAULTS
 from tests.drill.site import ROOT, TASKS, Site, Size, write_data
 from tests.drill.trial import Trial
-from trainers.data.schema import SPLITS
 
 PASSES = """
 import sys, torch, yaml
-from trainers.data.memory import MemoryFeed
-from trainers.registry import MODELS, resolve
-from trainers.spec.task import Task
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.registry import MODELS, resolve
+from nmt.trainers.spec.task import Task
 
 content = yaml.safe_load(open(sys.argv[1]))
 tasks = [Task(**task) for task in content["tasks"]]
@@ -70,7 +70,7 @@ def test_a_call_that_is_half_written_does_not_count(tmp_path: Path) -> None:
 
 
 def test_rows_are_of_the_size_that_was_asked_for(tmp_path: Path) -> None:
-    from trainers.data.prepared import read_schema
+    from nmt.trainers.data.prepared import read_schema
 
     write_data(tmp_path / "data", Size(train_rows=50, vocabulary=300))
     schema = read_schema(str(tmp_path / "data"))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import yaml
 
-from experiments.benchmarks.steps.call_log import Calls, read_calls
+from nmt.experiments.benchmarks.steps.call_log import Calls, read_calls
 from tests.drill.command import PATIENCE, Command
 from tests.drill.counted_model import slow_down
 from tests.drill.errors import DrillError

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import table
-from trainers.data.prepared import read_schema
-from trainers.data.schema import Schema
+from nmt.experiments.data import table
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import Schema
 
 OPTIONS: dict[str, Any] = {"categorical": ["city"], "numeric": ["age"], "labels": {"like": 2}}
 

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import adult, kuairand, toxcast
-from orchestrator.errors import RequestError
-from orchestrator.experiment import data_source
-from orchestrator.experiment.file import load
-from orchestrator.experiment.prepared import prepare
-from orchestrator.verbs.plan import plan_chain
+from nmt.experiments.data import adult, kuairand, toxcast
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment import data_source
+from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.prepared import prepare
+from nmt.orchestrator.verbs.plan import plan_chain
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 FILES = sorted(FOLDER.glob("*.yaml"))

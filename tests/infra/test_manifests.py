@@ -12,9 +12,9 @@ import jsonschema
 import pytest
 import yaml
 
-from orchestrator.experiment.sections import Experiment
-from orchestrator.terminal.log_format import LogFormat
-from orchestrator.terminal.standard_error import VARIABLE
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.terminal.log_format import LogFormat
+from nmt.orchestrator.terminal.standard_error import VARIABLE
 
 from . import _kuberay, _kubernetes
 from ._files import (

@@ -19,10 +19,10 @@ from typing import Any, Protocol
 import yaml
 from mlflow import MlflowClient
 
+from nmt.trainers.store.stage_store import StageStore
 from tests.drill.command import Command
 from tests.drill.family import psutil
 from tests.drill.site import ROOT
-from trainers.store.stage_store import StageStore
 
 TASKS = ("pay", "amount", "relevance")
 

@@ -8,12 +8,12 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, CostPoint, MethodRow
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.guarantee import Guarantee
-from orchestrator.trials.trial import Source
+from nmt.orchestrator.comparison.results import ComparedModel, ComparedTask, Comparison, CostPoint, MethodRow
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.guarantee import Guarantee
+from nmt.orchestrator.trials.trial import Source
+from nmt.trainers.records import Verdict
 from tests.orchestrator._records import chain, deviation, verdict
-from trainers.records import Verdict
 
 HIGH = {"pay": 0.8043, "amount": 0.7418, "relevance": 0.7391}
 

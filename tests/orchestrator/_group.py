@@ -14,21 +14,21 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from rich.console import Console
 
-from orchestrator.cluster.tuning.runner import Ending, TrialRunner
-from orchestrator.experiment.prepared import PreparedExperiment
-from orchestrator.experiment.sections import Experiment
-from orchestrator.terminal.output import TextOutput
-from orchestrator.tracking.manifests.store import GroupStore
-from orchestrator.trials.grid_plan import plan_grid
-from orchestrator.trials.group_outcome import GroupOutcome
-from orchestrator.trials.sweep_plan import plan_sweep
-from orchestrator.trials.trial import Trial
-from orchestrator.verbs.grid import run_grid
-from orchestrator.verbs.sweep import run_sweep
-from trainers.data.schema import Schema
-from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished
-from trainers.store.stage_store import StageStore, StoredReferences
+from nmt.orchestrator.cluster.tuning.runner import Ending, TrialRunner
+from nmt.orchestrator.experiment.prepared import PreparedExperiment
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.terminal.output import TextOutput
+from nmt.orchestrator.tracking.manifests.store import GroupStore
+from nmt.orchestrator.trials.grid_plan import plan_grid
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.trials.trial import Trial
+from nmt.orchestrator.verbs.grid import run_grid
+from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event, StageFinished
+from nmt.trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
 from ._tracked import OF_THE_MOMENT, Project

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from orchestrator.tracking.store import OpenRun, Point, TrackingStore
+from nmt.orchestrator.tracking.store import OpenRun, Point, TrackingStore
 
 
 class Notebook(TrackingStore):

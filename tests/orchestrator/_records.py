@@ -8,8 +8,8 @@ import random
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from trainers.records import Candidate, Deviation, Optimum, Row, StageRecord, Verdict
-from trainers.reporter import StageStarted
+from nmt.trainers.records import Candidate, Deviation, Optimum, Row, StageRecord, Verdict
+from nmt.trainers.reporter import StageStarted
 
 SPLITS = ("train", "valid", "test")
 

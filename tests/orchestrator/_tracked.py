@@ -15,14 +15,14 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from orchestrator.tracking import store
-from orchestrator.tracking.chain_live import LiveTracking
-from trainers.records import StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.task import Task
-from trainers.spec.training import Training
-from trainers.store.stage_store import StageStore, StoredReferences
+from nmt.orchestrator.tracking import store
+from nmt.orchestrator.tracking.chain_live import LiveTracking
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
+from nmt.trainers.store.stage_store import StageStore, StoredReferences
 
 from . import _records
 

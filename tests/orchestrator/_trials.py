@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.trial import Source, Status, Trial, TrialResult
-from trainers.records import StageRecord
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.task import Task
-from trainers.spec.training import Training
-from trainers.store.stage_store import StageStore, StoredOutputs, StoredReferences
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.trial import Source, Status, Trial, TrialResult
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
+from nmt.trainers.store.stage_store import StageStore, StoredOutputs, StoredReferences
 
 from . import _records
 

@@ -18,13 +18,13 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator.tracking import backlog, writer
-from orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.tracking import backlog, writer
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 from tests.drill.site import Site, Size, prepare_site
 from tests.drill.trial import fresh_trial
 from tests.drill.undisturbed import Undisturbed, run_undisturbed
-from trainers.data.prepared import write
-from trainers.data.schema import SPLITS, Numeric, Schema
 
 from . import _commands, _group
 from ._server import Server
@@ -157,7 +157,7 @@ def nmt(tmp_path: Path) -> Command:
 
     def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "orchestrator.cli", *arguments],
+            [sys.executable, "-m", "nmt.orchestrator.cli", *arguments],
             cwd=tmp_path,
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "100", "NO_COLOR": "1"},
             capture_output=True,

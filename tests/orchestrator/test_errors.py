@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.errors import first_line, last_line
+from nmt.orchestrator.errors import first_line, last_line
 
 
 @pytest.mark.parametrize(

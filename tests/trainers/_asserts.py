@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.records import StageRecord
 from tests.trainers._problems import Prepared
-from trainers.data.batch import Batch
-from trainers.records import StageRecord
 
 T = TypeVar("T")
 

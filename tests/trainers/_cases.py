@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from trainers import Multipliers
-from trainers.multipliers import Violation
+from nmt.trainers import Multipliers
+from nmt.trainers.multipliers import Violation
 
 deterministic = settings(deadline=None, derandomize=True, max_examples=60)
 

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.models.build import build_model
+from nmt.trainers.models.perceptrons import Perceptrons
+from nmt.trainers.registry import MODELS, resolve
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.optimizer import build_optimizer
+from nmt.trainers.stage.participation import participating
 from tests.trainers._asserts import assert_close, assert_identical
 from tests.trainers._problems import binary, paper, rows_batch
-from trainers.data.batch import Batch
-from trainers.data.schema import Numeric, Schema
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.models.build import build_model
-from trainers.models.perceptrons import Perceptrons
-from trainers.registry import MODELS, resolve
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.task import Task
-from trainers.stage.optimizer import build_optimizer
-from trainers.stage.participation import participating
 
 SCHEMA = Schema(categorical={"user": 7, "item": 5}, numeric={"age": Numeric(1.0, 2.0)}, packed={"words": 8})
 WIDTH = 11

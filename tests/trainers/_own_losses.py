@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.samples import Samples, samples_from_rows
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.samples import Samples, samples_from_rows
 
 NO_FUNCTION = 0.5
 

@@ -13,17 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import read_schema, write
-from trainers.data.schema import Numeric, Schema
-from trainers.models.build import build_model
-from trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
-from trainers.reporter import Event
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.execution import Execution
-from trainers.spec.settings import Settings
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import read_schema, write
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import Candidate, Optimum, Row, StageRecord, Verdict
+from nmt.trainers.reporter import Event
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.task import Task
 
 # --- quadratics with known saddles -----------------------------------------------------------------------------------
 

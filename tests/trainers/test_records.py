@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from nmt.trainers.records import Candidate, Optimum, Row, StageRecord
 from tests.trainers._problems import record, verdict
-from trainers.records import Candidate, Optimum, Row, StageRecord
 
 nan, inf = math.nan, math.inf
 

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from trainers.data.batch import Batch
+from nmt.trainers.data.batch import Batch
 
 
 class Feed(Protocol):

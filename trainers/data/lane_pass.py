@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.data.examples import Examples, Piece
-from trainers.data.lanes import Lanes
-from trainers.data.split import Split, Unit
+from nmt.trainers.data.examples import Examples, Piece
+from nmt.trainers.data.lanes import Lanes
+from nmt.trainers.data.split import Split, Unit
 
 
 @dataclass(frozen=True)

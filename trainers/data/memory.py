@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.data.examples import Piece, empty_examples, gather, query_and_position
-from trainers.data.feed import share_of
-from trainers.data.order import epoch_order
-from trainers.data.prepared import read_schema
-from trainers.data.schema import SPLITS, Schema
-from trainers.data.split import Split
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.examples import Piece, empty_examples, gather, query_and_position
+from nmt.trainers.data.feed import share_of
+from nmt.trainers.data.order import epoch_order
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.data.split import Split
 
 SCAN_ROWS = 8192
 """Most rows of an evaluation batch; lists count as padded to the longest."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from trainers.data.memory import MemoryFeed
-from trainers.data.stream import StreamFeed
-from trainers.spec.chain_spec import Ingest
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.stream import StreamFeed
+from nmt.trainers.spec.chain_spec import Ingest
 
 
 def open_feed(

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trainers.data.schema import SPLITS, Schema
-from trainers.store.file_system import is_file, locate
+from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.store.file_system import is_file, locate
 
 SHARD_ROWS = 262_144
 """Target number of rows per Parquet shard; sources cut their tables by it, never inside a list."""
@@ -153,7 +153,7 @@ def read_schema(folder: str) -> Schema:
     """Read the schema of a prepared data set.
 
     Args:
-        folder: Its path or URI (:func:`~trainers.store.file_system.locate`).
+        folder: Its path or URI (:func:`~nmt.trainers.store.file_system.locate`).
 
     Raises:
         FileNotFoundError: ``folder`` does not exist or holds no ``schema.json``.

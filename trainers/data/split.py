@@ -15,10 +15,10 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from trainers.data.examples import Examples, rows_of_lists
-from trainers.data.prepared import LIST_COUNTS, list_starts
-from trainers.data.schema import Schema
-from trainers.store.file_system import locate, parquet_files
+from nmt.trainers.data.examples import Examples, rows_of_lists
+from nmt.trainers.data.prepared import LIST_COUNTS, list_starts
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.store.file_system import locate, parquet_files
 
 FOOTERS_AT_ONCE = 16
 """File footers read at the same time: on an object store each takes a round trip."""

@@ -9,14 +9,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trainers.evaluation.evaluation import Evaluation
-from trainers.evaluation.metric_difference import compare_metric
-from trainers.evaluation.outputs import SplitOutputs, gather_outputs
-from trainers.evaluation.paired import PairedDifference, moments
-from trainers.losses.samples import Samples
-from trainers.records import Currency, Deviation, Verdict
-from trainers.spec.task import Task
-from trainers.workers.process_group import broadcast_object, sum_over_workers
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.evaluation.metric_difference import compare_metric
+from nmt.trainers.evaluation.outputs import SplitOutputs, gather_outputs
+from nmt.trainers.evaluation.paired import PairedDifference, moments
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.records import Currency, Deviation, Verdict
+from nmt.trainers.spec.task import Task
+from nmt.trainers.workers.process_group import broadcast_object, sum_over_workers
 
 ROUNDING = 1e-6
 """Share of the optimum by which single-precision evaluation may differ between devices or numbers of workers; without

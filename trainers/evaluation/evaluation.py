@@ -10,16 +10,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.evaluation.learner import Learner
-from trainers.evaluation.outputs import SplitOutputs, join_outputs
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import output_of
-from trainers.metrics.compute import compute_metrics
-from trainers.registry import METRICS, resolve
-from trainers.spec.task import Task
-from trainers.workers.process_group import sum_over_workers
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.evaluation.outputs import SplitOutputs, join_outputs
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import output_of
+from nmt.trainers.metrics.compute import compute_metrics
+from nmt.trainers.registry import METRICS, resolve
+from nmt.trainers.spec.task import Task
+from nmt.trainers.workers.process_group import sum_over_workers
 
 Mode = Literal["train", "eval"]
 

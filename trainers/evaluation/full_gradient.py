@@ -8,10 +8,10 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.evaluation.learner import Learner
-from trainers.spec.task import Task
-from trainers.workers.process_group import sum_over_workers
+from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.spec.task import Task
+from nmt.trainers.workers.process_group import sum_over_workers
 
 
 def full_gradients(learner: Learner, tasks: Sequence[Task], coefficients: Tensor, batches: int) -> Tensor:

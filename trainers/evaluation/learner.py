@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trainers.data.feed import Feed
-from trainers.losses.task_losses import TaskLosses
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.losses.task_losses import TaskLosses
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trainers.evaluation.outputs import SplitOutputs, rows_of_examples, to_batch
-from trainers.metrics.auc import AUC
-from trainers.metrics.delong import compare_auc
-from trainers.metrics.ratio import Ratio
-from trainers.registry import METRICS, resolve
-from trainers.spec.task import Task
+from nmt.trainers.evaluation.outputs import SplitOutputs, rows_of_examples, to_batch
+from nmt.trainers.metrics.auc import AUC
+from nmt.trainers.metrics.delong import compare_auc
+from nmt.trainers.metrics.ratio import Ratio
+from nmt.trainers.registry import METRICS, resolve
+from nmt.trainers.spec.task import Task
 
 DRAWS = 200
 """Draws of the bootstrap."""
@@ -55,7 +55,7 @@ def compare_metric(task: Task, outputs: SplitOutputs, reference: Tensor) -> Metr
     """Compare a task's metric under two models.
 
     The standard error of a difference of AUCs is DeLong's. That of a metric which is a function of sums over examples
-    (:class:`~trainers.metrics.ratio.Ratio`), and of any other metric, comes from a paired bootstrap: both models are
+    (:class:`~nmt.trainers.metrics.ratio.Ratio`), and of any other metric, comes from a paired bootstrap: both models are
     measured on the same :data:`DRAWS` resamples of the examples (lists, where the data has them).
 
     Args:

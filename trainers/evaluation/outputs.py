@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.workers.process_group import gather_objects, rank, world_size
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.workers.process_group import gather_objects, rank, world_size
 
 
 @dataclass(frozen=True)

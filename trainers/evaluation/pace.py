@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from trainers.data.feed import Feed
+from nmt.trainers.data.feed import Feed
 
 SHARE = 0.1
 """Time of evaluations, as a share of that of optimisation steps, that is kept where the pace is not given."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.losses.samples import Samples
+from nmt.trainers.losses.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trainers.certificate import Certificate, feasibility, gradient_norm, not_attainable, slackness, stationarity
-from trainers.data.feed import Feed
-from trainers.evaluation.evaluation import Evaluation
-from trainers.evaluation.full_gradient import full_gradients
-from trainers.evaluation.learner import Learner
-from trainers.records import Optimum, Row
-from trainers.spec.stage_spec import StageSpec
+from nmt.trainers.certificate import Certificate, feasibility, gradient_norm, not_attainable, slackness, stationarity
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.evaluation.full_gradient import full_gradients
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.records import Optimum, Row
+from nmt.trainers.spec.stage_spec import StageSpec
 
 MOST_TERMS = 8
 """Gradients of protected tasks that are computed and kept at the same time. Backward passes and memory stay bounded
@@ -55,7 +55,7 @@ def certify(
         spec: The stage.
         optima: Optima of its protected tasks, in their order.
         multipliers: Protected task → λ at the end of the stage; the effective one where a method changes the ratio, see
-            :meth:`~trainers.methods.method.Method.shadow_prices`.
+            :meth:`~nmt.trainers.methods.method.Method.shadow_prices`.
         evaluation: Of the training split at θ*.
         rows: The stage's history.
         steps: Optimisation steps S of the stage.

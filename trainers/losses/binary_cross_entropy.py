@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
-from trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
+from nmt.trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
 
 
 @count_with(count_labelled_rows)

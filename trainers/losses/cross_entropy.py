@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.data.batch import Batch
-from trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
 
 MISSING = -100
 """Class index of a missing label: its loss and gradient are exactly 0, whatever the logits."""

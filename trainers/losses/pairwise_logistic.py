@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
-from trainers.losses.samples import Samples, count_with
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
+from nmt.trainers.losses.samples import Samples, count_with
 
 
 def count_preferred_pairs(label: Tensor, batch: Batch) -> Tensor:

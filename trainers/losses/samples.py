@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
+from nmt.trainers.data.batch import Batch
 
 L = TypeVar("L", bound=Callable[..., "Samples"])
 

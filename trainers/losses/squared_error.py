@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
-from trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
+from nmt.trainers.losses.samples import Samples, count_labelled_rows, count_with, samples_from_rows
 
 
 @count_with(count_labelled_rows)

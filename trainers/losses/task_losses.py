@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.samples import Samples
-from trainers.registry import LOSSES, resolve
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.registry import LOSSES, resolve
+from nmt.trainers.spec.task import Task
 
 
 class TaskLosses:
@@ -61,7 +61,7 @@ class TaskLosses:
     def counts(self, batch: Batch, tasks: Sequence[Task]) -> Tensor:
         """Count the labelled samples of ``tasks`` from the labels alone, shape ``(examples, len(tasks))``.
 
-        A loss without :func:`~trainers.losses.samples.count_with` is evaluated on zeros in the shape of its last
+        A loss without :func:`~nmt.trainers.losses.samples.count_with` is evaluated on zeros in the shape of its last
         outputs.
         """
         columns: list[Tensor] = [torch.empty(0)] * len(tasks)

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.methods.torchjd import import_torchjd
-from trainers.methods.torchjd_internals import aggregator_state, load_aggregator_state
-from trainers.multipliers import Multipliers
-from trainers.registry import check_options, did_you_mean
-from trainers.workers.pending_losses import PendingLosses
-from trainers.workers.process_group import broadcast_object, sum_over_workers
+from nmt.trainers.methods.torchjd import import_torchjd
+from nmt.trainers.methods.torchjd_internals import aggregator_state, load_aggregator_state
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.registry import check_options, did_you_mean
+from nmt.trainers.workers.pending_losses import PendingLosses
+from nmt.trainers.workers.process_group import broadcast_object, sum_over_workers
 
 
 class Aggregation:

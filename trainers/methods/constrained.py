@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from trainers.multipliers import Multipliers
-from trainers.workers.pending_losses import PendingLosses
-from trainers.workers.process_group import world_size
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.workers.pending_losses import PendingLosses
+from nmt.trainers.workers.process_group import world_size
 
 
 class Constrained:

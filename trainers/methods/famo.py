@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.methods.torchjd import import_torchjd
-from trainers.methods.torchjd_internals import famo_state, famo_weights, load_famo_state, set_famo_losses
-from trainers.multipliers import Multipliers
-from trainers.workers.pending_losses import PendingLosses
-from trainers.workers.process_group import world_size
+from nmt.trainers.methods.torchjd import import_torchjd
+from nmt.trainers.methods.torchjd_internals import famo_state, famo_weights, load_famo_state, set_famo_losses
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.workers.pending_losses import PendingLosses
+from nmt.trainers.workers.process_group import world_size
 
 
 class Famo:

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from trainers.methods.names import CONSTRAINED, FAMO, TORCHJD, WEIGHTED_SUM
-from trainers.multipliers import Multipliers
-from trainers.workers.pending_losses import PendingLosses
+from nmt.trainers.methods.names import CONSTRAINED, FAMO, TORCHJD, WEIGHTED_SUM
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.workers.pending_losses import PendingLosses
 
 
 class Method(Protocol):
@@ -72,7 +72,7 @@ def build_method(
     """Build the method of a stage.
 
     Args:
-        name: A name that :func:`~trainers.methods.names.check_method` accepts.
+        name: A name that :func:`~nmt.trainers.methods.names.check_method` accepts.
         multipliers: The stage's multipliers; without tasks when nothing is protected.
         model: The model; its participating parameters have ``requires_grad``.
         tasks: Number of tasks of the stage, protected tasks included.
@@ -85,17 +85,17 @@ def build_method(
     """
     inner = name.removeprefix(f"{CONSTRAINED}+") if tasks > 1 else CONSTRAINED  # one task leaves nothing to balance
     if inner.startswith(TORCHJD):
-        from trainers.methods.aggregation import Aggregation
+        from nmt.trainers.methods.aggregation import Aggregation
 
         return Aggregation(inner.removeprefix(TORCHJD), multipliers, model, tasks, options)
     if inner == FAMO:
-        from trainers.methods.famo import Famo
+        from nmt.trainers.methods.famo import Famo
 
         return Famo(multipliers, tasks)
     if inner == WEIGHTED_SUM:
-        from trainers.methods.weighted_sum import WeightedSum
+        from nmt.trainers.methods.weighted_sum import WeightedSum
 
         return WeightedSum(weights if weights is not None else (1.0 / tasks,) * tasks, multipliers.values.device)
-    from trainers.methods.constrained import Constrained
+    from nmt.trainers.methods.constrained import Constrained
 
     return Constrained(multipliers)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.workers.pending_losses import PendingLosses
-from trainers.workers.process_group import world_size
+from nmt.trainers.workers.pending_losses import PendingLosses
+from nmt.trainers.workers.process_group import world_size
 
 
 class WeightedSum:

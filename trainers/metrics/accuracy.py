@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.metrics.ratio import Ratio, sum_by_example
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.metrics.ratio import Ratio, sum_by_example
 
 
 class Accuracy(Ratio):

@@ -8,8 +8,8 @@ from torchmetrics import Metric
 from torchmetrics.functional.classification import binary_auroc
 from torchmetrics.utilities import dim_zero_cat
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
 
 
 class AUC(Metric):

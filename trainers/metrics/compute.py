@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torchmetrics import Metric
 
-from trainers.workers.process_group import gather_objects, world_size
+from nmt.trainers.workers.process_group import gather_objects, world_size
 
 
 def compute_metrics(metrics: Mapping[str, Metric]) -> dict[str, Tensor]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
-from trainers.metrics.ratio import Ratio
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
+from nmt.trainers.metrics.ratio import Ratio
 
 
 class GroupedAUC(Ratio):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.pairwise_logistic import pairs
-from trainers.metrics.ratio import Ratio
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.pairwise_logistic import pairs
+from nmt.trainers.metrics.ratio import Ratio
 
 
 class PairAccuracy(Ratio):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from trainers.data.batch import Batch
+from nmt.trainers.data.batch import Batch
 
 
 class Ratio(Metric):

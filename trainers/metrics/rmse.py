@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.losses.output_shape import require_one_value
-from trainers.metrics.ratio import Ratio, sum_by_example
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.output_shape import require_one_value
+from nmt.trainers.metrics.ratio import Ratio, sum_by_example
 
 
 class RootMeanSquaredError(Ratio):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from trainers.data.schema import Schema
-from trainers.registry import MODELS, check_options, resolve
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.task import Task
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.registry import MODELS, check_options, resolve
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.task import Task
 
 
 def gives_one_score(name: str) -> bool:

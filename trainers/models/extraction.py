@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainers.models.gates import Gates
-from trainers.models.mixture import mixture
-from trainers.models.perceptrons import Perceptrons
+from nmt.trainers.models.gates import Gates
+from nmt.trainers.models.mixture import mixture
+from nmt.trainers.models.perceptrons import Perceptrons
 
 
 class Extraction(nn.Module):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.sizes import check_size
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.models.sizes import check_size
 
 
 class Features(nn.Module):

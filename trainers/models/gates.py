@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from trainers.models.perceptrons import Perceptrons
+from nmt.trainers.models.perceptrons import Perceptrons
 
 
 class Gates(Perceptrons):

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.features import Features
-from trainers.models.gates import Gates
-from trainers.models.mixture import mixture
-from trainers.models.perceptrons import Perceptrons
-from trainers.models.sizes import check_size, check_units
-from trainers.models.towers import Towers
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.models.features import Features
+from nmt.trainers.models.gates import Gates
+from nmt.trainers.models.mixture import mixture
+from nmt.trainers.models.perceptrons import Perceptrons
+from nmt.trainers.models.sizes import check_size, check_units
+from nmt.trainers.models.towers import Towers
+from nmt.trainers.spec.task import Task
 
 
 class MixtureOfExperts(nn.Module):

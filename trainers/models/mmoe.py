@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.models.mixture_of_experts import MixtureOfExperts
+from nmt.trainers.models.mixture_of_experts import MixtureOfExperts
 
 
 class MMoE(MixtureOfExperts):

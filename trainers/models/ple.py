@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.extraction import Extraction
-from trainers.models.features import Features
-from trainers.models.sizes import check_size, check_units
-from trainers.models.towers import Towers
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.models.extraction import Extraction
+from nmt.trainers.models.features import Features
+from nmt.trainers.models.sizes import check_size, check_units
+from nmt.trainers.models.towers import Towers
+from nmt.trainers.spec.task import Task
 
 
 class PLE(nn.Module):
     """Progressive layered extraction (Tang et al. 2020, section 4.2): features → layers → one tower per task.
 
-    Each layer (:class:`~trainers.models.extraction.Extraction`) returns one state per task and one shared state. In the
+    Each layer (:class:`~nmt.trainers.models.extraction.Extraction`) returns one state per task and one shared state. In the
     last layer a task reads only its own specific experts and the shared experts, so its loss has no gradient with
     respect to another task's specific experts and gate in that layer. Through the shared state, its loss does have a
     gradient with respect to another task's specific experts in earlier layers, and to another task's gates in all but

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.models.features import Features
-from trainers.models.perceptron import perceptron
-from trainers.models.sizes import check_units
-from trainers.models.towers import Towers
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.models.features import Features
+from nmt.trainers.models.perceptron import perceptron
+from nmt.trainers.models.sizes import check_units
+from nmt.trainers.models.towers import Towers
+from nmt.trainers.spec.task import Task
 
 
 class SharedBottom(nn.Module):

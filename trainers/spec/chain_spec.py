@@ -10,11 +10,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM
-from trainers.spec.execution import Execution
-from trainers.spec.settings import CONSTRAINT_FIELDS, Settings
-from trainers.spec.stage_spec import StageSpec
-from trainers.spec.task import Level, Task
+from nmt.trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import CONSTRAINT_FIELDS, Settings
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.spec.task import Level, Task
 
 ALGORITHM_VERSION = 4
 """Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
@@ -131,11 +131,11 @@ class ChainSpec:
                 "none; give them one (metric: auc, or your own as package.module:callable), or set accept_on: loss"
             )
         if TORCHJD in method:
-            from trainers.methods.aggregation import build_aggregator
+            from nmt.trainers.methods.aggregation import build_aggregator
 
             build_aggregator(method.partition(TORCHJD)[2], len(self.tasks), training.method_options)
         elif FAMO in method:
-            from trainers.methods.torchjd import import_torchjd
+            from nmt.trainers.methods.torchjd import import_torchjd
 
             import_torchjd("scalarization")
 

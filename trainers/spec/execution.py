@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainers.spec.settings import require
+from nmt.trainers.spec.settings import require
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Execution:
         record_every: Optimisation steps between two recorded rows of losses and multipliers.
         evaluations_per_epoch: Evaluations, each of which yields a candidate, per pass over the training split. ``null``
             takes as many, from 1 to 6, as cost about a tenth of the time of the steps
-            (:func:`~trainers.evaluation.pace.evaluations_per_epoch`). More pay on data that over-fit within an epoch.
+            (:func:`~nmt.trainers.evaluation.pace.evaluations_per_epoch`). More pay on data that over-fit within an epoch.
             Which candidate is accepted depends on them, so they are part of a stage's key.
         certificate_examples: Training examples, over all workers, behind the gradients of a stage's certificate,
             rounded up to whole global batches; 0 leaves the gradients out.

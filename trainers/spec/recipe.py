@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from trainers.spec.settings import Violations
+from nmt.trainers.spec.settings import Violations
 
 RecipeName = Literal["joint", "paper"]
 

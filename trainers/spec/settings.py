@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from trainers.methods.names import TORCHJD, WEIGHTED_SUM, check_method
-from trainers.records import Currency
+from nmt.trainers.methods.names import TORCHJD, WEIGHTED_SUM, check_method
+from nmt.trainers.records import Currency
 
 Precision = Literal["fp32", "bf16"]
 
@@ -21,7 +21,7 @@ samples' losses at θ*; the training minibatch against L*, as in the paper; or t
 class Settings:
     """Every value that a stage is trained with; the key of a stage is a hash of them.
 
-    Experiment files give the few that anybody may want to set (:class:`~trainers.spec.training.Training`); the others
+    Experiment files give the few that anybody may want to set (:class:`~nmt.trainers.spec.training.Training`); the others
     follow from the recipe or are constants of the method.
 
     Attributes:
@@ -35,7 +35,7 @@ class Settings:
         measure_every: With ``held_out`` violations, optimisation steps between two measurements.
         measured_share: With ``held_out`` violations, examples of a measurement as a share of a global batch, in (0, 1].
         initial_multiplier: λ_0 ≥ 0, the multipliers' value at the start of each stage.
-        proportional: κ_P ≥ 0 of the ν-PI rule (:func:`~trainers.pi_rule.proportional_step`), in units of λ per unit of
+        proportional: κ_P ≥ 0 of the ν-PI rule (:func:`~nmt.trainers.pi_rule.proportional_step`), in units of λ per unit of
             violation; 0 is plain gradient ascent.
         smoothing: ν in (−1, 1) of the ν-PI rule.
         method: ``nmt`` solves tasks by priority; ``weighted_sum``, ``famo`` and ``torchjd:NAME`` minimise all of them
@@ -130,7 +130,7 @@ CONSTRAINT_FIELDS = (
 
 
 def check_training(training: Any) -> None:
-    """Check the values that :class:`Settings` and :class:`~trainers.spec.training.Training` have in common.
+    """Check the values that :class:`Settings` and :class:`~nmt.trainers.spec.training.Training` have in common.
 
     Raises:
         ValueError: A value is out of range, or two do not go together.

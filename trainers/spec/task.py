@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from trainers.registry import METRIC_OF_LOSS
+from nmt.trainers.registry import METRIC_OF_LOSS
 
 _RESERVED = ("/", "[", "]")
 

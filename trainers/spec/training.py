@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal
 
-from trainers.records import Currency
-from trainers.spec.recipe import RECIPES, RecipeName
-from trainers.spec.settings import Precision, Settings, Violations, check_training
+from nmt.trainers.records import Currency
+from nmt.trainers.spec.recipe import RECIPES, RecipeName
+from nmt.trainers.spec.settings import Precision, Settings, Violations, check_training
 
 FROM_RECIPE = ("eta_lambda", "joint_weight", "later_weight", "violations")
 """Fields whose value is the recipe's when they are absent."""
@@ -21,7 +21,7 @@ class Training:
 
     Attributes:
         recipe: ``joint`` starts from a joint training of all tasks and keeps later tasks in the mix; ``paper`` is the
-            paper's Algorithm 1. Each is a set of values (:data:`~trainers.spec.recipe.RECIPES`); ``eta_lambda``,
+            paper's Algorithm 1. Each is a set of values (:data:`~nmt.trainers.spec.recipe.RECIPES`); ``eta_lambda``,
             ``joint_weight``, ``later_weight`` and ``violations`` override single ones.
         eta_theta: Learning rate of the model's parameters, η_θ > 0.
         eta_lambda: Learning rate of the multipliers, η_λ > 0, in units of λ per unit of violation.

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.evaluation.evaluation import evaluate
-from trainers.evaluation.learner import Learner
-from trainers.records import Candidate
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.protection import Protection
+from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.records import Candidate
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.protection import Protection
 
 
 class Candidates:

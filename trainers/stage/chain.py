@@ -8,27 +8,27 @@ from contextlib import contextmanager
 
 from torch import nn
 
-from trainers.data.feed import Feed
-from trainers.evaluation.evaluation import evaluate
-from trainers.evaluation.learner import Learner
-from trainers.faults import NonFiniteStepError, StorageError, TrainingError
-from trainers.losses.task_losses import TaskLosses
-from trainers.records import Optimum, StageRecord
-from trainers.reporter import CheckpointFailed, NullReporter, Reporter, StageAwaited, StageFinished, StageStarted
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.stage_spec import StageSpec
-from trainers.spec.task import Task
-from trainers.stage.followed import trim_curves
-from trainers.stage.precision import computing_in
-from trainers.stage.protection import Protection
-from trainers.stage.references import StageReferences, gathered_outputs, gathered_references
-from trainers.stage.stage import Stage, StageResult
-from trainers.store.checkpoint_store import CheckpointStore
-from trainers.store.stage_checkpoints import StageCheckpoints
-from trainers.store.stage_claims import Claim, StageClaims
-from trainers.store.stage_store import StageStore
-from trainers.workers.process_group import broadcast_object, rank, run_on_first_worker, world_size
-from trainers.workers.random_state import seed_everything
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.faults import NonFiniteStepError, StorageError, TrainingError
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.records import Optimum, StageRecord
+from nmt.trainers.reporter import CheckpointFailed, NullReporter, Reporter, StageAwaited, StageFinished, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.followed import trim_curves
+from nmt.trainers.stage.precision import computing_in
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.stage.references import StageReferences, gathered_outputs, gathered_references
+from nmt.trainers.stage.stage import Stage, StageResult
+from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.store.stage_checkpoints import StageCheckpoints
+from nmt.trainers.store.stage_claims import Claim, StageClaims
+from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.workers.process_group import broadcast_object, rank, run_on_first_worker, world_size
+from nmt.trainers.workers.random_state import seed_everything
 
 POLL_SECONDS = 0.2
 """Time between two looks for a stage that another process trains."""

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from trainers.records import Candidate, Row, StageRecord
+from nmt.trainers.records import Candidate, Row, StageRecord
 
 MOST_OTHERS = 12
 """Tasks beside those of its level that a stage follows. All protected tasks in every one of m stages would be m²/2

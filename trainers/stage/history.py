@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.records import Row
-from trainers.workers.host_copy import HostCopy
+from nmt.trainers.records import Row
+from nmt.trainers.workers.host_copy import HostCopy
 
 CAPACITY = 256
 """Rows that wait on the device at most before they are copied out."""

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trainers.data.batch import Batch
-from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.evaluation.learner import Learner
-from trainers.faults import NumericalError
-from trainers.losses.samples import Samples
-from trainers.multipliers import Multipliers
-from trainers.spec.task import Task
-from trainers.workers.process_group import gather_objects
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.faults import NumericalError
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.spec.task import Task
+from nmt.trainers.workers.process_group import gather_objects
 
 LISTED = 10
 """Examples of a worker that a message lists."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn, optim
 
-from trainers.spec.settings import Settings
+from nmt.trainers.spec.settings import Settings
 
 
 def build_optimizer(model: nn.Module, settings: Settings, rate: float) -> optim.Optimizer:

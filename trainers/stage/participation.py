@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 import torch
 
-from trainers.data.batch import Batch
-from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.evaluation.learner import Learner
-from trainers.spec.task import Task
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.spec.task import Task
 
 
 @contextmanager

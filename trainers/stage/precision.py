@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from trainers.spec.settings import Precision
+from nmt.trainers.spec.settings import Precision
 
 
 @contextmanager
@@ -17,7 +17,7 @@ def computing_in(precision: Precision, model: nn.Module) -> Iterator[None]:
 
     ``bf16`` is automatic mixed precision: matrix products in bfloat16, parameters, their gradients and the optimiser's
     state in single precision. Losses and multipliers are computed outside, from outputs in single precision
-    (:func:`~trainers.losses.task_losses.output_of`), so that optima, references and the steps' losses are measured in
+    (:func:`~nmt.trainers.losses.task_losses.output_of`), so that optima, references and the steps' losses are measured in
     the same arithmetic. The model's names in a state are those without.
 
     Args:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from trainers.evaluation.acceptance import References, judge, judge_metrics
-from trainers.evaluation.evaluation import Evaluation
-from trainers.records import Optimum, Verdict
-from trainers.spec.stage_spec import StageSpec
+from nmt.trainers.evaluation.acceptance import References, judge, judge_metrics
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.records import Optimum, Verdict
+from nmt.trainers.spec.stage_spec import StageSpec
 
 
 @dataclass(frozen=True)

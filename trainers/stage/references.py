@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from trainers.data.feed import Feed
-from trainers.evaluation.evaluation import Evaluation
-from trainers.evaluation.outputs import gather_outputs
-from trainers.losses.samples import Samples
-from trainers.spec.task import Task
-from trainers.store.stage_store import StoredOutputs, StoredReferences
-from trainers.workers.process_group import interleave_on_first_worker, rank, world_size
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.evaluation.outputs import gather_outputs
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.spec.task import Task
+from nmt.trainers.store.stage_store import StoredOutputs, StoredReferences
+from nmt.trainers.workers.process_group import interleave_on_first_worker, rank, world_size
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = ("valid", "test")

@@ -8,32 +8,32 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.certificate import Certificate
-from trainers.data.batch import Batch
-from trainers.evaluation.evaluation import Evaluation, evaluate
-from trainers.evaluation.learner import Learner
-from trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
-from trainers.evaluation.stage_certificate import certify
-from trainers.faults import NumericalError
-from trainers.methods.method import Method, build_method
-from trainers.methods.names import WEIGHTED_SUM
-from trainers.multipliers import Multipliers
-from trainers.records import Candidate, Verdict
-from trainers.reporter import Evaluated, Progress, Reporter
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.candidates import Candidates
-from trainers.stage.history import History
-from trainers.stage.participation import participating
-from trainers.stage.protection import Protection
-from trainers.stage.stepper import Stepper
-from trainers.stage.stopping import Patience
-from trainers.stage.stopwatch import Stopwatch
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent, build_violations
-from trainers.store.stage_checkpoints import StageCheckpoints
-from trainers.workers.agreement import check_agreement
-from trainers.workers.process_group import gather_objects, rank, world_size
-from trainers.workers.random_state import random_state, restore_random_state, seed_everything
+from nmt.trainers.certificate import Certificate
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.evaluation import Evaluation, evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
+from nmt.trainers.evaluation.stage_certificate import certify
+from nmt.trainers.faults import NumericalError
+from nmt.trainers.methods.method import Method, build_method
+from nmt.trainers.methods.names import WEIGHTED_SUM
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.records import Candidate, Verdict
+from nmt.trainers.reporter import Evaluated, Progress, Reporter
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.candidates import Candidates
+from nmt.trainers.stage.history import History
+from nmt.trainers.stage.participation import participating
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.stage.stepper import Stepper
+from nmt.trainers.stage.stopping import Patience
+from nmt.trainers.stage.stopwatch import Stopwatch
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent, build_violations
+from nmt.trainers.store.stage_checkpoints import StageCheckpoints
+from nmt.trainers.workers.agreement import check_agreement
+from nmt.trainers.workers.process_group import gather_objects, rank, world_size
+from nmt.trainers.workers.random_state import random_state, restore_random_state, seed_everything
 
 MOST_KEPT = 1e4
 """Largest multiplier that a backtrack keeps: after steps that diverged it would leave the objective no weight."""

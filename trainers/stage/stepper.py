@@ -11,19 +11,19 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parallel import DistributedDataParallel
 
-from trainers.data.batch import Batch
-from trainers.evaluation.frozen_buffers import frozen_buffers
-from trainers.evaluation.learner import Learner
-from trainers.faults import NonFiniteStepError
-from trainers.losses.samples import Samples
-from trainers.methods.method import Method
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.numerical_checks import are_finite, check_multipliers, check_step
-from trainers.stage.optimizer import build_optimizer
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent
-from trainers.workers.pending_losses import PendingLosses, PendingTerms
-from trainers.workers.process_group import sum_over_workers, world_size
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.faults import NonFiniteStepError
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.methods.method import Method
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.numerical_checks import are_finite, check_multipliers, check_step
+from nmt.trainers.stage.optimizer import build_optimizer
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent
+from nmt.trainers.workers.pending_losses import PendingLosses, PendingTerms
+from nmt.trainers.workers.process_group import sum_over_workers, world_size
 
 
 class Stepper:

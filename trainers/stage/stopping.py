@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainers.records import Verdict
+from nmt.trainers.records import Verdict
 
 
 class Patience:

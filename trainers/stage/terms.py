@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.spec.stage_spec import StageSpec
+from nmt.trainers.spec.stage_spec import StageSpec
 
 
 class Terms:

@@ -9,16 +9,16 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trainers.data.batch import Batch
-from trainers.data.feed import Feed
-from trainers.evaluation.acceptance import References
-from trainers.evaluation.learner import Learner
-from trainers.losses.samples import Samples
-from trainers.multipliers import Multipliers
-from trainers.spec.stage_spec import StageSpec
-from trainers.spec.task import Task
-from trainers.stage.protection import Protection
-from trainers.workers.process_group import sum_over_workers, world_size
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.acceptance import References
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.workers.process_group import sum_over_workers, world_size
 
 
 class Violations(Protocol):

@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainers.store.serialization import from_bytes, to_bytes
-from trainers.store.storage import Storage
+from nmt.trainers.store.serialization import from_bytes, to_bytes
+from nmt.trainers.store.storage import Storage
 
 MAX_CHECKPOINTS = 2
 """Most checkpoints kept per stage; each also holds the best feasible candidate."""

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from trainers.store.checkpoint_store import CheckpointStore
-from trainers.workers.process_group import broadcast_object, rank, run_on_first_worker
+from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.workers.process_group import broadcast_object, rank, run_on_first_worker
 
 T = TypeVar("T")
 

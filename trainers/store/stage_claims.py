@@ -9,8 +9,8 @@ import uuid
 from pathlib import Path
 from typing import Protocol
 
-from trainers.store.file_lock import try_lock
-from trainers.store.storage import Storage
+from nmt.trainers.store.file_lock import try_lock
+from nmt.trainers.store.storage import Storage
 
 HEARTBEAT_SECONDS = 5.0
 """Interval between heartbeats of a claim on an object store."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
-from trainers.faults import DamagedError
-from trainers.records import StageRecord
-from trainers.store.serialization import from_bytes, to_bytes
-from trainers.store.storage import Storage
+from nmt.trainers.faults import DamagedError
+from nmt.trainers.records import StageRecord
+from nmt.trainers.store.serialization import from_bytes, to_bytes
+from nmt.trainers.store.storage import Storage
 
 State = Mapping[str, Tensor]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from trainers.faults import DisagreementError
-from trainers.multipliers import Multipliers
-from trainers.workers.process_group import gather_objects, world_size
+from nmt.trainers.faults import DisagreementError
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.workers.process_group import gather_objects, world_size
 
 _INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 """Bytes per element → integer type of that size."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from trainers.workers.process_group import start_sum_over_workers
+from nmt.trainers.workers.process_group import start_sum_over_workers
 
 
 class PendingLosses:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from experiments.benchmarks.harness.result import Result, Row, Table
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.experiments.benchmarks.harness.result import Result, Row, Table
 
 HEAD = ("what", "against", "ratio", "quartiles", "of processor time", "ours", "theirs", "rounds", "aim", "met")
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import torch
 
-from experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.options import Options
 
 BLOCK_SECONDS = 0.25
 """Target length of a block of steps: short beside slow phases of the machine, long beside a tick of the clock."""

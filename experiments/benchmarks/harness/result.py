@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from experiments.benchmarks.harness.pairing import Paired, Timing
+from nmt.experiments.benchmarks.harness.pairing import Paired, Timing
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ task alone, and seven fixed weights, each with the budget of one stage and with 
 are paired by seed. The winner among the weights is chosen on the validation split: the best on the other tasks among
 those that keep the first within one standard error of the model trained for it alone. Stages are memoised in
 ``--storage``: an interrupted run goes on, and another ``--set`` trains only what it changes. Each ``--variant`` is one
-more chain, with other values of :class:`~trainers.spec.settings.Settings`, compared with the experiment's own.
+more chain, with other values of :class:`~nmt.trainers.spec.settings.Settings`, compared with the experiment's own.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.harness.markdown import markdown_table
-from experiments.benchmarks.promise.arms import Variants, build_arms, group_arms
-from experiments.benchmarks.promise.table import (
+from nmt.experiments.benchmarks.harness.markdown import markdown_table
+from nmt.experiments.benchmarks.promise.arms import Variants, build_arms, group_arms
+from nmt.experiments.benchmarks.promise.table import (
     Tasks,
     detail_heads,
     detail_rows,
@@ -35,8 +35,8 @@ from experiments.benchmarks.promise.table import (
     variant_heads,
     variant_rows,
 )
-from experiments.benchmarks.promise.training import Job, train_arms
-from orchestrator.experiment.prepared import PreparedExperiment, prepare
+from nmt.experiments.benchmarks.promise.training import Job, train_arms
+from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare
 
 Results = dict[str, dict[int, dict[str, Any]]]
 """Experiment → seed → arm → its numbers."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trainers.methods.names import WEIGHTED_SUM
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.recipe import RECIPES
-from trainers.spec.task import Task
+from nmt.trainers.methods.names import WEIGHTED_SUM
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.recipe import RECIPES
+from nmt.trainers.spec.task import Task
 
 FIRST_WEIGHTS = (0.99, 0.95, 0.9, 0.8, 0.65, 0.5, 0.3)
 """Weights of the first level; the other tasks share the rest equally."""

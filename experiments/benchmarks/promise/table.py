@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainers.registry import METRICS, resolve
+from nmt.trainers.registry import METRICS, resolve
 
 Seeds = Sequence[Mapping[str, Any]]
 """Results of the arms of one experiment, one mapping of arm → result per seed."""

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from experiments.benchmarks.promise.arms import Arm, Variants, build_arms
-from trainers.data.memory import MemoryFeed
-from trainers.models.build import build_model
-from trainers.records import StageRecord
-from trainers.reporter import NullReporter
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
+from nmt.experiments.benchmarks.promise.arms import Arm, Variants, build_arms
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import NullReporter
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)

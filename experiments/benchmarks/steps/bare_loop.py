@@ -10,8 +10,8 @@ from torch import Tensor, nn, optim
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from experiments.benchmarks.steps.problem import Problem, fixed_weights, parameter_groups
-from trainers.data.batch import Batch
+from nmt.experiments.benchmarks.steps.problem import Problem, fixed_weights, parameter_groups
+from nmt.trainers.data.batch import Batch
 
 
 class BareLoop:

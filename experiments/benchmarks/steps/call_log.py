@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from trainers.workers.process_group import rank
+from nmt.trainers.workers.process_group import rank
 
 _CALL = struct.Struct("<d?")
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import measure_sides
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.steps.cooper_loop import CooperLoop
-from experiments.benchmarks.steps.problem import Problem
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from experiments.benchmarks.steps.step import problem
-from experiments.benchmarks.steps.tasks import many_tasks
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import measure_sides
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.steps.cooper_loop import CooperLoop
+from nmt.experiments.benchmarks.steps.problem import Problem
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.experiments.benchmarks.steps.step import problem
+from nmt.experiments.benchmarks.steps.tasks import many_tasks
 
 
 def run(options: Options) -> Result:

@@ -8,10 +8,10 @@ import cooper
 import torch
 from torch import optim
 
-from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.problem import Problem, parameter_groups
-from experiments.benchmarks.steps.stage_steps import OPTIMUM
-from trainers.data.batch import Batch
+from nmt.experiments.benchmarks.steps.bare_loop import BareLoop
+from nmt.experiments.benchmarks.steps.problem import Problem, parameter_groups
+from nmt.experiments.benchmarks.steps.stage_steps import OPTIMUM
+from nmt.trainers.data.batch import Batch
 
 
 class CooperLoop:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import statistics
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import Side, Timing, measure_sides
-from experiments.benchmarks.harness.result import Result, Row, Table
-from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from experiments.benchmarks.steps.tasks import many_tasks
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import Side, Timing, measure_sides
+from nmt.experiments.benchmarks.harness.result import Result, Row, Table
+from nmt.experiments.benchmarks.steps.bare_loop import BareLoop
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.experiments.benchmarks.steps.tasks import many_tasks
 
 AIM = 1.10
 FEW, MANY = 2, 64

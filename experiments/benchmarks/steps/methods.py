@@ -7,13 +7,13 @@ import warnings
 from dataclasses import replace
 from typing import Any
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import Side, measure_sides
-from experiments.benchmarks.harness.result import Result, Row, Table
-from experiments.benchmarks.steps.problem import PAPER
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from experiments.benchmarks.steps.tasks import many_tasks
-from trainers.spec.chain_spec import ModelSpec
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import Side, measure_sides
+from nmt.experiments.benchmarks.harness.result import Result, Row, Table
+from nmt.experiments.benchmarks.steps.problem import PAPER
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.experiments.benchmarks.steps.tasks import many_tasks
+from nmt.trainers.spec.chain_spec import ModelSpec
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "PCGrad": ("torchjd:PCGrad", {}),

@@ -12,15 +12,15 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import write
-from trainers.data.schema import Numeric, Schema
-from trainers.models.build import build_model
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.execution import Execution
-from trainers.spec.settings import Settings
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.models.build import build_model
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
 
 TIKTOK = {
     "uid": 60_000,

@@ -8,30 +8,30 @@ from itertools import count, pairwise
 
 import torch
 
-from experiments.benchmarks.steps.problem import Problem
-from trainers.data.batch import Batch
-from trainers.data.memory import MemoryFeed
-from trainers.evaluation.learner import Learner
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
-from trainers.methods.method import build_method
-from trainers.multipliers import Multipliers
-from trainers.records import Optimum
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.history import History
-from trainers.stage.protection import Protection
-from trainers.stage.stage import REPORT_SECONDS, VERIFY_EVERY
-from trainers.stage.stepper import Stepper
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent, build_violations
-from trainers.workers.agreement import check_agreement
+from nmt.experiments.benchmarks.steps.problem import Problem
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.methods.method import build_method
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.records import Optimum
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.history import History
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.stage.stage import REPORT_SECONDS, VERIFY_EVERY
+from nmt.trainers.stage.stepper import Stepper
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent, build_violations
+from nmt.trainers.workers.agreement import check_agreement
 
 OPTIMUM = 0.6
 """L* of every protected task: near the losses, as in the middle of a stage."""
 
 
 class StageSteps:
-    """The loop of :mod:`trainers.stage.stage` between two evaluations, one step at a time.
+    """The loop of :mod:`nmt.trainers.stage.stage` between two evaluations, one step at a time.
 
     It includes prefetched batches, the history, this device's checks of a step, and the report twice a second. It
     leaves out evaluations and checkpoints, which are a cost of the run and not of a step.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import Side, measure_sides
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.problem import PAPER, SMALL_MMOE, TIKTOK, Problem, binary_tasks, write_synthetic
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.settings import Settings
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import Side, measure_sides
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.steps.bare_loop import BareLoop
+from nmt.experiments.benchmarks.steps.problem import PAPER, SMALL_MMOE, TIKTOK, Problem, binary_tasks, write_synthetic
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.settings import Settings
 
 AIM = 1.03
 HELD_OUT = replace(PAPER, violations="held_out", relative=True, eta_lambda=3.0)

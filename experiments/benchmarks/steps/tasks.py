@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import measure_sides
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, write_synthetic
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.settings import Settings
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import measure_sides
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.steps.problem import PAPER, WIDE_TRUNK, Problem, binary_tasks, write_synthetic
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.settings import Settings
 
 AIM = 1.03
 TASKS = (8, 32, 64)

@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from experiments.benchmarks.steps.call_log import CallLog, is_training_pass
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.registry import MODELS, resolve
-from trainers.spec.task import Task
+from nmt.experiments.benchmarks.steps.call_log import CallLog, is_training_pass
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.registry import MODELS, resolve
+from nmt.trainers.spec.task import Task
 
 
 class TimedModel(nn.Module):

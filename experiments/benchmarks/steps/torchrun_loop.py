@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.problem import Problem
+from nmt.experiments.benchmarks.steps.bare_loop import BareLoop
+from nmt.experiments.benchmarks.steps.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.harness.command import run_module
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.pairing import Timing
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.steps.call_log import Calls, read_calls
-from experiments.benchmarks.steps.problem import Problem
-from experiments.benchmarks.steps.step import problem
-from experiments.benchmarks.steps.torchrun_loop import Run
-from orchestrator.cluster.mailbox import Mailbox
-from orchestrator.cluster.ray_cluster import cluster
-from orchestrator.experiment.prepared import prepare_experiment
-from orchestrator.experiment.sections import Experiment
-from trainers.spec.chain_spec import ModelSpec
+from nmt.experiments.benchmarks.harness.command import run_module
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.pairing import Timing
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.steps.call_log import Calls, read_calls
+from nmt.experiments.benchmarks.steps.problem import Problem
+from nmt.experiments.benchmarks.steps.step import problem
+from nmt.experiments.benchmarks.steps.torchrun_loop import Run
+from nmt.orchestrator.cluster.mailbox import Mailbox
+from nmt.orchestrator.cluster.ray_cluster import cluster
+from nmt.orchestrator.experiment.prepared import prepare_experiment
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.spec.chain_spec import ModelSpec
 
 AIM = 1.05
 WORKERS = 2
@@ -77,7 +77,7 @@ def with_timed_model(stated: Problem, folder: Path) -> Problem:
 
 def run_ray_train(stated: Problem, folder: Path) -> list[Calls]:
     """Train a chain of two stages on Ray Train as ``nmt run`` does, without MLflow; the last stage is constrained."""
-    from orchestrator.cluster import ray_train
+    from nmt.orchestrator.cluster import ray_train
 
     stated = with_timed_model(stated, folder)
     content: dict[str, Any] = {

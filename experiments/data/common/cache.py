@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from trainers.data.schema import VERSION
+from nmt.trainers.data.schema import VERSION
 
 
 def prepare_once(cache: Path, name: str, key: Mapping[str, Any], build: Callable[[Path], object]) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainers.data.schema import Numeric
+from nmt.trainers.data.schema import Numeric
 
 
 def numeric_statistics(mean: float, std: float) -> Numeric:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.journey.arrays import Integers, insertion_points
-from experiments.data.journey.raw_tables import integers, text_codes
+from nmt.experiments.data.journey.arrays import Integers, insertion_points
+from nmt.experiments.data.journey.raw_tables import integers, text_codes
 
 NOT_ON_A_SHELF = "COUPON/MISC ITEMS"
 """The category of petrol (with quantities in thousands), gift cards and sundries, which is left out everywhere."""

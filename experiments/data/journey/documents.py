@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from experiments.data.journey.arrays import Integers, concatenate_ranges, contains, distinct, insertion_points
-from experiments.data.journey.catalogue import Catalogue
-from experiments.data.journey.purchases import WEEKS_PER_KEY, Purchases
+from nmt.experiments.data.journey.arrays import Integers, concatenate_ranges, contains, distinct, insertion_points
+from nmt.experiments.data.journey.catalogue import Catalogue
+from nmt.experiments.data.journey.purchases import WEEKS_PER_KEY, Purchases
 
 WEEKS = {"train": (10, 40), "valid": (41, 44), "test": (45, 53)}
 """Split → first and last week of its visits."""

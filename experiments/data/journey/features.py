@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.journey.arrays import Floats, Integers, concatenate_ranges, insertion_points
-from experiments.data.journey.catalogue import Catalogue
-from experiments.data.journey.documents import SHELF_WEEKS, Documents
-from experiments.data.journey.purchases import WEEKS_PER_KEY, Purchases
+from nmt.experiments.data.journey.arrays import Floats, Integers, concatenate_ranges, insertion_points
+from nmt.experiments.data.journey.catalogue import Catalogue
+from nmt.experiments.data.journey.documents import SHELF_WEEKS, Documents
+from nmt.experiments.data.journey.purchases import WEEKS_PER_KEY, Purchases
 
 
 class _History:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.journey.arrays import Floats, Integers, insertion_points
-from experiments.data.journey.catalogue import Catalogue
-from experiments.data.journey.raw_tables import floats, integers
+from nmt.experiments.data.journey.arrays import Floats, Integers, insertion_points
+from nmt.experiments.data.journey.catalogue import Catalogue
+from nmt.experiments.data.journey.raw_tables import floats, integers
 
 WEEKS_PER_KEY = 64
 """More than the number of weeks, so that ``key * WEEKS_PER_KEY + week`` sorts by key, then week."""

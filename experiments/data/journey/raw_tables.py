@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.data.journey.arrays import Floats, Integers
+from nmt.experiments.data.journey.arrays import Floats, Integers
 
 DEMOGRAPHICS = (
     "age",

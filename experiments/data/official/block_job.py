@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.common.arrow_file import read_arrow, write_arrow
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.text.blocks import Block, read_header, split_into_blocks
-from experiments.data.official.text.format import Format
-from trainers.data.schema import Schema
+from nmt.experiments.data.common.arrow_file import read_arrow, write_arrow
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.text.blocks import Block, read_header, split_into_blocks
+from nmt.experiments.data.official.text.format import Format
+from nmt.trainers.data.schema import Schema
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BlockJob:
         return read_arrow(self.rows_path)
 
     def split(self, rows: int) -> npt.NDArray[np.uint8]:
-        """Read the index in :data:`~trainers.data.schema.SPLITS` of each of its rows."""
+        """Read the index in :data:`~nmt.trainers.data.schema.SPLITS` of each of its rows."""
         return np.array(np.load(self.work / "split.npy", mmap_mode="r")[self.first : self.first + rows])
 
 

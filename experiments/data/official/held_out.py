@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 TRAIN, VALID, TEST = 0, 1, 2
-"""Indices in :data:`trainers.data.schema.SPLITS`."""
+"""Indices in :data:`nmt.trainers.data.schema.SPLITS`."""
 
 _CHUNK = 1 << 20
 """Entries of a permutation that are processed at a time; a multiple of 8."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from experiments.data.official import lookup
-from experiments.data.official.block_job import BlockJob, create_jobs
-from experiments.data.official.block_map import Map
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.report import BlockReport, Report, add_blocks
-from experiments.data.official.row_checks import drop_rows_without_numbers
-from experiments.data.official.text.lines import parse, parse_numbers
+from nmt.experiments.data.official import lookup
+from nmt.experiments.data.official.block_job import BlockJob, create_jobs
+from nmt.experiments.data.official.block_map import Map
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.report import BlockReport, Report, add_blocks
+from nmt.experiments.data.official.row_checks import drop_rows_without_numbers
+from nmt.experiments.data.official.text.lines import parse, parse_numbers
 
 
 def store_join(recipe: Recipe, number: int, work: Path, report: Report, mapped: Map) -> int:

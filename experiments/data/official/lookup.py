@@ -1,6 +1,6 @@
 """Lookup of features by id, in files larger than memory.
 
-The rows of a :class:`~experiments.data.official.recipe.Join` are stored in blocks that are mapped into memory. Only
+The rows of a :class:`~nmt.experiments.data.official.recipe.Join` are stored in blocks that are mapped into memory. Only
 their ids are held in memory, at 40 bytes each, while they are sorted; afterwards the sorted ids are mapped as well.
 """
 
@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.common.arrow_file import map_arrow, write_arrow
-from experiments.data.official.recipe import Join
-from experiments.data.official.text.lines import parse_numbers
+from nmt.experiments.data.common.arrow_file import map_arrow, write_arrow
+from nmt.experiments.data.official.recipe import Join
+from nmt.experiments.data.official.text.lines import parse_numbers
 
 KEY = "key"
 

@@ -9,19 +9,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from experiments.data.common.cache import file_stamp, prepare_once
-from experiments.data.official import vocabulary
-from experiments.data.official.block_map import Map, in_turn
-from experiments.data.official.joins import store_join
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.report import Report
-from experiments.data.official.rows import read_rows, split_rows
-from experiments.data.official.shards import encode_block
-from experiments.data.official.statistics import check_labels, count_block, merge_statistics
-from experiments.data.official.text.blocks import check_files
-from experiments.data.official.vocabularies import write_vocabularies
-from trainers.data.prepared import seal
-from trainers.data.schema import SPLITS, Schema
+from nmt.experiments.data.common.cache import file_stamp, prepare_once
+from nmt.experiments.data.official import vocabulary
+from nmt.experiments.data.official.block_map import Map, in_turn
+from nmt.experiments.data.official.joins import store_join
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.report import Report
+from nmt.experiments.data.official.rows import read_rows, split_rows
+from nmt.experiments.data.official.shards import encode_block
+from nmt.experiments.data.official.statistics import check_labels, count_block, merge_statistics
+from nmt.experiments.data.official.text.blocks import check_files
+from nmt.experiments.data.official.vocabularies import write_vocabularies
+from nmt.trainers.data.prepared import seal
+from nmt.trainers.data.schema import SPLITS, Schema
 
 STEPS = 1
 """Version of this preparation, part of every cache key: raise it when the result of a recipe changes."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.data.official.held_out import HeldOut
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.text.format import Format
+from nmt.experiments.data.official.held_out import HeldOut
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.text.format import Format
 
 
 def random_log(

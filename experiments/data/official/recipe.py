@@ -1,7 +1,7 @@
 """Recipes: how official files become a prepared data set.
 
 A recipe is a declaration with at most one function, :attr:`Recipe.derive`, of a block of rows. It is carried out one
-block of lines at a time (:mod:`experiments.data.official`), in this process or, by ``nmt data prepare``, in parallel.
+block of lines at a time (:mod:`nmt.experiments.data.official`), in this process or, by ``nmt data prepare``, in parallel.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from experiments.data.common.options import check_min_count
-from experiments.data.official.held_out import HeldOut
-from experiments.data.official.text.format import Format
+from nmt.experiments.data.common.options import check_min_count
+from nmt.experiments.data.official.held_out import HeldOut
+from nmt.experiments.data.official.text.format import Format
 
 SPLIT = "split"
 """Column of the split that :attr:`Recipe.derive` gives a row: an index in ``SPLITS``, or -1 to leave the row out."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from experiments.data.official.block_job import BlockJob
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.text.lines import MAX_DAMAGES, Damage, Lines
+from nmt.experiments.data.official.block_job import BlockJob
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.text.lines import MAX_DAMAGES, Damage, Lines
 
 
 @dataclass(frozen=True)

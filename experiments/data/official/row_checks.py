@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from experiments.data.official.text.lines import MAX_DAMAGES, Lines, parse_numbers
+from nmt.experiments.data.official.text.lines import MAX_DAMAGES, Lines, parse_numbers
 
 
 def drop_rows_without_numbers(

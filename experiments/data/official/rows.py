@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.official.block_job import BlockJob, create_jobs
-from experiments.data.official.block_map import Map
-from experiments.data.official.held_out import TRAIN
-from experiments.data.official.joins import joined_features
-from experiments.data.official.recipe import SPLIT, Recipe
-from experiments.data.official.report import BlockReport, Report, add_blocks
-from experiments.data.official.row_checks import drop_rows_with_wrong_labels, drop_rows_without_numbers
-from experiments.data.official.text.lines import parse
+from nmt.experiments.data.official.block_job import BlockJob, create_jobs
+from nmt.experiments.data.official.block_map import Map
+from nmt.experiments.data.official.held_out import TRAIN
+from nmt.experiments.data.official.joins import joined_features
+from nmt.experiments.data.official.recipe import SPLIT, Recipe
+from nmt.experiments.data.official.report import BlockReport, Report, add_blocks
+from nmt.experiments.data.official.row_checks import drop_rows_with_wrong_labels, drop_rows_without_numbers
+from nmt.experiments.data.official.text.lines import parse
 
 
 def read_rows(recipe: Recipe, work: Path, joined: tuple[int, ...], report: Report, mapped: Map) -> list[BlockJob]:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from experiments.data.official import vocabulary
-from experiments.data.official.block_job import BlockJob
-from experiments.data.official.statistics import feature_values
-from experiments.data.official.vocabularies import vocabulary_path
-from trainers.data.prepared import Shard, write_shard
-from trainers.data.schema import SPLITS
+from nmt.experiments.data.official import vocabulary
+from nmt.experiments.data.official.block_job import BlockJob
+from nmt.experiments.data.official.statistics import feature_values
+from nmt.experiments.data.official.vocabularies import vocabulary_path
+from nmt.trainers.data.prepared import Shard, write_shard
+from nmt.trainers.data.schema import SPLITS
 
 
 def encode_block(job: BlockJob) -> list[Shard]:

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.common.standardisation import numeric_statistics
-from experiments.data.official import vocabulary
-from experiments.data.official.block_job import BlockJob
-from experiments.data.official.recipe import Recipe
-from trainers.data.schema import SPLITS, Numeric
+from nmt.experiments.data.common.standardisation import numeric_statistics
+from nmt.experiments.data.official import vocabulary
+from nmt.experiments.data.official.block_job import BlockJob
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.trainers.data.schema import SPLITS, Numeric
 
 
 @dataclass(frozen=True)

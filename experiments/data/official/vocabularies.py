@@ -9,11 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.data.official import vocabulary
-from experiments.data.official.block_job import BlockJob
-from experiments.data.official.block_map import Map
-from experiments.data.official.recipe import Recipe
-from experiments.data.official.report import Report
+from nmt.experiments.data.official import vocabulary
+from nmt.experiments.data.official.block_job import BlockJob
+from nmt.experiments.data.official.block_map import Map
+from nmt.experiments.data.official.recipe import Recipe
+from nmt.experiments.data.official.report import Report
 
 
 def write_vocabularies(

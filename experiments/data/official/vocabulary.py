@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.common.arrow_file import map_arrow, read_arrow, write_arrow
+from nmt.experiments.data.common.arrow_file import map_arrow, read_arrow, write_arrow
 
 ROWS_PER_PART = 8_000_000
 """Rows for each part, hence the most tokens that are merged at a time."""

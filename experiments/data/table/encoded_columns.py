@@ -1,6 +1,6 @@
 """Columns of a user's table, encoded by their roles.
 
-:mod:`experiments.data.table.source` says what each role does. A value that its role does not allow is a
+:mod:`nmt.experiments.data.table.source` says what each role does. A value that its role does not allow is a
 :class:`ValueError` that names the column, the row and the remedy.
 """
 
@@ -11,9 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.common.standardisation import numeric_statistics
-from experiments.data.table.raw_table import RawTable
-from trainers.data.schema import SPLITS, Numeric
+from nmt.experiments.data.common.standardisation import numeric_statistics
+from nmt.experiments.data.table.raw_table import RawTable
+from nmt.trainers.data.schema import SPLITS, Numeric
 
 MAX_INFERRED_CLASSES = 100
 """Integer labels of more classes than this count as real-valued, unless the number of classes is given."""

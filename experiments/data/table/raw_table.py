@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from experiments.data.common.cache import file_stamp
+from nmt.experiments.data.common.cache import file_stamp
 
 MOST_BYTES = 2**31 - 1
 """Capacity of an Arrow array of text or binary values, in bytes; longer columns take the large types."""

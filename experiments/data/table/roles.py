@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from experiments.data.common.options import check_min_count, is_whole_number
+from nmt.experiments.data.common.options import check_min_count, is_whole_number
 
 
 @dataclass(frozen=True)

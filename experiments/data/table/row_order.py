@@ -9,13 +9,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from experiments.data.table.raw_table import RawTable
-from trainers.data import prepared
-from trainers.data.schema import SPLITS
+from nmt.experiments.data.table.raw_table import RawTable
+from nmt.trainers.data import prepared
+from nmt.trainers.data.schema import SPLITS
 
 
 def row_splits(table: RawTable, name: str) -> npt.NDArray[np.int8]:
-    """Return the index in :data:`~trainers.data.schema.SPLITS` of each row.
+    """Return the index in :data:`~nmt.trainers.data.schema.SPLITS` of each row.
 
     Args:
         table: The table.
@@ -101,7 +101,7 @@ def shards(
     order: npt.NDArray[np.int64] | None,
     keys: npt.NDArray[np.int64] | None,
 ) -> Iterator[pa.Table]:
-    """Yield the rows of a split in shards of about :data:`~trainers.data.prepared.SHARD_ROWS`; a list stays whole.
+    """Yield the rows of a split in shards of about :data:`~nmt.trainers.data.prepared.SHARD_ROWS`; a list stays whole.
 
     Args:
         table: Encoded rows of all splits.

@@ -1,6 +1,6 @@
 """A user's own table: one Parquet file, or a folder of them, with a ``split`` column.
 
-Every column has one role (:class:`~experiments.data.table.roles.Roles`), which alone decides how it is encoded:
+Every column has one role (:class:`~nmt.experiments.data.table.roles.Roles`), which alone decides how it is encoded:
 
 * *categorical*: ids from a vocabulary of the training split. 0 is PAD (no row has it), ``1 … n`` are the tokens in
   sorted order, the last id is OOV. OOV stands for nulls, and for tokens that fewer than ``min_count`` training rows
@@ -31,13 +31,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from experiments.data.common.arrow_file import map_arrow, write_arrow
-from experiments.data.common.cache import prepare_once
-from experiments.data.table.encoded_columns import encode_categorical, encode_label, encode_numeric, encode_packed
-from experiments.data.table.raw_table import ParquetTable, RawTable, join_names
-from experiments.data.table.roles import Roles
-from experiments.data.table.row_order import list_order, query_keys, row_splits, shards
-from trainers.data import prepared, schema
+from nmt.experiments.data.common.arrow_file import map_arrow, write_arrow
+from nmt.experiments.data.common.cache import prepare_once
+from nmt.experiments.data.table.encoded_columns import encode_categorical, encode_label, encode_numeric, encode_packed
+from nmt.experiments.data.table.raw_table import ParquetTable, RawTable, join_names
+from nmt.experiments.data.table.roles import Roles
+from nmt.experiments.data.table.row_order import list_order, query_keys, row_splits, shards
+from nmt.trainers.data import prepared, schema
 
 RECIPE = 1
 """Version of this preparation, part of every cache key: raise it when the result changes."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from trainers.data.memory import MemoryFeed
-from trainers.data.open_feed import open_feed
-from trainers.data.stream import StreamFeed
-from trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.open_feed import open_feed
+from nmt.trainers.data.stream import StreamFeed
+from nmt.trainers.spec.chain_spec import ChainSpec
 
 _cache: dict[tuple[object, ...], MemoryFeed | StreamFeed] = {}
 

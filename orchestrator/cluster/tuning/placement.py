@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from orchestrator.cluster.ray_cluster import address_in_use
-from orchestrator.experiment.preflight import check_local_compiler, check_local_resources
-from orchestrator.experiment.sections import Experiment, Scaling
+from nmt.orchestrator.cluster.ray_cluster import address_in_use
+from nmt.orchestrator.experiment.preflight import check_local_compiler, check_local_resources
+from nmt.orchestrator.experiment.sections import Experiment, Scaling
 
 
 def trial_scaling(experiment: Experiment) -> Scaling:

@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
-from orchestrator.cluster.check import check_cluster
-from orchestrator.cluster.ray_cluster import cluster
-from orchestrator.cluster.tuning.placement import check_trial, max_concurrent, trial_scaling
-from orchestrator.errors import RunError, last_line
-from orchestrator.experiment.sections import Experiment, Scaling
-from orchestrator.trials.trial import Trial
-from trainers.reporter import Event
+from nmt.orchestrator.cluster.check import check_cluster
+from nmt.orchestrator.cluster.ray_cluster import cluster
+from nmt.orchestrator.cluster.tuning.placement import check_trial, max_concurrent, trial_scaling
+from nmt.orchestrator.errors import RunError, last_line
+from nmt.orchestrator.experiment.sections import Experiment, Scaling
+from nmt.orchestrator.trials.trial import Trial
+from nmt.trainers.reporter import Event
 
 if TYPE_CHECKING:
     from ray.tune import ResultGrid, Tuner
 
-    from orchestrator.cluster.tuning.trainable import GroupJob
+    from nmt.orchestrator.cluster.tuning.trainable import GroupJob
 
 _ENVIRONMENT = {
     # Ctrl-C ends the command at once; finished stages and checkpoints are kept anyway.
@@ -98,9 +98,9 @@ class TrialRunner:
         if not trials:
             return {}
         resources = self._start()
-        from orchestrator.cluster.mailbox import Mailbox
-        from orchestrator.cluster.ray_train import import_paths
-        from orchestrator.cluster.tuning.trainable import GroupJob, TrialJob
+        from nmt.orchestrator.cluster.mailbox import Mailbox
+        from nmt.orchestrator.cluster.ray_train import import_paths
+        from nmt.orchestrator.cluster.tuning.trainable import GroupJob, TrialJob
 
         with Mailbox(deliver) as mailbox:
             jobs = {
@@ -128,7 +128,7 @@ class TrialRunner:
     def _tuner(self, trials: Mapping[int, Trial], job: GroupJob, name: str, resources: Mapping[str, float]) -> Tuner:
         from ray import tune
 
-        from orchestrator.cluster.tuning.trainable import train_trial
+        from nmt.orchestrator.cluster.tuning.trainable import train_trial
 
         options, scaling = self._experiment.tune, self._scaling
         trainable = tune.with_parameters(train_trial, job=job)

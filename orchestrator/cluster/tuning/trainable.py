@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from ray import tune
 
-from orchestrator.cluster.mailbox import MailboxReporter
-from orchestrator.cluster.tuning.feed_cache import cached_feed
-from orchestrator.cluster.worker import Fault, StageError
-from orchestrator.experiment.sections import Experiment
-from trainers.faults import TrainingError
-from trainers.models.build import build_model
-from trainers.records import StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store.checkpoint_store import CheckpointStore
-from trainers.store.stage_claims import StageClaims
-from trainers.store.stage_store import StageStore
+from nmt.orchestrator.cluster.mailbox import MailboxReporter
+from nmt.orchestrator.cluster.tuning.feed_cache import cached_feed
+from nmt.orchestrator.cluster.worker import Fault, StageError
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.faults import TrainingError
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.store.stage_claims import StageClaims
+from nmt.trainers.store.stage_store import StageStore
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _train_in_process(trial: TrialJob, job: GroupJob) -> None:
 
 
 def _train_on_workers(trial: TrialJob, job: GroupJob) -> None:
-    from orchestrator.cluster import ray_train
+    from nmt.orchestrator.cluster import ray_train
 
     records = ray_train.run(job.experiment, trial.spec, job.data, trial.reporter, trial.stages, trial.run_uuid)
     for record in records:

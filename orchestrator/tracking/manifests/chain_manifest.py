@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
-from orchestrator.trials.trial import Source, Status, short_label
-from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished, StageStarted
-from trainers.spec.chain_spec import ChainSpec, ModelSpec, Rates
-from trainers.spec.execution import Execution
-from trainers.spec.settings import Settings
-from trainers.spec.task import Task
+from nmt.orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
+from nmt.orchestrator.trials.trial import Source, Status, short_label
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event, StageFinished, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec, Rates
+from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.task import Task
 
 VERSION = 1
 """Format of the file; manifests of any other version are refused."""
@@ -104,7 +104,7 @@ class ChainManifest:
         """Return this manifest with the start of a stage's training, if the event is the first of that stage.
 
         Args:
-            event: An event from :class:`~orchestrator.trials.chain_ledger.ChainLedger`.
+            event: An event from :class:`~nmt.orchestrator.trials.chain_ledger.ChainLedger`.
             now: Present time, in seconds since 1970.
         """
         match event:

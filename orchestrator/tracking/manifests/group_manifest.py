@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.tracking.manifests.chain_manifest import RUNNING
-from orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
-from orchestrator.trials.group_outcome import Kind
-from trainers.spec.task import Task
+from nmt.orchestrator.tracking.manifests.chain_manifest import RUNNING
+from nmt.orchestrator.tracking.manifests.content import dump_manifest, parse_manifest
+from nmt.orchestrator.trials.group_outcome import Kind
+from nmt.trainers.spec.task import Task
 
 VERSION = 1
 """Format of the file; manifests of any other version are refused."""

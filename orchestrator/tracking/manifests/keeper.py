@@ -7,9 +7,9 @@ import time
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from orchestrator.tracking.manifests.store import Manifests
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.orchestrator.tracking.manifests.store import Manifests
 
 Kept = TypeVar("Kept", ChainManifest, GroupManifest)
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from orchestrator.tracking.manifests.chain_manifest import FINISHED, RUNNING, ChainManifest
-from orchestrator.tracking.manifests.group_manifest import GroupManifest
-from trainers.spec.chain_spec import ChainSpec
-from trainers.store.file_lock import try_lock
-from trainers.store.stage_claims import Claim
-from trainers.store.storage import Storage
+from nmt.orchestrator.tracking.manifests.chain_manifest import FINISHED, RUNNING, ChainManifest
+from nmt.orchestrator.tracking.manifests.group_manifest import GroupManifest
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.store.file_lock import try_lock
+from nmt.trainers.store.stage_claims import Claim
+from nmt.trainers.store.storage import Storage
 
 SILENT_SECONDS = 120.0
 """A driver on another machine that has not written its manifest for this long counts as gone."""

@@ -25,7 +25,7 @@ class OneAddressNode:
     address: str
 
     def processes(self) -> list[Any]:
-        """Return workers and actors, such as the queue of :class:`orchestrator.cluster.mailbox.Mailbox`."""
+        """Return workers and actors, such as the queue of :class:`nmt.orchestrator.cluster.mailbox.Mailbox`."""
         found: list[Any] = psutil.Process(self.raylet.all_processes["raylet"][0].process.pid).children(recursive=True)
         return found
 

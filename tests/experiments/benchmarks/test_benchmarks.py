@@ -16,25 +16,25 @@ from typing import Any
 import pytest
 import torch
 
-from experiments.benchmarks.__main__ import VERSION, main
-from experiments.benchmarks.chain_cost import Line
-from experiments.benchmarks.harness import pairing
-from experiments.benchmarks.harness.options import Options
-from experiments.benchmarks.harness.page import HEAD, markdown
-from experiments.benchmarks.harness.pairing import Paired, Timing, measure
-from experiments.benchmarks.harness.result import Result, Row
-from experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
-from experiments.benchmarks.run_times import split_time
-from experiments.benchmarks.steps.bare_loop import BareLoop
-from experiments.benchmarks.steps.call_log import Calls
-from experiments.benchmarks.steps.cooper_loop import CooperLoop
-from experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
-from experiments.benchmarks.steps.stage_steps import StageSteps
-from experiments.benchmarks.steps.step import problem
-from experiments.benchmarks.steps.tasks import many_tasks
-from experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
-from trainers.data.order import epoch_order
-from trainers.spec.chain_spec import ModelSpec
+from nmt.experiments.benchmarks.__main__ import VERSION, main
+from nmt.experiments.benchmarks.chain_cost import Line
+from nmt.experiments.benchmarks.harness import pairing
+from nmt.experiments.benchmarks.harness.options import Options
+from nmt.experiments.benchmarks.harness.page import HEAD, markdown
+from nmt.experiments.benchmarks.harness.pairing import Paired, Timing, measure
+from nmt.experiments.benchmarks.harness.result import Result, Row
+from nmt.experiments.benchmarks.run_times import STEPS as STEPS_OF_A_RUN
+from nmt.experiments.benchmarks.run_times import split_time
+from nmt.experiments.benchmarks.steps.bare_loop import BareLoop
+from nmt.experiments.benchmarks.steps.call_log import Calls
+from nmt.experiments.benchmarks.steps.cooper_loop import CooperLoop
+from nmt.experiments.benchmarks.steps.problem import PAPER, Problem, binary_tasks, write_synthetic
+from nmt.experiments.benchmarks.steps.stage_steps import StageSteps
+from nmt.experiments.benchmarks.steps.step import problem
+from nmt.experiments.benchmarks.steps.tasks import many_tasks
+from nmt.experiments.benchmarks.suite import BENCHMARKS, SCRIPTS, select
+from nmt.trainers.data.order import epoch_order
+from nmt.trainers.spec.chain_spec import ModelSpec
 
 STEPS = 12
 WITHOUT_RAY = [name for name, one in BENCHMARKS.items() if not one.ray]

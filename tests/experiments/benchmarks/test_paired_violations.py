@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from experiments.benchmarks.paired_violations import (
+from nmt.experiments.benchmarks.paired_violations import (
     NEXT,
     SIZES,
     SLACKS,
@@ -25,8 +25,8 @@ from experiments.benchmarks.paired_violations import (
     simulate_drifts,
     variance_table,
 )
+from nmt.trainers import Multipliers
 from tests.experiments.data.test_sources import ROWS, synthetic_kuairand
-from trainers import Multipliers
 
 
 def known(size: int, point: str = NEXT) -> Spread:

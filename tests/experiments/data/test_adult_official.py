@@ -9,9 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
 
-from experiments.data import adult
-from experiments.data.official import preparation
-from trainers.data.prepared import read_schema
+from nmt.experiments.data import adult
+from nmt.experiments.data.official import preparation
+from nmt.trainers.data.prepared import read_schema
 
 EDUCATIONS = ("HS-grad", "Bachelors", "Doctorate", "11th")
 STATES = ("Never-married", "Divorced", "Married-civ-spouse")

@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import complete_journey
-from experiments.data.journey.documents import SHARES
-from trainers.data.prepared import read_schema
+from nmt.experiments.data import complete_journey
+from nmt.experiments.data.journey.documents import SHARES
+from nmt.trainers.data.prepared import read_schema
 
 VISITS = 400
 

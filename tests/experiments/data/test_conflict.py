@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import conflict
-from trainers.data.prepared import read_schema
+from nmt.experiments.data import conflict
+from nmt.trainers.data.prepared import read_schema
 
 Matrix = npt.NDArray[np.float64]
 

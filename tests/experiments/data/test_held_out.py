@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from experiments.data.official.held_out import HeldOut
+from nmt.experiments.data.official.held_out import HeldOut
 
 
 @pytest.mark.parametrize("rows", [12, 1000, 1001, 65_537])

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import kuairand
-from experiments.data.official import preparation
-from experiments.data.official.text import blocks as blocks_module
-from trainers.data.prepared import read_schema
-from trainers.data.schema import SPLITS
+from nmt.experiments.data import kuairand
+from nmt.experiments.data.official import preparation
+from nmt.experiments.data.official.text import blocks as blocks_module
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import SPLITS
 
 Rows = list[dict[str, Any]]
 

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from experiments.data.official.text import blocks as blocks_module
-from experiments.data.official.text.blocks import check_files, read_header, split_into_blocks
-from experiments.data.official.text.format import Format
-from experiments.data.official.text.lines import parse, parse_numbers
+from nmt.experiments.data.official.text import blocks as blocks_module
+from nmt.experiments.data.official.text.blocks import check_files, read_header, split_into_blocks
+from nmt.experiments.data.official.text.format import Format
+from nmt.experiments.data.official.text.lines import parse, parse_numbers
 
 TSV = Format("\t", ("a", "b", "c"))
 

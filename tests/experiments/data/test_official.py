@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.model_selection import train_test_split
 
-from experiments.data import qk_video, tiktok
-from experiments.data.official import preparation, vocabulary
-from experiments.data.official.statistics import merge_statistics
-from experiments.data.official.text import blocks as blocks_module
-from trainers.data.prepared import read_schema
-from trainers.data.schema import SPLITS
+from nmt.experiments.data import qk_video, tiktok
+from nmt.experiments.data.official import preparation, vocabulary
+from nmt.experiments.data.official.statistics import merge_statistics
+from nmt.experiments.data.official.text import blocks as blocks_module
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import SPLITS
 
 Row = dict[str, object]
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import table
-from experiments.data.table import raw_table
-from experiments.data.table.raw_table import MemoryTable, ParquetTable
-from trainers.data import prepared
+from nmt.experiments.data import table
+from nmt.experiments.data.table import raw_table
+from nmt.experiments.data.table.raw_table import MemoryTable, ParquetTable
+from nmt.trainers.data import prepared
 
 ROWS = 20_000
 COLUMNS = 20

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import adult, digits, kuairand, toxcast
-from trainers.data.prepared import read_schema
-from trainers.data.schema import Schema
+from nmt.experiments.data import adult, digits, kuairand, toxcast
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import Schema
 
 SHARED = Path(os.environ.get("NMT_SHARED", Path(__file__).parents[3].parent / "shared")) / "data"
 ROWS = 300

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from experiments.data import table
-from experiments.data.table import source
+from nmt.experiments.data import table
+from nmt.experiments.data.table import source
+from nmt.trainers.data import prepared
+from nmt.trainers.data.prepared import read_schema
 from tests.experiments._table import OPTIONS, columns, run, write
-from trainers.data import prepared
-from trainers.data.prepared import read_schema
 
 # Encoded columns
 

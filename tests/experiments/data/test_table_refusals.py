@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from experiments.data import table
+from nmt.experiments.data import table
 from tests.experiments._table import OPTIONS, columns, refuse, write
 
 # The file

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from orchestrator.cluster.connection import check_listening
+from nmt.orchestrator.cluster.connection import check_listening
 
 
 def test_check_listening() -> None:

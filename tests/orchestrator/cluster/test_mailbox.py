@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import mailbox
-from orchestrator.cluster.mailbox import Mailbox
-from trainers.reporter import Event, Progress
+from nmt.orchestrator.cluster import mailbox
+from nmt.orchestrator.cluster.mailbox import Mailbox
+from nmt.trainers.reporter import Event, Progress
 
 
 class Queue:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cluster import nodes as cluster_nodes
-from orchestrator.cluster.nodes import Node, check_nodes, is_fixed, may_grow_by
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Scaling
+from nmt.orchestrator.cluster import nodes as cluster_nodes
+from nmt.orchestrator.cluster.nodes import Node, check_nodes, is_fixed, may_grow_by
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Scaling
 
 NODES = [Node("a", "10.0.0.1", {"CPU": 4.0}), Node("b", "10.0.0.2", {"CPU": 4.0, "GPU": 2.0})]
 BY_HAND = {"autoscaler_report": {"node_type_mapping": {"ab12": "node_ab12", "cd34": "node_cd34"}}}

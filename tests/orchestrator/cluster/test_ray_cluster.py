@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import ray
 
-from orchestrator.cluster.ray_cluster import cluster
-from orchestrator.errors import RunError
+from nmt.orchestrator.cluster.ray_cluster import cluster
+from nmt.orchestrator.errors import RunError
 
 
 def failing(*_: Any, **__: Any) -> None:

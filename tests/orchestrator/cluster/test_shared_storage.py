@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cluster import shared_storage
-from orchestrator.cluster.nodes import Node
-from orchestrator.cluster.shared_storage import check_shared, probe
-from orchestrator.errors import RequestError
+from nmt.orchestrator.cluster import shared_storage
+from nmt.orchestrator.cluster.nodes import Node
+from nmt.orchestrator.cluster.shared_storage import check_shared, probe
+from nmt.orchestrator.errors import RequestError
 
 NODES = [Node("a", "10.0.0.1", {"CPU": 4.0}), Node("b", "10.0.0.2", {"CPU": 4.0}), Node("head", "10.0.0.3", {})]
 

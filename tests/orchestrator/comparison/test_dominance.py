@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from orchestrator.comparison.dominance import Standing, dominates, front, standing
-from orchestrator.comparison.results import ComparedTask
+from nmt.orchestrator.comparison.dominance import Standing, dominates, front, standing
+from nmt.orchestrator.comparison.results import ComparedTask
 from tests.orchestrator._comparison import model, tasks
 
 UP = tasks("a", "b")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.comparison.guarantees import (
+from nmt.orchestrator.comparison.guarantees import (
     MOST_PROTECTED,
     guarantee_lines,
     guarantees_columns,
     guarantees_markdown,
 )
-from orchestrator.comparison.results import Comparison
+from nmt.orchestrator.comparison.results import Comparison
+from nmt.trainers.records import Verdict
 from tests.orchestrator._comparison import comparison, verdicts_on
-from trainers.records import Verdict
 
 
 def with_verdicts(found: Comparison, verdicts: tuple[Verdict, ...]) -> Comparison:

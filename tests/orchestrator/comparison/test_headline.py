@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.comparison.headline import (
+from nmt.orchestrator.comparison.headline import (
     chosen_model,
     headline,
     is_single_task,
@@ -14,8 +14,8 @@ from orchestrator.comparison.headline import (
     row_of,
     star_standing,
 )
-from orchestrator.comparison.results import ComparedModel, Comparison
-from orchestrator.trials.guarantee import Guarantee
+from nmt.orchestrator.comparison.results import ComparedModel, Comparison
+from nmt.orchestrator.trials.guarantee import Guarantee
 from tests.orchestrator._comparison import comparison, model, nothing_chosen, row, tasks, with_nan, without
 
 FRONT = ({"a": 1.0, "b": 5.0}, {"a": 3.0, "b": 3.0}, {"a": 5.0, "b": 1.0}, {"a": 1.0, "b": 1.0})

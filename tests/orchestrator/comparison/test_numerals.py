@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.comparison.numerals import (
+from nmt.orchestrator.comparison.numerals import (
     amount_text,
     count_text,
     decimal_text,
@@ -22,8 +22,8 @@ from orchestrator.comparison.numerals import (
     times_text,
     trials_text,
 )
-from orchestrator.comparison.results import MethodRow
-from orchestrator.trials.cost import Cost
+from nmt.orchestrator.comparison.results import MethodRow
+from nmt.orchestrator.trials.cost import Cost
 
 WHOLE = MethodRow(
     name="NMT",

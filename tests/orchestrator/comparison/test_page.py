@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from orchestrator.comparison.headline import headline
-from orchestrator.comparison.page import page
-from orchestrator.comparison.results import Comparison
+from nmt.orchestrator.comparison.headline import headline
+from nmt.orchestrator.comparison.page import page
+from nmt.orchestrator.comparison.results import Comparison
 from tests.orchestrator._comparison import comparison, nothing_chosen, with_nan, without
 
 VOID = {"meta", "br"}

@@ -10,10 +10,10 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from orchestrator.comparison.guarantees import TITLE
-from orchestrator.comparison.headline import headline
-from orchestrator.comparison.results import ComparedTask, Comparison
-from orchestrator.comparison.table import (
+from nmt.orchestrator.comparison.guarantees import TITLE
+from nmt.orchestrator.comparison.headline import headline
+from nmt.orchestrator.comparison.results import ComparedTask, Comparison
+from nmt.orchestrator.comparison.table import (
     MOST_COLUMNS,
     comparison_columns,
     comparison_markdown,

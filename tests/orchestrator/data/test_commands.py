@@ -14,12 +14,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from experiments.data import tiktok
-from orchestrator.cli.app import app
-from orchestrator.data.block_progress import BlockProgress
-from orchestrator.data.sources import SOURCES, find
-from orchestrator.errors import RequestError
-from trainers.data.prepared import read_schema
+from nmt.experiments.data import tiktok
+from nmt.orchestrator.cli.app import app
+from nmt.orchestrator.data.block_progress import BlockProgress
+from nmt.orchestrator.data.sources import SOURCES, find
+from nmt.orchestrator.errors import RequestError
+from nmt.trainers.data.prepared import read_schema
 
 
 def run(*arguments: str) -> Any:

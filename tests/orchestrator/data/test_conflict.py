@@ -10,10 +10,10 @@ import pyarrow as pa
 import pytest
 import torch
 
-from orchestrator.data import conflict
-from orchestrator.data.conflict import conflicts
-from trainers.data.prepared import write
-from trainers.data.schema import SPLITS, Numeric, Schema
+from nmt.orchestrator.data import conflict
+from nmt.orchestrator.data.conflict import conflicts
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 
 ROWS = 500
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.data.describe import describe
-from orchestrator.errors import RequestError
-from trainers.data.prepared import read_schema, write
-from trainers.data.schema import SPLITS, Numeric, Schema
+from nmt.orchestrator.data.describe import describe
+from nmt.orchestrator.errors import RequestError
+from nmt.trainers.data.prepared import read_schema, write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 
 SCHEMA = Schema(
     categorical={"token": 9},

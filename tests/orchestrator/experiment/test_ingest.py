@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment import ingest
-from orchestrator.experiment.ingest import bytes_in_memory, choose_ingest, physical_memory
-from orchestrator.experiment.prepared import prepare
-from trainers.data.memory import MemoryFeed
-from trainers.data.open_feed import open_feed
-from trainers.data.prepared import read_schema
-from trainers.data.schema import Numeric, Schema
-from trainers.data.stream import StreamFeed
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment import ingest
+from nmt.orchestrator.experiment.ingest import bytes_in_memory, choose_ingest, physical_memory
+from nmt.orchestrator.experiment.prepared import prepare
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.open_feed import open_feed
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.data.stream import StreamFeed
 
 SCHEMA = Schema(
     categorical={"c": 9},

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 
-from orchestrator.comparison.cost_figure import BOUND, MEASURED, PREDICTED, cost_against_tasks
-from orchestrator.comparison.results import CostPoint
+from nmt.orchestrator.comparison.cost_figure import BOUND, MEASURED, PREDICTED, cost_against_tasks
+from nmt.orchestrator.comparison.results import CostPoint
 from tests.orchestrator._comparison import costs
 
 Point = tuple[float, float]

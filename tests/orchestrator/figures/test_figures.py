@@ -14,13 +14,22 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orchestrator.figures import losses as losses_module
-from orchestrator.figures.losses import losses_against_optima
-from orchestrator.figures.multipliers import MOST_NAMED, MOST_POINTS, multiplier_trajectory
-from orchestrator.figures.style import ACCEPTED, KEPT, PALETTE, escape_mathtext, fit_font_size, spans, spread, strokes
+from nmt.orchestrator.figures import losses as losses_module
+from nmt.orchestrator.figures.losses import losses_against_optima
+from nmt.orchestrator.figures.multipliers import MOST_NAMED, MOST_POINTS, multiplier_trajectory
+from nmt.orchestrator.figures.style import (
+    ACCEPTED,
+    KEPT,
+    PALETTE,
+    escape_mathtext,
+    fit_font_size,
+    spans,
+    spread,
+    strokes,
+)
+from nmt.trainers.records import StageRecord
+from nmt.trainers.stage.followed import trim_curves
 from tests.orchestrator._records import chain, nulled, record, verdict
-from trainers.records import StageRecord
-from trainers.stage.followed import trim_curves
 
 Draw = Callable[[Sequence[StageRecord]], Figure]
 DRAWINGS = (multiplier_trajectory, losses_against_optima)

@@ -12,7 +12,7 @@ from matplotlib.colors import same_color
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orchestrator.comparison.front_figure import (
+from nmt.orchestrator.comparison.front_figure import (
     ALONE,
     BROKEN_STAR,
     FRONT,
@@ -23,8 +23,8 @@ from orchestrator.comparison.front_figure import (
     SWEEP,
     trade_off_front,
 )
-from orchestrator.comparison.headline import headline
-from orchestrator.comparison.results import ComparedTask, Comparison
+from nmt.orchestrator.comparison.headline import headline
+from nmt.orchestrator.comparison.results import ComparedTask, Comparison
 from tests.orchestrator._comparison import comparison, model, nothing_chosen, row, tasks, with_nan, without
 
 

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 from matplotlib.figure import Figure
 
-from orchestrator.comparison.cost_figure import cost_against_tasks
-from orchestrator.figures.style import GREY, PALETTE
-from orchestrator.figures.svg import SCHEME, inline_svg
+from nmt.orchestrator.comparison.cost_figure import cost_against_tasks
+from nmt.orchestrator.figures.style import GREY, PALETTE
+from nmt.orchestrator.figures.svg import SCHEME, inline_svg
 from tests.orchestrator._comparison import costs
 
 

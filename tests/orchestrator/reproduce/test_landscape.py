@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.reproduce.command import draw_landscape
-from orchestrator.reproduce.landscape import START, TOLERANCE, descend
+from nmt.orchestrator.reproduce.command import draw_landscape
+from nmt.orchestrator.reproduce.landscape import START, TOLERANCE, descend
 
 
 def test_both_trajectories_end_at_the_known_answers() -> None:

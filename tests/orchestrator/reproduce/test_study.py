@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import RequestError
-from orchestrator.reproduce.command import title_of
-from orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study, names, with_keys
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.reproduce.command import title_of
+from nmt.orchestrator.reproduce.study import Arm, Study, content_of, experiment_of, load_study, names, with_keys
 
 KEYS = {"storage": "/nowhere/runs", "tracking": "sqlite:////nowhere/mlflow.db", "name": "study"}
 

@@ -10,15 +10,15 @@ import pytest
 from matplotlib.text import Text
 from rich.console import Console
 
-from orchestrator.comparison.files import png
-from orchestrator.reproduce.front import study_front
-from orchestrator.reproduce.run import Place, study_table
-from orchestrator.reproduce.study import Arm, DataSet, Study
-from orchestrator.reproduce.table import Estimate
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.trial import Trial, TrialResult
+from nmt.orchestrator.comparison.files import png
+from nmt.orchestrator.reproduce.front import study_front
+from nmt.orchestrator.reproduce.run import Place, study_table
+from nmt.orchestrator.reproduce.study import Arm, DataSet, Study
+from nmt.orchestrator.reproduce.table import Estimate
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.trial import Trial, TrialResult
+from nmt.trainers.spec.training import Training
 from tests.orchestrator import _records, _tracked
-from trainers.spec.training import Training
 
 STUDY = Study(
     title="A table",

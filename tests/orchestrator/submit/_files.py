@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from orchestrator.experiment.sections import Experiment
-from orchestrator.submit.requirements import Requirements
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.submit.requirements import Requirements
 
 NONE = Requirements({}, {}, ("torch==2.13.0",))
 

@@ -18,8 +18,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from trainers.data.prepared import write
-from trainers.data.schema import SPLITS, Numeric, Schema
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 
 from ..._documents import the_command
 from .._commands import Project
@@ -98,7 +98,7 @@ def project(tmp_path: Path, database: Path, cluster: LocalCluster) -> Project:
 
 def nmt(cluster: LocalCluster, folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Give a command, and wait for its end."""
-    command = [sys.executable, "-m", "orchestrator.cli", *words, "--address", cluster.address]
+    command = [sys.executable, "-m", "nmt.orchestrator.cli", *words, "--address", cluster.address]
     environment = {**cluster.environment, **variables}
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=400
@@ -110,7 +110,7 @@ class Follower:
 
     def __init__(self, cluster: LocalCluster, folder: Path, number: int, *words: str) -> None:
         self._out = folder / f"{number}.txt"
-        command = [sys.executable, "-m", "orchestrator.cli", *words, "--address", cluster.address]
+        command = [sys.executable, "-m", "nmt.orchestrator.cli", *words, "--address", cluster.address]
         with self._out.open("wb") as out:
             self.process = subprocess.Popen(
                 command, cwd=folder, env=cluster.environment, stdout=out, stderr=out, start_new_session=True

@@ -6,12 +6,12 @@ import io
 
 import pytest
 
-from orchestrator.errors import RunError
-from orchestrator.submit import follow as module
-from orchestrator.submit.follow import follow
-from orchestrator.submit.job_client import NoSuchJobError
-from orchestrator.submit.link import LINK, LinkReader
-from orchestrator.terminal.json_log import JsonLog
+from nmt.orchestrator.errors import RunError
+from nmt.orchestrator.submit import follow as module
+from nmt.orchestrator.submit.follow import follow
+from nmt.orchestrator.submit.job_client import NoSuchJobError
+from nmt.orchestrator.submit.link import LINK, LinkReader
+from nmt.orchestrator.terminal.json_log import JsonLog
 
 from ._jobs import JobServer
 

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from orchestrator.errors import RequestError, RunError
-from orchestrator.submit.job import Job, exit_status, job_status, project_jobs, submit
-from orchestrator.submit.job_client import NoSuchJobError
-from orchestrator.submit.package import Package
-from orchestrator.submit.stopping import stop
+from nmt.orchestrator.errors import RequestError, RunError
+from nmt.orchestrator.submit.job import Job, exit_status, job_status, project_jobs, submit
+from nmt.orchestrator.submit.job_client import NoSuchJobError
+from nmt.orchestrator.submit.package import Package
+from nmt.orchestrator.submit.stopping import stop
 
 from ._jobs import JobServer
 
@@ -23,7 +23,7 @@ BASE = JOB.base_id
 class TestTheId:
     def test_names_verb_and_experiment(self) -> None:
         assert BASE.startswith("nmt-sweep-my-experiment-")
-        assert JOB.entrypoint == "python -m orchestrator.cli.job_entrypoint sweep experiment.yaml --greedy"
+        assert JOB.entrypoint == "python -m nmt.orchestrator.cli.job_entrypoint sweep experiment.yaml --greedy"
 
     def test_is_a_hash_of_what_is_computed(self) -> None:
         same = Job("sweep", ("--greedy",), "My Experiment!", Package({"experiment.yaml": b"1"}), (), {"other": "x"})

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from orchestrator.errors import RequestError
-from orchestrator.experiment.sections import Experiment
-from orchestrator.submit import package
-from orchestrator.submit.ignore_rules import IgnoreRules
-from orchestrator.submit.package import EXPERIMENT, Package, pack
-from orchestrator.submit.requirements import REQUIREMENTS
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.submit import package
+from nmt.orchestrator.submit.ignore_rules import IgnoreRules
+from nmt.orchestrator.submit.package import EXPERIMENT, Package, pack
+from nmt.orchestrator.submit.requirements import REQUIREMENTS
 
 from ._files import NONE, experiment, fill
 
@@ -156,7 +156,7 @@ class TestTheArchive:
         pack(experiment(), NONE).write(place / "package.zip")
         with zipfile.ZipFile(place / "package.zip") as archive:
             archive.extractall(place)
-        code = "import orchestrator.cli, trainers, experiments.data.conflict; print(orchestrator.cli.__file__)"
+        code = "import nmt.orchestrator.cli, trainers, experiments.data.conflict; print(nmt.orchestrator.cli.__file__)"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True, check=False

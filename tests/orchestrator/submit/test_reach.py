@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.errors import RequestError
-from orchestrator.submit.reach import check_reach
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.submit.reach import check_reach
 
 from ._files import experiment
 

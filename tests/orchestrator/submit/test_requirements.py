@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.job_entrypoint import check_image
-from orchestrator.submit.requirements import REQUIREMENTS, compare, local_requirements
+from nmt.orchestrator.cli.job_entrypoint import check_image
+from nmt.orchestrator.submit.requirements import REQUIREMENTS, compare, local_requirements
 
 HERE = local_requirements()
 

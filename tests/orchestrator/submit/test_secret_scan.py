@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import RequestError
-from orchestrator.submit.package import pack
-from orchestrator.submit.secret_scan import find_secret, known_secrets
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.submit.package import pack
+from nmt.orchestrator.submit.secret_scan import find_secret, known_secrets
 
 from ._files import NONE, experiment, fill
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.summary.on_test import sentences_on_test
+from nmt.orchestrator.summary.on_test import sentences_on_test
+from nmt.trainers.records import Verdict
 from tests.orchestrator._records import deviation, verdict
-from trainers.records import Verdict
 
 
 def pair(

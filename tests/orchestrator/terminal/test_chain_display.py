@@ -10,13 +10,13 @@ from dataclasses import dataclass, field, replace
 import pytest
 from rich.console import Console
 
-from orchestrator.terminal.chain_bars import ChainBars
-from orchestrator.terminal.chain_lines import ChainLines
-from orchestrator.terminal.output import TextOutput
-from orchestrator.terminal.stage_line import LINE_SECONDS, STEP_SECONDS
+from nmt.orchestrator.terminal.chain_bars import ChainBars
+from nmt.orchestrator.terminal.chain_lines import ChainLines
+from nmt.orchestrator.terminal.output import TextOutput
+from nmt.orchestrator.terminal.stage_line import LINE_SECONDS, STEP_SECONDS
+from nmt.trainers.records import Candidate, Row, StageRecord
+from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
 from tests.orchestrator._records import chain, nulled, record, started, verdict
-from trainers.records import Candidate, Row, StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished, StageStarted
 
 ESCAPE = "\x1b"
 LEVELS = [["pay"], ["amount"], ["relevance"]]

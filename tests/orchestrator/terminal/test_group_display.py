@@ -6,19 +6,19 @@ import io
 
 from rich.console import Console
 
-from orchestrator.cluster.tuning.runner import Ending
-from orchestrator.terminal.group_bars import GroupBars
-from orchestrator.terminal.output import TextOutput
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.forecast import Forecast
-from orchestrator.trials.sweep_plan import plan_sweep
-from orchestrator.trials.trial import TrialResult
-from orchestrator.verbs.sweep import run_sweep
+from nmt.orchestrator.cluster.tuning.runner import Ending
+from nmt.orchestrator.terminal.group_bars import GroupBars
+from nmt.orchestrator.terminal.output import TextOutput
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.forecast import Forecast
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.trainers.records import Row
+from nmt.trainers.reporter import CheckpointFailed, Event, Progress, StageAwaited, StageFinished, StageStarted
 from tests.orchestrator import _group
 from tests.orchestrator._records import record, verdict
 from tests.orchestrator._tracked import Project
-from trainers.records import Row
-from trainers.reporter import CheckpointFailed, Event, Progress, StageAwaited, StageFinished, StageStarted
 
 STAGE = ("amount",)
 OBJECTIVE = {"amount": 1.0, "like": 0.3}

@@ -18,22 +18,30 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cli import app as cli
-from orchestrator.cluster.tuning.runner import Ending
-from orchestrator.terminal import standard_error
-from orchestrator.terminal.json_log import JsonLog
-from orchestrator.terminal.output import JsonOutput
-from orchestrator.terminal.stage_line import LINE_SECONDS, MOST_TASKS, STEP_SECONDS
-from orchestrator.trials.grid_plan import plan_grid
-from orchestrator.trials.sweep_plan import plan_sweep
-from orchestrator.verbs.grid import run_grid
-from orchestrator.verbs.sweep import run_sweep
+from nmt.orchestrator.cli import app as cli
+from nmt.orchestrator.cluster.tuning.runner import Ending
+from nmt.orchestrator.terminal import standard_error
+from nmt.orchestrator.terminal.json_log import JsonLog
+from nmt.orchestrator.terminal.output import JsonOutput
+from nmt.orchestrator.terminal.stage_line import LINE_SECONDS, MOST_TASKS, STEP_SECONDS
+from nmt.orchestrator.trials.grid_plan import plan_grid
+from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.verbs.grid import run_grid
+from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.trainers.records import Candidate, Row
+from nmt.trainers.reporter import (
+    CheckpointFailed,
+    Evaluated,
+    Event,
+    Progress,
+    StageAwaited,
+    StageFinished,
+    StageStarted,
+)
 from tests.orchestrator import _group
 from tests.orchestrator._records import SPLITS, record, started, verdict
 from tests.orchestrator._tracked import Project
 from tests.orchestrator.conftest import Command
-from trainers.records import Candidate, Row
-from trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageAwaited, StageFinished, StageStarted
 
 LEVELS = [["pay"], ["amount"]]
 TIME = datetime(2026, 1, 31, 12, 0, 0, 250_000, UTC)

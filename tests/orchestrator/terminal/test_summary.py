@@ -12,10 +12,10 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.summary.chain import chain_summary
-from orchestrator.summary.limits import against_limit, share_used, worst_verdict
-from orchestrator.summary.table import chain_table
-from orchestrator.summary.wording import (
+from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.summary.limits import against_limit, share_used, worst_verdict
+from nmt.orchestrator.summary.table import chain_table
+from nmt.orchestrator.summary.wording import (
     format_duration,
     format_multiplier,
     format_signed,
@@ -23,10 +23,10 @@ from orchestrator.summary.wording import (
     join_names,
     level_name,
 )
-from orchestrator.summary.worst_tasks import PROTECTED
+from nmt.orchestrator.summary.worst_tasks import PROTECTED
+from nmt.trainers.certificate import Certificate
+from nmt.trainers.records import StageRecord, Verdict
 from tests.orchestrator._records import chain, nulled, record, verdict
-from trainers.certificate import Certificate
-from trainers.records import StageRecord, Verdict
 
 
 def by_hand() -> list[StageRecord]:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.tracking import saved_view
-from orchestrator.tracking.store import Point, TrackingStore, milliseconds
-from orchestrator.trials.cost import Cost
+from nmt.orchestrator.tracking import saved_view
+from nmt.orchestrator.tracking.store import Point, TrackingStore, milliseconds
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.spec.task import Task
 from tests.orchestrator import _browser
 from tests.orchestrator._browser import Browser
 from tests.orchestrator._server import Server, free_port
-from trainers.spec.task import Task
 
 TASKS = (Task("like", "binary_cross_entropy"), Task("finish", "binary_cross_entropy"))
 TRIAL = {

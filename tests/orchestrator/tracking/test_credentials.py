@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.credentials import without_credentials, without_user
-from orchestrator.tracking import chain_live as live
+from nmt.orchestrator.credentials import without_credentials, without_user
+from nmt.orchestrator.tracking import chain_live as live
 from tests.orchestrator._tracked import PARAMS, Project
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
+from nmt.trainers.store.stage_store import StageStore, StoredReferences
 from tests.orchestrator._tracked import PARAMS, Project, events, records
-from trainers.store.stage_store import StageStore, StoredReferences
 
 ROOT = Path(__file__).parents[3]
 
 KILLED = """
 import os, signal, sys
-from orchestrator.tracking.manifests.store import ManifestStore
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
 from tests.orchestrator._tracked import Project, events, records
 project = Project(__import__("pathlib").Path(sys.argv[1]), sys.argv[2])
 tracking = project.track()

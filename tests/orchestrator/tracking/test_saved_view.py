@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.tracking import experiment_note, saved_view
-from orchestrator.tracking.store import TrackingStore
-from orchestrator.trials.cost import Cost
+from nmt.orchestrator.tracking import experiment_note, saved_view
+from nmt.orchestrator.tracking.store import TrackingStore
+from nmt.orchestrator.trials.cost import Cost
+from nmt.trainers.spec.task import Task
 from tests.orchestrator._tracked import unreliable, use
-from trainers.spec.task import Task
 
 TASKS = (
     Task("like", "binary_cross_entropy"),

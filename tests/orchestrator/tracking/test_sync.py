@@ -11,15 +11,15 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from orchestrator.errors import RequestError
-from orchestrator.tracking import backlog, store
-from orchestrator.tracking import chain_live as live
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.store import ManifestStore
-from orchestrator.verbs.sync import sync_storage
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.tracking import backlog, store
+from nmt.orchestrator.tracking import chain_live as live
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.orchestrator.verbs.sync import sync_storage
+from nmt.trainers.spec.execution import Execution
 from tests.orchestrator._tracked import NAME, PARAMS, SPEC, Project, in_folder, records, unreliable, use
 from tests.orchestrator.conftest import Command
-from trainers.spec.execution import Execution
 
 
 def manifests(project: Project) -> list[ChainManifest]:

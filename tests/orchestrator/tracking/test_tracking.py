@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.tracking import chain_live as live
-from orchestrator.tracking.chain_live import LiveTracking
-from orchestrator.tracking.manifests import keeper
-from orchestrator.tracking.manifests.chain_manifest import ChainManifest
-from orchestrator.tracking.manifests.store import ManifestStore
+from nmt.orchestrator.tracking import chain_live as live
+from nmt.orchestrator.tracking.chain_live import LiveTracking
+from nmt.orchestrator.tracking.manifests import keeper
+from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.trainers.reporter import Progress, StageFinished
 from tests.orchestrator._server import Server, free_port
 from tests.orchestrator._tracked import NAME, Project, by_chance, events, in_folder, records, unreliable, use
-from trainers.reporter import Progress, StageFinished
 
 
 def wait_until(tracking: LiveTracking, holds: Callable[[], bool]) -> None:

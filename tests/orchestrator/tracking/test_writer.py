@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from orchestrator.tracking.writer import Writer
+from nmt.orchestrator.tracking.writer import Writer
 from tests.orchestrator._tracked import Project
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.extrapolation import Extrapolation, extrapolate
-from orchestrator.trials.trial import Source, Status, Trial, TrialResult
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.task import Task
-from trainers.spec.training import Training
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.extrapolation import Extrapolation, extrapolate
+from nmt.orchestrator.trials.trial import Source, Status, Trial, TrialResult
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
 
 SPEC = ChainSpec(
     levels=((Task("pay", "binary_cross_entropy"),),),

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.comparison.costs import sweep_stages
-from orchestrator.trials.forecast import Forecast, forecast, forecast_greedy, stage_samples
-from orchestrator.trials.learning_rates import greedy_trials, sweep_trials
-from orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
-from orchestrator.trials.sweep_plan import SweepPlan
+from nmt.orchestrator.comparison.costs import sweep_stages
+from nmt.orchestrator.trials.forecast import Forecast, forecast, forecast_greedy, stage_samples
+from nmt.orchestrator.trials.learning_rates import greedy_trials, sweep_trials
+from nmt.orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
+from nmt.orchestrator.trials.sweep_plan import SweepPlan
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.spec.chain_spec import Rates
+from nmt.trainers.spec.recipe import RecipeName
+from nmt.trainers.spec.training import Training
 from tests.orchestrator._trials import Shelf, spec_of
-from trainers.data.schema import Schema
-from trainers.spec.chain_spec import Rates
-from trainers.spec.recipe import RecipeName
-from trainers.spec.training import Training
 
 SCHEMA = Schema(examples={"train": 1000, "valid": 50, "test": 50})
 FIXED = Training(max_epochs=3, patience=None)

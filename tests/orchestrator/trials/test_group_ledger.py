@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.trials.chain_ledger import ChainLedger
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.group_ledger import GroupLedger, higher_is_better, shown_value
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.learning_rates import greedy_trials
-from orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.chain_ledger import ChainLedger
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.group_ledger import GroupLedger, higher_is_better, shown_value
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.learning_rates import greedy_trials
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.trainers.reporter import Progress, StageAwaited, StageFinished
+from nmt.trainers.spec.chain_spec import Rates
+from nmt.trainers.spec.task import Task
 from tests.orchestrator import _records
 from tests.orchestrator._trials import Shelf, binary, spec_of
-from trainers.reporter import Progress, StageAwaited, StageFinished
-from trainers.spec.chain_spec import Rates
-from trainers.spec.task import Task
 
 LEVELS = ((binary("a"),), (Task("b", "squared_error"),))
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.trials.cost import Cost
-from orchestrator.trials.guarantee import Rule, Standing, guarantee
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import Trial, TrialResult
+from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.trials.guarantee import Rule, Standing, guarantee
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import Trial, TrialResult
 from tests.orchestrator._trials import Samples, Shelf, binary, spec_of
 
 LEVELS = ((binary("a"),), (binary("b", tolerance=0.1),), (binary("c"),))

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.trials import held_out
-from orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials import held_out
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.trainers.faults import DamagedError
 from tests.orchestrator._trials import Shelf
-from trainers.faults import DamagedError
 
 
 @pytest.fixture

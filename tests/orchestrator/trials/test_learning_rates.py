@@ -6,11 +6,11 @@ import itertools
 
 import pytest
 
-from orchestrator.trials.learning_rates import greedy_trials, sweep_trials
+from nmt.orchestrator.trials.learning_rates import greedy_trials, sweep_trials
+from nmt.trainers.spec.chain_spec import ChainSpec, Rates
+from nmt.trainers.spec.recipe import RECIPES, RecipeName
+from nmt.trainers.spec.training import Training
 from tests.orchestrator._trials import spec_of
-from trainers.spec.chain_spec import ChainSpec, Rates
-from trainers.spec.recipe import RECIPES, RecipeName
-from trainers.spec.training import Training
 
 THETAS, LAMBDAS = (1e-4, 1e-3, 1e-2), (1.0, 10.0, 100.0)
 

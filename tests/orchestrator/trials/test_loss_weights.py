@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import pytest
 
-from orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
+from nmt.orchestrator.trials.loss_weights import WeightGrid, baseline_trials, weights_trial
+from nmt.trainers.spec.training import Training
 from tests.orchestrator._trials import spec_of
-from trainers.spec.training import Training
 
 SIZES = list(itertools.product(range(1, 5), range(2, 13)))
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.trials.held_out import HeldOut
-from orchestrator.trials.trial import TrialResult
-from orchestrator.trials.winner import lexicographic_winner
+from nmt.orchestrator.trials.held_out import HeldOut
+from nmt.orchestrator.trials.trial import TrialResult
+from nmt.orchestrator.trials.winner import lexicographic_winner
 from tests.orchestrator._trials import Samples, Shelf
 
 LEVELS = [["a"], ["b"]]

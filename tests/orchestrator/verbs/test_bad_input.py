@@ -13,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from orchestrator.cli import app as cli
-from orchestrator.errors import RequestError
-from orchestrator.experiment import preflight
-from orchestrator.experiment.data_source import prepare as prepare_data
-from orchestrator.experiment.file import load
-from orchestrator.experiment.prepared import prepare
+from nmt.orchestrator.cli import app as cli
+from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment import preflight
+from nmt.orchestrator.experiment.data_source import prepare as prepare_data
+from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.prepared import prepare
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 from tests.orchestrator.conftest import Command
-from trainers.data.prepared import write
-from trainers.data.schema import SPLITS, Numeric, Schema
 
 SETTINGS = [
     ("training.eta_lamda=0.1", r"training\.eta_lamda: unknown key \(did you mean 'eta_lambda'\?\); allowed: recipe, "),

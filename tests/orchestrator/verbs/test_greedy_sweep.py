@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster.tuning.runner import Ending
+from nmt.orchestrator.cluster.tuning.runner import Ending
 from tests.orchestrator._group import (
     Runner,
     assert_costs_add_up,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 
-from orchestrator.tracking import group_live
-from orchestrator.verbs.sync import sync_storage
+from nmt.orchestrator.tracking import group_live
+from nmt.orchestrator.verbs.sync import sync_storage
 from tests.orchestrator._group import (
     CutError,
     Runner,

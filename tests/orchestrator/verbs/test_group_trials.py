@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from orchestrator.cluster.tuning.runner import Ending
+from nmt.orchestrator.cluster.tuning.runner import Ending
 from tests.orchestrator._group import (
     Runner,
     assert_costs_add_up,

@@ -12,19 +12,19 @@ import pytest
 import yaml
 from rich.console import Console
 
-from orchestrator.experiment.prepared import PreparedExperiment, prepare
-from orchestrator.experiment.sections import flatten
-from orchestrator.summary.chain import chain_summary
-from orchestrator.summary.table import chain_table
-from orchestrator.tracking.chain_log import ChainRun, Timed
-from orchestrator.verbs.plan import plan_chain, plan_table
+from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare
+from nmt.orchestrator.experiment.sections import flatten
+from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.summary.table import chain_table
+from nmt.orchestrator.tracking.chain_log import ChainRun, Timed
+from nmt.orchestrator.verbs.plan import plan_chain, plan_table
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event, StageFinished
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.orchestrator._notebook import Notebook
-from trainers.data.memory import MemoryFeed
-from trainers.models.build import build_model
-from trainers.records import StageRecord
-from trainers.reporter import Event, StageFinished
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 
 class Writing:

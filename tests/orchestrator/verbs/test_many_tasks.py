@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from orchestrator.tracking.chain_log import ChainRun, Timed
+from nmt.orchestrator.tracking.chain_log import ChainRun, Timed
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.spec.training import Training
+from nmt.trainers.stage.followed import MOST_OTHERS, trim_curves
 from tests.orchestrator._notebook import Notebook
 from tests.orchestrator._records import chain, started
-from trainers.records import StageRecord
-from trainers.reporter import Evaluated, Event, Progress, StageFinished
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.task import Task
-from trainers.spec.training import Training
-from trainers.stage.followed import MOST_OTHERS, trim_curves
 
 ROWS, CANDIDATES = 6, 3
 MOST_POINTS = ROWS * (1 + 3 * MOST_OTHERS) + 2 * CANDIDATES * (1 + MOST_OTHERS) + 5 * (1 + MOST_OTHERS) + 20

@@ -30,7 +30,7 @@ class Project:
     file: Path
 
     def command(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "orchestrator.cli", *arguments]
+        return [sys.executable, "-m", "nmt.orchestrator.cli", *arguments]
 
     @property
     def environment(self) -> Mapping[str, str]:

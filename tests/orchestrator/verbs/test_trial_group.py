@@ -7,9 +7,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from orchestrator.tracking import experiment_note, saved_view
-from orchestrator.tracking.manifests.store import ManifestStore
-from orchestrator.trials.group_outcome import GroupOutcome
+from nmt.orchestrator.tracking import experiment_note, saved_view
+from nmt.orchestrator.tracking.manifests.store import ManifestStore
+from nmt.orchestrator.trials.group_outcome import GroupOutcome
 from tests.orchestrator._group import (
     COSTS,
     Runner,

@@ -12,15 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-import trainers.certificate
+import nmt.trainers.certificate
+from nmt.trainers.certificate import Certificate, feasibility, gradient_norm, not_attainable, slackness, stationarity
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.records import Row, StageRecord
 from tests.trainers._problems import (
     record,
     three_bowls,
     two_bowls,
 )
-from trainers.certificate import Certificate, feasibility, gradient_norm, not_attainable, slackness, stationarity
-from trainers.multipliers import Multipliers
-from trainers.records import Row, StageRecord
 
 nan = math.nan
 
@@ -95,8 +95,8 @@ class TestClosedForms:
         assert math.isnan(stationarity(torch.ones(2), one, torch.tensor([nan])))
 
     def test_examples_of_the_docstrings(self) -> None:
-        assert doctest.testmod(trainers.certificate).failed == 0
-        assert doctest.testmod(trainers.certificate).attempted > 0
+        assert doctest.testmod(nmt.trainers.certificate).failed == 0
+        assert doctest.testmod(nmt.trainers.certificate).attempted > 0
 
 
 Trajectory = tuple[list[str], list[int], list[list[float]], list[list[float]]]

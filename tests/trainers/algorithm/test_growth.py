@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers import Multipliers
 from tests.trainers._descent import descend, steps
-from trainers import Multipliers
 
 
 def bowls(theta: Tensor, centre: float) -> Tensor:

@@ -10,9 +10,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from nmt.trainers import Multipliers
 from tests.trainers._asserts import assert_close
 from tests.trainers._workers import Workers
-from trainers import Multipliers
 
 STEPS = 40
 OPTIMA = [0.05, 0.1]

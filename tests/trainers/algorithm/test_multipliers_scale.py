@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nmt.trainers import Multipliers
+from nmt.trainers.multipliers import Violation
 from tests.trainers._asserts import assert_close
 from tests.trainers._cases import (
     ROUNDING,
@@ -21,8 +23,6 @@ from tests.trainers._cases import (
 )
 from tests.trainers._descent import descend
 from tests.trainers._problems import two_bowls
-from trainers import Multipliers
-from trainers.multipliers import Violation
 
 CURVATURES = torch.tensor([[1.0, 3.0, 0.5], [2.0, 0.3, 1.0], [0.4, 1.0, 2.0]], dtype=torch.float64)
 

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from nmt.trainers import Multipliers
 from tests.trainers._asserts import assert_close
 from tests.trainers._cases import (
     ROUNDING,
@@ -23,7 +24,6 @@ from tests.trainers._cases import (
     losses,
     weights_of,
 )
-from trainers import Multipliers
 
 T = TypeVar("T")
 

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from nmt.trainers import Multipliers
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.stage.terms import Terms
 from tests.trainers._descent import descend
 from tests.trainers._problems import binary
-from trainers import Multipliers
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.settings import Settings
-from trainers.stage.terms import Terms
 
 Kind = Literal["quadratic", "logistic"]
 Vector = NDArray[np.float64]

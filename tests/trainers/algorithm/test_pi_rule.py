@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers import Multipliers
+from nmt.trainers.pi_rule import proportional_step
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper, two_bowls
-from trainers import Multipliers
-from trainers.pi_rule import proportional_step
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 
 def by_hand(

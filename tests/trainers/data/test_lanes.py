@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.data.lanes import LANE_COUNTS, Lanes, Part, Window, assign_units
+from nmt.trainers.data.lanes import LANE_COUNTS, Lanes, Part, Window, assign_units
 
 SIZES = st.lists(st.integers(1, 40), min_size=1, max_size=150)
 LANES = st.builds(assign_units, SIZES, st.integers(1, 120), st.integers(1, 60))

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.trainers.data import memory
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.schema import SPLITS
 from tests.trainers._asserts import assert_content
 from tests.trainers._problems import Prepared
-from trainers.data import memory
-from trainers.data.memory import MemoryFeed
-from trainers.data.schema import SPLITS
 
 LABELS = ("amount", "bought")
 BATCH = 8

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainers.data.order import epoch_order
+from nmt.trainers.data.order import epoch_order
 
 LARGE = 30_000
 """More than 840 lanes of 32 examples."""

@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from trainers.data.prefetch import THREADS, prefetch
+from nmt.trainers.data.prefetch import THREADS, prefetch
 
 
 def test_items_keep_their_order() -> None:

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from nmt.trainers.data import prepared
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import read_schema, write
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
 from tests.trainers._problems import Prepared, mixed_rows
-from trainers.data import prepared
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import read_schema, write
-from trainers.data.schema import SPLITS, Numeric, Schema
 
 SCHEMA = Schema(numeric={"x": Numeric()}, labels={"y": 2})
 

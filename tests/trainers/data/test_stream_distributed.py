@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.trainers.data import prepared
+from nmt.trainers.data.open_feed import open_feed
+from nmt.trainers.models.build import build_model
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, paper
 from tests.trainers._workers import Workers
-from trainers.data import prepared
-from trainers.data.open_feed import open_feed
-from trainers.models.build import build_model
-from trainers.records import StageRecord
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 Found = dict[str, dict[str, Any]]
 """Scenario → records, state and events of a worker."""

@@ -12,17 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from nmt.trainers.data import lanes as lanes_module
+from nmt.trainers.data import prepared, stream
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.examples import Examples
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prefetch import THREADS
+from nmt.trainers.data.schema import SPLITS, Numeric, Schema
+from nmt.trainers.data.split import Split, Unit
+from nmt.trainers.data.stream import StreamFeed
 from tests.trainers._asserts import assert_content
 from tests.trainers._problems import Prepared, mixed_lists, mixed_rows
-from trainers.data import lanes as lanes_module
-from trainers.data import prepared, stream
-from trainers.data.batch import Batch
-from trainers.data.examples import Examples
-from trainers.data.memory import MemoryFeed
-from trainers.data.prefetch import THREADS
-from trainers.data.schema import SPLITS, Numeric, Schema
-from trainers.data.split import Split, Unit
-from trainers.data.stream import StreamFeed
 
 LABELS = ("amount", "bought")
 BATCH = 8

@@ -8,11 +8,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from nmt.trainers.evaluation.acceptance import judge
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.records import Verdict
 from tests.trainers._problems import binary
-from trainers.evaluation.acceptance import judge
-from trainers.evaluation.evaluation import Evaluation
-from trainers.losses.samples import Samples
-from trainers.records import Verdict
 
 Array = NDArray[np.float64]
 rng = np.random.default_rng(0)

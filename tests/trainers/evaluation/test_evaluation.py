@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.trainers.data import memory
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import read_schema, write
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.evaluation.evaluation import Evaluation, evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.spec.task import Task
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Noisy, Normalised, Prepared, binary, conflict
-from trainers.data import memory
-from trainers.data.batch import Batch
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import read_schema, write
-from trainers.data.schema import Numeric, Schema
-from trainers.evaluation.evaluation import Evaluation, evaluate
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.spec.task import Task
 
 TASKS = (Task("pay", "binary_cross_entropy", label="bought"), Task("amount", "pairwise_logistic"))
 
@@ -127,7 +127,7 @@ def test_an_undefined_metric_is_absent(tmp_path: Path, label: float | None) -> N
 
 
 def test_a_task_without_a_metric(rows_data: Prepared) -> None:
-    tasks = (Task("pay", "trainers.losses.binary_cross_entropy:binary_cross_entropy", label="bought"),)
+    tasks = (Task("pay", "nmt.trainers.losses.binary_cross_entropy:binary_cross_entropy", label="bought"),)
     feed = MemoryFeed(str(rows_data.folder), ["bought"], 8, 0)
     found = evaluate(Learner(Price(), feed, TaskLosses(tasks)), "valid")
     assert found.metrics == {}

@@ -14,17 +14,17 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torchmetrics import Metric
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.evaluation.acceptance import metric_verdict
+from nmt.trainers.evaluation.metric_difference import DRAWS, compare_metric
+from nmt.trainers.evaluation.outputs import SplitOutputs, gather_outputs, join_outputs
+from nmt.trainers.metrics.delong import compare_auc
+from nmt.trainers.records import StageRecord, Verdict
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.data.batch import Batch
-from trainers.evaluation.acceptance import metric_verdict
-from trainers.evaluation.metric_difference import DRAWS, compare_metric
-from trainers.evaluation.outputs import SplitOutputs, gather_outputs, join_outputs
-from trainers.metrics.delong import compare_auc
-from trainers.records import StageRecord, Verdict
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 FIRST, SECOND = binary("first", 0.01), binary("second")
 
@@ -244,7 +244,7 @@ class TestChain:
         assert any(candidate.verdicts[0].held and not candidate.feasible for candidate in second.candidates)
 
     def test_a_task_without_a_metric_is_refused(self, data: Path) -> None:
-        own = Task("first", "trainers.losses.binary_cross_entropy:binary_cross_entropy")
+        own = Task("first", "nmt.trainers.losses.binary_cross_entropy:binary_cross_entropy")
         spec = chain_spec(data, [[own], [SECOND]], paper(accept_on="metric"))
         with pytest.raises(ValueError, match=r"accept_on: metric needs a metric of every task .* and first have none"):
             spec.check()

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from trainers.data.feed import Feed
-from trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
 
 
 @dataclass

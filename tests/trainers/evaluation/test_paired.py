@@ -9,8 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from trainers.evaluation.paired import PairedDifference, moments
-from trainers.losses.samples import Samples
+from nmt.trainers.evaluation.paired import PairedDifference, moments
+from nmt.trainers.losses.samples import Samples
 
 Array = NDArray[np.float64]
 

@@ -14,7 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import trainers.evaluation.stage_certificate
+import nmt.trainers.evaluation.stage_certificate
+from nmt.trainers.certificate import Certificate
+from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.full_gradient import full_gradients
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.evaluation.stage_certificate import certify
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.records import Optimum, StageRecord
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close, assert_identical
 from tests.trainers._problems import (
     Recorder,
@@ -25,15 +34,6 @@ from tests.trainers._problems import (
     paper,
 )
 from tests.trainers._workers import Workers
-from trainers.certificate import Certificate
-from trainers.evaluation.evaluation import evaluate
-from trainers.evaluation.full_gradient import full_gradients
-from trainers.evaluation.learner import Learner
-from trainers.evaluation.stage_certificate import certify
-from trainers.losses.task_losses import TaskLosses
-from trainers.records import Optimum, StageRecord
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 nan = math.nan
 
@@ -161,7 +161,7 @@ class TestCertify:
     def test_many_tasks_share_a_gradient(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """The numerator stays exact, and the quotient becomes larger, never smaller."""
         exact = certified(0, 1, str(data), 180)
-        monkeypatch.setattr(trainers.evaluation.stage_certificate, "MOST_TERMS", 1)
+        monkeypatch.setattr(nmt.trainers.evaluation.stage_certificate, "MOST_TERMS", 1)
         bound = certified(0, 1, str(data), 180)
         assert (exact["grouped"], bound["grouped"]) == (0, 2)
         assert bound["gradient_norm"] == pytest.approx(exact["gradient_norm"], rel=1e-12)
@@ -172,12 +172,12 @@ class TestCertify:
     ) -> None:
         """Two tasks are never cut. Beyond them: three backward passes a batch, and a quarter of 12 steps is three."""
         assert certified(0, 1, str(data), 180)["examples"] == 180
-        monkeypatch.setattr(trainers.evaluation.stage_certificate, "FREE_TERMS", 1)
+        monkeypatch.setattr(nmt.trainers.evaluation.stage_certificate, "FREE_TERMS", 1)
         assert certified(0, 1, str(data), 180)["examples"] == 32
 
     def test_terms(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Those with the largest λ alone, in that order; λ = 0 not at all; one that is not finite is not lost."""
-        terms = trainers.evaluation.stage_certificate._terms
+        terms = nmt.trainers.evaluation.stage_certificate._terms
         price = torch.tensor([2.0, 0.0, 5.0, 1.0], dtype=torch.float64)
         objective = torch.tensor([1.0, 0.5], dtype=torch.float64)
         coefficients, weights, grouped = terms(price, objective)
@@ -188,7 +188,7 @@ class TestCertify:
             [0, 0, 0, 0, 1, 0.5],
         ]
         assert (weights.tolist(), grouped) == ([5, 2, 1], 0)
-        monkeypatch.setattr(trainers.evaluation.stage_certificate, "MOST_TERMS", 2)
+        monkeypatch.setattr(nmt.trainers.evaluation.stage_certificate, "MOST_TERMS", 2)
         coefficients, weights, grouped = terms(price, objective)
         assert coefficients.tolist() == [[0, 0, 1, 0, 0, 0], [2, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0.5]]
         assert (weights.tolist(), grouped) == ([5, 1], 2)

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.samples import Samples
 from tests.trainers._asserts import assert_close, no_host_synchronisation
 from tests.trainers._labels import LENGTHS, ROWS, random_labels
 from tests.trainers._problems import lists_batch, rows_batch
-from trainers.data.batch import Batch
-from trainers.losses.samples import Samples
 
 nan = math.nan
 

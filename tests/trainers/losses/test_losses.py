@@ -8,15 +8,15 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from nmt.trainers.losses.binary_cross_entropy import binary_cross_entropy
+from nmt.trainers.losses.cross_entropy import cross_entropy
+from nmt.trainers.losses.pairwise_logistic import pairwise_logistic
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.squared_error import squared_error
 from tests.trainers._asserts import assert_close
 from tests.trainers._labels import LENGTHS, ROWS, random_labels
 from tests.trainers._problems import lists_batch, rows_batch
 from tests.trainers.losses._properties import LossProperties
-from trainers.losses.binary_cross_entropy import binary_cross_entropy
-from trainers.losses.cross_entropy import cross_entropy
-from trainers.losses.pairwise_logistic import pairwise_logistic
-from trainers.losses.samples import Samples
-from trainers.losses.squared_error import squared_error
 
 nan = math.nan
 

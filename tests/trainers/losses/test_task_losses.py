@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.losses.binary_cross_entropy import binary_cross_entropy
+from nmt.trainers.losses.cross_entropy import cross_entropy
+from nmt.trainers.losses.pairwise_logistic import pairwise_logistic
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import TaskLosses, output_of
+from nmt.trainers.spec.task import Task
 from tests.trainers._asserts import assert_close
 from tests.trainers._labels import LENGTHS, ROWS, random_labels
 from tests.trainers._problems import binary, lists_batch, rows_batch
-from trainers.data.batch import Batch
-from trainers.losses.binary_cross_entropy import binary_cross_entropy
-from trainers.losses.cross_entropy import cross_entropy
-from trainers.losses.pairwise_logistic import pairwise_logistic
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses, output_of
-from trainers.spec.task import Task
 
 nan = math.nan
 

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.trainers.methods.aggregation import Aggregation
+from nmt.trainers.methods.constrained import Constrained
+from nmt.trainers.methods.famo import Famo
+from nmt.trainers.methods.method import Method
+from nmt.trainers.methods.weighted_sum import WeightedSum
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.workers.pending_losses import PendingLosses
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.methods.aggregation import Aggregation
-from trainers.methods.constrained import Constrained
-from trainers.methods.famo import Famo
-from trainers.methods.method import Method
-from trainers.methods.weighted_sum import WeightedSum
-from trainers.multipliers import Multipliers
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
-from trainers.workers.pending_losses import PendingLosses
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Solution may be inaccurate.*:UserWarning")
 

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.trainers.certificate import stationarity
+from nmt.trainers.methods import torchjd as torchjd_module
+from nmt.trainers.methods.aggregation import Aggregation, build_aggregator
+from nmt.trainers.methods.constrained import Constrained
+from nmt.trainers.methods.famo import Famo
+from nmt.trainers.methods.method import Method, build_method
+from nmt.trainers.methods.names import check_method, is_constrained
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.workers.pending_losses import PendingLosses
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.certificate import stationarity
-from trainers.methods import torchjd as torchjd_module
-from trainers.methods.aggregation import Aggregation, build_aggregator
-from trainers.methods.constrained import Constrained
-from trainers.methods.famo import Famo
-from trainers.methods.method import Method, build_method
-from trainers.methods.names import check_method, is_constrained
-from trainers.multipliers import Multipliers
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
-from trainers.workers.pending_losses import PendingLosses
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:.*DPP.*:UserWarning", "ignore:.*Solution may be inaccurate.*:UserWarning"

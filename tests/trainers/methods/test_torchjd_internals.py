@@ -13,7 +13,7 @@ from torch.optim import Adam
 from torchjd import aggregation
 from torchjd.scalarization import FAMO
 
-from trainers.methods.torchjd_internals import aggregator_state, famo_state, famo_weights, set_famo_losses
+from nmt.trainers.methods.torchjd_internals import aggregator_state, famo_state, famo_weights, set_famo_losses
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*Solution may be inaccurate.*:UserWarning")
 

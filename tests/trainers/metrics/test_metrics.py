@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.metrics.accuracy import Accuracy
+from nmt.trainers.metrics.auc import AUC
+from nmt.trainers.metrics.grouped_auc import GroupedAUC
+from nmt.trainers.metrics.pair_accuracy import PairAccuracy
+from nmt.trainers.metrics.rmse import RootMeanSquaredError
+from nmt.trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, resolve
 from tests.trainers._problems import lists_batch, rows_batch
-from trainers.metrics.accuracy import Accuracy
-from trainers.metrics.auc import AUC
-from trainers.metrics.grouped_auc import GroupedAUC
-from trainers.metrics.pair_accuracy import PairAccuracy
-from trainers.metrics.rmse import RootMeanSquaredError
-from trainers.registry import LOSSES, METRIC_OF_LOSS, METRICS, resolve
 
 nan = math.nan
 

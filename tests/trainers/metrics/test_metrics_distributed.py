@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.metrics.compute import compute_metrics
+from nmt.trainers.registry import METRICS, resolve
 from tests.trainers._problems import lists_batch
 from tests.trainers._workers import Workers
-from trainers.data.batch import Batch
-from trainers.metrics.compute import compute_metrics
-from trainers.registry import METRICS, resolve
 
 LENGTHS = (4, 7, 1, 9, 5, 6)
 CLASSES = 3

@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.models.features import Features
 from tests.trainers._asserts import assert_close
 from tests.trainers._problems import Prepared, rows_batch
-from trainers.data.memory import MemoryFeed
-from trainers.data.schema import Numeric, Schema
-from trainers.models.features import Features
 
 DIM = 3
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.records import StageRecord
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.records import StageRecord
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 EXPERTS: dict[str, Any] = {"expert_units": [16, 8], "gate_units": [4], "tower_units": [8]}
 MODELS: dict[str, dict[str, Any]] = {

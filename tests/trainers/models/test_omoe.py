@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.models.mmoe import MMoE
+from nmt.trainers.models.omoe import OMoE
 from tests.trainers._models import (
     SCHEMA,
     WIDTH,
@@ -19,8 +21,6 @@ from tests.trainers._models import (
     some_tasks,
     weighted,
 )
-from trainers.models.mmoe import MMoE
-from trainers.models.omoe import OMoE
 
 SMALL: dict[str, Any] = {"embedding_dim": 1, "expert_units": (8, 6), "gate_units": (4,), "tower_units": (5,)}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from nmt.trainers.models.gates import Gates
+from nmt.trainers.models.mixture import mixture
+from nmt.trainers.models.perceptrons import Perceptrons
+from nmt.trainers.models.sizes import check_size, check_units
+from nmt.trainers.models.towers import Towers
 from tests.trainers._asserts import assert_close
 from tests.trainers._models import gate, perceptron
-from trainers.models.gates import Gates
-from trainers.models.mixture import mixture
-from trainers.models.perceptrons import Perceptrons
-from trainers.models.sizes import check_size, check_units
-from trainers.models.towers import Towers
 
 
 @pytest.mark.parametrize("outputs", [None, 2])

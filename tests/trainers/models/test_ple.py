@@ -7,6 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.models.mmoe import MMoE
+from nmt.trainers.models.ple import PLE
+from nmt.trainers.models.shared_bottom import SharedBottom
 from tests.trainers._models import (
     SCHEMA,
     WIDTH,
@@ -18,9 +21,6 @@ from tests.trainers._models import (
     some_rows,
     some_tasks,
 )
-from trainers.models.mmoe import MMoE
-from trainers.models.ple import PLE
-from trainers.models.shared_bottom import SharedBottom
 
 SMALL: dict[str, Any] = {"embedding_dim": 1, "expert_units": (8, 6), "gate_units": (4,), "tower_units": (5,)}
 WIDE: dict[str, Any] = {"embedding_dim": 1, "expert_units": (24, 24), "gate_units": (24,), "tower_units": (24,)}

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.models.build import build_model
+from nmt.trainers.models.scorer import Scorer
+from nmt.trainers.spec.chain_spec import ModelSpec
+from nmt.trainers.spec.task import Task
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import binary, rows_batch
-from trainers.data.schema import Numeric, Schema
-from trainers.models.build import build_model
-from trainers.models.scorer import Scorer
-from trainers.spec.chain_spec import ModelSpec
-from trainers.spec.task import Task
 
 SCHEMA = Schema(numeric={"x": Numeric(), "y": Numeric()}, labels={"a": 2, "b": 2})
 TASKS = (binary("a"), binary("b"))

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from nmt.trainers.models.shared_bottom import SharedBottom
 from tests.trainers._models import SCHEMA, WIDTH, MultiTaskModel, some_tasks
-from trainers.models.shared_bottom import SharedBottom
 
 
 class TestSharedBottom(MultiTaskModel):

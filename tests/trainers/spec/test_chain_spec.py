@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from nmt.trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec, Rates
+from nmt.trainers.spec.task import Task
 from tests.trainers._problems import binary, paper
-from trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec, Rates
-from trainers.spec.task import Task
 
 LIKE, FINISH, SHARE = binary("like", 0.01), binary("finish", 0.02), binary("share", 0.03)
 SPEC = ChainSpec(

@@ -17,18 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-import trainers.stage.candidates
-import trainers.stage.chain
+import nmt.trainers.stage.candidates
+import nmt.trainers.stage.chain
+from nmt.trainers.evaluation.evaluation import Evaluation
+from nmt.trainers.faults import NumericalError
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import StageFinished, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_identical, assert_kept, assert_same_result
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper, ranking
-from trainers.evaluation.evaluation import Evaluation
-from trainers.faults import NumericalError
-from trainers.records import StageRecord
-from trainers.reporter import StageFinished, StageStarted
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 FIRST, SECOND, THIRD = binary("first"), binary("second"), binary("third")
 SHORT = {"max_epochs": 3, "evaluations_per_epoch": 3, "patience": 100}
@@ -130,7 +130,7 @@ def test_guarantee_for_tasks_of_equal_priority(data: Path, tmp_path: Path) -> No
 def test_a_candidate_that_is_nan_is_not_accepted(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is returned is the best of the others, to the last bit."""
     spec = chain_spec(data, [[FIRST], [SECOND]], paper(**SHORT, eta_theta=0.05))
-    measure = trainers.stage.candidates.evaluate
+    measure = nmt.trainers.stage.candidates.evaluate
 
     def sometimes(*arguments: Any, **options: Any) -> Evaluation:
         evaluation = measure(*arguments, **options)
@@ -145,7 +145,7 @@ def test_a_candidate_that_is_nan_is_not_accepted(data: Path, tmp_path: Path, mon
         return len(calls) % 3 == 0
 
     calls: list[Evaluation] = []
-    monkeypatch.setattr(trainers.stage.candidates, "evaluate", sometimes)
+    monkeypatch.setattr(nmt.trainers.stage.candidates, "evaluate", sometimes)
     records, state = run(spec, data, tmp_path)
     for record in records:
         nan = [candidate for candidate in record.candidates if math.isnan(candidate.losses["first"])]
@@ -256,7 +256,7 @@ def test_running_again_trains_nothing(data: Path, tmp_path: Path, monkeypatch: p
     def refuse(*_: object) -> None:
         raise AssertionError("a finished stage was trained again")
 
-    monkeypatch.setattr(trainers.stage.chain, "Stage", refuse)
+    monkeypatch.setattr(nmt.trainers.stage.chain, "Stage", refuse)
     recorder = Recorder()
     again, same = run(spec, data, tmp_path, recorder)
     assert again == records

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from torch import Tensor
 
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper, ranking
 from tests.trainers._workers import Workers
-from trainers.records import StageRecord
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 Found = dict[str, dict[str, Any]]
 """Scenario → what a worker saw of it."""

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import CheckpointFailed, Evaluated, Progress, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.checkpoint_store import MAX_CHECKPOINTS, CheckpointStore
+from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.store.storage import Storage
 from tests.trainers._asserts import assert_identical, assert_same_result
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.data.batch import Batch
-from trainers.data.memory import MemoryFeed
-from trainers.records import StageRecord
-from trainers.reporter import CheckpointFailed, Evaluated, Progress, StageStarted
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store.checkpoint_store import MAX_CHECKPOINTS, CheckpointStore
-from trainers.store.stage_store import StageStore
-from trainers.store.storage import Storage
 
 FIRST, SECOND, THIRD = binary("first"), binary("second"), binary("third")
 EVERY = 5

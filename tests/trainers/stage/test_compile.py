@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from torch._dynamo.utils import counters
 
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 LEVELS = [[binary("first")], [binary("second")]]
 

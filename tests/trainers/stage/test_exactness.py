@@ -12,22 +12,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.feed import Feed
+from nmt.trainers.data.prepared import write
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.methods.constrained import Constrained
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.stepper import Stepper
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent, MinibatchViolations
 from tests.trainers._problems import binary, chain_spec, conflict, feed_and_model, paper, ranking
 from tests.trainers._workers import Workers
-from trainers.data.batch import Batch
-from trainers.data.feed import Feed
-from trainers.data.prepared import write
-from trainers.data.schema import Numeric, Schema
-from trainers.evaluation.learner import Learner
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
-from trainers.methods.constrained import Constrained
-from trainers.multipliers import Multipliers
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.task import Task
-from trainers.stage.stepper import Stepper
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent, MinibatchViolations
 
 STEPS = 50
 TWO_TOWERS = "tests.trainers._problems:TwoTowers"

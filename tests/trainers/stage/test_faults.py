@@ -12,25 +12,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import trainers.stage.chain
+import nmt.trainers.stage.chain
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.faults import DisagreementError, NonFiniteStepError, NumericalError
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.reporter import Progress
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.stage.numerical_checks import are_finite, check_step
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.stage.stage import Stage
+from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.workers.agreement import check_agreement
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
 from tests.trainers._workers import Workers
-from trainers.data.batch import Batch
-from trainers.data.schema import Schema
-from trainers.evaluation.learner import Learner
-from trainers.faults import DisagreementError, NonFiniteStepError, NumericalError
-from trainers.losses.task_losses import TaskLosses
-from trainers.multipliers import Multipliers
-from trainers.reporter import Progress
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.stage.numerical_checks import are_finite, check_step
-from trainers.stage.protection import Protection
-from trainers.stage.stage import Stage
-from trainers.store.checkpoint_store import CheckpointStore
-from trainers.store.stage_store import StageStore
-from trainers.workers.agreement import check_agreement
 
 FIRST, SECOND = binary("first"), binary("second")
 MODEL = "tests.trainers.stage.test_faults:Fragile"
@@ -145,14 +145,14 @@ class TestUncheckedSteps:
     def test_second_look(self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """From the last checkpoint, which lies before the fault, and with the fault named."""
         looks = []
-        stage = trainers.stage.chain.Stage
+        stage = nmt.trainers.stage.chain.Stage
 
         def spy(*arguments: Any) -> Any:
             looks.append(arguments[-1])
             return stage(*arguments)
 
-        monkeypatch.setattr(trainers.stage.chain, "Stage", spy)
-        monkeypatch.setattr(trainers.stage.chain, "_looks_at_every_step", lambda model: False)
+        monkeypatch.setattr(nmt.trainers.stage.chain, "Stage", spy)
+        monkeypatch.setattr(nmt.trainers.stage.chain, "_looks_at_every_step", lambda model: False)
         spec = spec_of(data, options={"task": "first", "way": "loss", "after": 16})
         feed, model = feed_and_model(spec, data)
         with pytest.raises(NumericalError, match=f"training example {GUILTY}. "):

@@ -6,9 +6,9 @@ from typing import ClassVar
 import pytest
 import torch
 
+from nmt.trainers.records import Row
+from nmt.trainers.stage.history import CAPACITY, History
 from tests.trainers._asserts import no_host_synchronisation
-from trainers.records import Row
-from trainers.stage.history import CAPACITY, History
 
 CPU = torch.device("cpu")
 
@@ -120,7 +120,7 @@ class LateCopy:
 
 def test_rows_are_copied_out_in_order_and_nobody_waits_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LateCopy, "made", [])
-    monkeypatch.setattr("trainers.stage.history.HostCopy", LateCopy)
+    monkeypatch.setattr("nmt.trainers.stage.history.HostCopy", LateCopy)
     history = History(["first", "second"], 1, 1, CPU)
     for step in range(1, CAPACITY + 3):
         add(history, step)

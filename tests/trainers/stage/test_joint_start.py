@@ -10,19 +10,19 @@ from typing import Any
 import pytest
 import torch
 
+from nmt.trainers import Multipliers
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close
 from tests.trainers._descent import descend
 from tests.trainers._problems import Options, Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers import Multipliers
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.records import StageRecord
-from trainers.reporter import StageStarted
-from trainers.spec.chain_spec import ChainSpec, ModelSpec
-from trainers.spec.settings import Settings
-from trainers.stage.chain import run_chain
-from trainers.stage.terms import Terms
-from trainers.store.stage_store import StageStore
 
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second"), binary("third")
 LEVELS = [[FIRST], [SECOND], [THIRD]]

@@ -10,19 +10,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.methods.constrained import Constrained
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.records import StageRecord
+from nmt.trainers.spec.task import Task
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.stage.stepper import Stepper
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent, MinibatchViolations
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.methods.constrained import Constrained
-from trainers.multipliers import Multipliers
-from trainers.records import StageRecord
-from trainers.spec.task import Task
-from trainers.stage.chain import run_chain
-from trainers.stage.stepper import Stepper
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent, MinibatchViolations
-from trainers.store.stage_store import StageStore
 
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second", 0.01), binary("third", 0.01)
 TRAINING = paper(

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from nmt.trainers.stage.optimizer import build_optimizer
 from tests.trainers._asserts import assert_close
 from tests.trainers._problems import paper
-from trainers.stage.optimizer import build_optimizer
 
 
 def model() -> nn.ModuleDict:

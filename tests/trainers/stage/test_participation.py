@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.stage.participation import participating
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Normalised, TwoTowers, binary, rows_batch
-from trainers.data.batch import Batch
-from trainers.data.schema import Numeric, Schema
-from trainers.evaluation.learner import Learner
-from trainers.losses.task_losses import TaskLosses
-from trainers.stage.participation import participating
 
 SCHEMA = Schema(numeric={"x": Numeric(), "y": Numeric()}, labels={"first": 2, "second": 2})
 FIRST, SECOND = binary("first"), binary("second")

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.training import Precision
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.stage.precision import computing_in
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.training import Precision
-from trainers.stage.chain import run_chain
-from trainers.stage.precision import computing_in
-from trainers.store.stage_store import StageStore
 
 LEVELS = [[binary("first")], [binary("second")]]
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from nmt.trainers.evaluation.paired import PairedDifference
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.records import StageRecord
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.evaluation.paired import PairedDifference
-from trainers.losses.samples import Samples
-from trainers.records import StageRecord
-from trainers.stage.chain import run_chain
-from trainers.store.stage_store import StageStore
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,25 @@ import pytest
 import torch
 from torch import Tensor
 
-import trainers.stage.stepper
+import nmt.trainers.stage.stepper
+from nmt.trainers.data.schema import Numeric, Schema
+from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.methods.constrained import Constrained
+from nmt.trainers.models.scorer import Scorer
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.records import Optimum
+from nmt.trainers.reporter import Evaluated, Progress
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.protection import Protection
+from nmt.trainers.stage.stage import Stage, StageResult
+from nmt.trainers.stage.stepper import Stepper
+from nmt.trainers.stage.terms import Terms
+from nmt.trainers.stage.violations import Ascent, MinibatchViolations
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
 from tests.trainers._problems import (
     Options,
@@ -22,24 +40,6 @@ from tests.trainers._problems import (
     paper,
     rows_batch,
 )
-from trainers.data.schema import Numeric, Schema
-from trainers.evaluation.evaluation import evaluate
-from trainers.evaluation.learner import Learner
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
-from trainers.methods.constrained import Constrained
-from trainers.models.scorer import Scorer
-from trainers.multipliers import Multipliers
-from trainers.records import Optimum
-from trainers.reporter import Evaluated, Progress
-from trainers.spec.chain_spec import ChainSpec
-from trainers.spec.settings import Settings
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.protection import Protection
-from trainers.stage.stage import Stage, StageResult
-from trainers.stage.stepper import Stepper
-from trainers.stage.terms import Terms
-from trainers.stage.violations import Ascent, MinibatchViolations
 
 FIRST, SECOND = binary("first"), binary("second")
 SCHEMA = Schema(
@@ -207,14 +207,14 @@ class TestRunStage:
     def test_backtracks(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Each goes on from the best candidate, here the starting point, with a fresh optimiser at a lower rate."""
         rates, states = [], []
-        build = trainers.stage.stepper.build_optimizer
+        build = nmt.trainers.stage.stepper.build_optimizer
 
         def spy(model: torch.nn.Module, settings: Settings, rate: float) -> torch.optim.Optimizer:
             rates.append(rate)
             states.append({name: value.clone() for name, value in model.state_dict().items()})
             return build(model, settings, rate)
 
-        monkeypatch.setattr(trainers.stage.stepper, "build_optimizer", spy)
+        monkeypatch.setattr(nmt.trainers.stage.stepper, "build_optimizer", spy)
         spec = spec_of(data, eta_theta=50.0, max_epochs=50, patience=2, backtracks=2, decay=0.5)
         result, _, _ = first_stage(spec, data, Recorder())
         assert (result.accepted_step, result.steps, result.ended_by) == (0, 3 * 6, "plateau")
@@ -223,7 +223,7 @@ class TestRunStage:
             assert_identical(state, states[0])
 
     def test_rows_are_reported_once_and_in_order(self, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(trainers.stage.stage, "REPORT_SECONDS", math.inf)
+        monkeypatch.setattr(nmt.trainers.stage.stage, "REPORT_SECONDS", math.inf)
         spec, recorder = spec_of(data, max_epochs=2, evaluations_per_epoch=1), Recorder()
         small = replace(spec, batch_size=1)
         result, _, _ = first_stage(small, data, recorder)
@@ -234,7 +234,7 @@ class TestRunStage:
     def test_no_row_is_lost_when_the_buffer_fills_between_two_events(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(trainers.stage.stage, "REPORT_SECONDS", math.inf)
+        monkeypatch.setattr(nmt.trainers.stage.stage, "REPORT_SECONDS", math.inf)
         data = conflict(tmp_path / "data", {"train": 300, "valid": 20, "test": 20})
         training = paper(max_epochs=1, evaluations_per_epoch=1)
         recorder = Recorder()

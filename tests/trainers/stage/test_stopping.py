@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from nmt.trainers.stage.stopping import Patience
 from tests.trainers._problems import verdict
-from trainers.stage.stopping import Patience
 
 
 def ended_after(patience: Patience, objectives: Sequence[float]) -> int | None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from trainers.stage import stopwatch
-from trainers.stage.stopwatch import Stopwatch
+from nmt.trainers.stage import stopwatch
+from nmt.trainers.stage.stopwatch import Stopwatch
 
 
 @pytest.fixture

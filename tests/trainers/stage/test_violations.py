@@ -7,20 +7,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.evaluation.evaluation import Mode, evaluate
+from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.losses.samples import Samples
+from nmt.trainers.losses.task_losses import TaskLosses
+from nmt.trainers.multipliers import Multipliers
+from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.stage.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close, no_host_synchronisation
 from tests.trainers._problems import Recorder, TwoTowers, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.data.batch import Batch
-from trainers.data.memory import MemoryFeed
-from trainers.evaluation.evaluation import Mode, evaluate
-from trainers.evaluation.learner import Learner
-from trainers.losses.samples import Samples
-from trainers.losses.task_losses import TaskLosses
-from trainers.multipliers import Multipliers
-from trainers.spec.settings import Settings
-from trainers.spec.stage_spec import StageSpec
-from trainers.stage.chain import run_chain
-from trainers.stage.violations import HeldOutViolations, MinibatchViolations, PairedViolations, Violations
-from trainers.store.stage_store import StageStore
 
 FIRST, SECOND = binary("first", 0.01), binary("second")
 TASKS = (FIRST, SECOND)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pyarrow.fs as pafs
 import pytest
 
+from nmt.trainers.data import prepared, split
+from nmt.trainers.data.memory import MemoryFeed
+from nmt.trainers.data.prepared import read_schema
+from nmt.trainers.data.stream import StreamFeed
+from nmt.trainers.store.file_system import is_file, locate, parquet_files
 from tests.trainers._problems import Prepared
-from trainers.data import prepared, split
-from trainers.data.memory import MemoryFeed
-from trainers.data.prepared import read_schema
-from trainers.data.stream import StreamFeed
-from trainers.store.file_system import is_file, locate, parquet_files
 
 LABELS = ("amount", "bought")
 

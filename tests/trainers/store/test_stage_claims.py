@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-import trainers.stage.chain
+import nmt.trainers.stage.chain
+from nmt.trainers.faults import NumericalError
+from nmt.trainers.records import StageRecord
+from nmt.trainers.reporter import Event, StageAwaited, StageFinished, StageStarted
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.stage.chain import run_chain
+from nmt.trainers.store import stage_claims
+from nmt.trainers.store.stage_claims import EXPIRY_SECONDS, Claim, StageClaims
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_same_result
 from tests.trainers._problems import Recorder, binary, chain_spec, conflict, feed_and_model, paper
-from trainers.faults import NumericalError
-from trainers.records import StageRecord
-from trainers.reporter import Event, StageAwaited, StageFinished, StageStarted
-from trainers.spec.chain_spec import ChainSpec
-from trainers.stage.chain import run_chain
-from trainers.store import stage_claims
-from trainers.store.stage_claims import EXPIRY_SECONDS, Claim, StageClaims
-from trainers.store.stage_store import StageStore
 
 SHORT = {"max_epochs": 1, "evaluations_per_epoch": 1, "patience": None}
 
@@ -172,14 +172,14 @@ class Awaiting(Recorder):
 
 def test_two_chains_at_once_train_each_stage_once(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     awaited = threading.Event()
-    stage = trainers.stage.chain.Stage
+    stage = nmt.trainers.stage.chain.Stage
 
     def build_when_awaited(*arguments: Any) -> Any:
         assert awaited.wait(60)  # the other chain has found the stage claimed
         return stage(*arguments)
 
-    monkeypatch.setattr(trainers.stage.chain, "Stage", build_when_awaited)
-    monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.001)
+    monkeypatch.setattr(nmt.trainers.stage.chain, "Stage", build_when_awaited)
+    monkeypatch.setattr(nmt.trainers.stage.chain, "POLL_SECONDS", 0.001)
     spec = spec_of(data)
     prepared = [feed_and_model(spec, data) for _ in range(2)]
     recorders = [Awaiting(awaited) for _ in range(2)]
@@ -229,7 +229,7 @@ def test_waiting_for_a_stage_is_reported_once(data: Path, tmp_path: Path, monkey
                 held.release()
             return super().try_claim(key)
 
-    monkeypatch.setattr(trainers.stage.chain, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(nmt.trainers.stage.chain, "POLL_SECONDS", 0.0)
     recorder = Recorder()
     feed, model = feed_and_model(spec, data)
     run_chain(spec, model, feed, StageStore(str(tmp_path)), recorder, claims=Claims(str(tmp_path)), stages=1)
@@ -241,7 +241,7 @@ def test_a_claim_is_released_when_training_fails(data: Path, tmp_path: Path, mon
     def fail(*_: object, **__: object) -> None:
         raise NumericalError("the loss is nan")
 
-    monkeypatch.setattr(trainers.stage.chain, "Stage", fail)
+    monkeypatch.setattr(nmt.trainers.stage.chain, "Stage", fail)
     spec = spec_of(data)
     feed, model = feed_and_model(spec, data)
     with pytest.raises(NumericalError):

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.trainers.faults import DamagedError
+from nmt.trainers.records import StageRecord
+from nmt.trainers.store.stage_store import StageStore, State, StoredReferences
 from tests.trainers._asserts import assert_identical
 from tests.trainers._problems import record
-from trainers.faults import DamagedError
-from trainers.records import StageRecord
-from trainers.store.stage_store import StageStore, State, StoredReferences
 
 
 def state(value: float = 1.0) -> State:

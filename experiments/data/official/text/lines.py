@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as csv
 
-from experiments.data.official.text.format import Format
+from nmt.experiments.data.official.text.format import Format
 
 MAX_DAMAGES = 5
 """Damaged lines of a block that are reported one by one; the others are only counted."""
