@@ -7,6 +7,7 @@ TORCH ?= torch==2.13.0
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+LINKS := $(VENV)/links/nmt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PYTEST_ARGS ?=
 # Files of tests that run side by side: each of them waits for Ray, for servers and for processes half of its time.
@@ -38,7 +39,14 @@ demo: $(STAMP) ## train the main experiment on real data, on this machine
 	@echo "demo: nmt run experiments/complete_journey.yaml"
 	$(BIN)/nmt run experiments/complete_journey.yaml
 
-lint: $(STAMP) ## ruff check, ruff format --check, mypy
+# The package nmt as setup.py maps it, for programs that read sources and run no import hooks.
+$(LINKS): setup.py
+	mkdir -p $@
+	for room in trainers orchestrator experiments; do ln -sfn $(CURDIR)/$$room $@/$$room; done
+	for file in __init__.py py.typed; do ln -sf $(CURDIR)/orchestrator/nmt/$$file $@/$$file; done
+	@touch $@
+
+lint: $(STAMP) $(LINKS) ## ruff check, ruff format --check, mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

@@ -36,6 +36,7 @@ FILES = {
     "pyproject.toml",
     "requirements.lock",
     "Makefile",
+    "setup.py",
     "README.md",
     "LICENSE",
     "CHANGELOG.md",
@@ -57,10 +58,16 @@ def is_dynamic_import(node: ast.Call) -> bool:
 
 
 def imports(path: Path, root: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Each import of a file as (line, names), the names absolute.
+    """Each import of a file as (line, names), the names absolute; ``nmt.trainers.data`` is ``trainers.data``.
 
     ``from a import b`` may mean the module ``a.b`` or the object ``b`` of ``a``: it gives both, ``("a", "a.b")``.
     """
+    for line, names in written_imports(path, root):
+        yield line, tuple(name.removeprefix("nmt.") for name in names)
+
+
+def written_imports(path: Path, root: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The same, by the names that are written."""
     module = module_name(path, root)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), filename=str(path))):
@@ -203,6 +210,18 @@ def top_level(root: Path) -> set[str]:
     return {path.name for path in root.iterdir() if path.name not in left_behind and path.suffix != ".egg-info"}
 
 
+def test_rooms_are_imported_below_the_one_name() -> None:
+    """A user's own folder ``trainers/`` beside an experiment file would hide what is imported by that name."""
+    found = [
+        f"{path.relative_to(ROOT)}:{line} imports {names[0]}"
+        for room in FORBIDDEN
+        for path in (ROOT / room).rglob("*.py")
+        for line, names in written_imports(path, ROOT)
+        if within(names[0], tuple(FORBIDDEN))
+    ]
+    assert found == []
+
+
 def test_no_import_crosses_a_wall() -> None:
     assert room_violations(ROOT) == []
 
@@ -224,10 +243,10 @@ def test_nothing_else_stands_at_the_top() -> None:
 
 
 def test_importing_the_algorithm_loads_no_engine() -> None:
-    heavy = ["ray", "mlflow", "pyarrow", "pandas", "orchestrator"]
+    heavy = ["ray", "mlflow", "pyarrow", "pandas", "nmt.orchestrator"]
     program = (
-        "import sys, trainers\n"
-        "from trainers import Multipliers\n"
+        "import sys, nmt.trainers\n"
+        "from nmt import Multipliers\n"
         f"print(*[name for name in {heavy!r} if name in sys.modules])\n"
     )
     run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -250,7 +269,7 @@ class TestTheCheckerItself:
     @pytest.mark.parametrize(
         ("place", "code"),
         [
-            ("trainers/loop.py", "import orchestrator"),
+            ("trainers/loop.py", "import nmt.orchestrator"),
             ("trainers/loop.py", "import os, mlflow.tracking"),
             ("trainers/loop.py", "from ray import train"),
             ("trainers/loop.py", "def step():\n    from ray.train.torch import prepare_model"),
@@ -261,7 +280,7 @@ class TestTheCheckerItself:
             ("trainers/__init__.py", "from ..experiments import data"),
             ("trainers/loop.py", "from .. import orchestrator"),
             ("experiments/data/census.py", "import ray.data"),
-            ("experiments/figures.py", "from orchestrator.verbs.compare import table"),
+            ("experiments/figures.py", "from nmt.orchestrator.verbs.compare import table"),
             ("orchestrator/verbs/plan.py", "from tests import asserts"),
         ],
     )
@@ -277,7 +296,7 @@ class TestTheCheckerItself:
             ("trainers/loop.py", "import torch, numpy, rayon, mlflowish"),
             ("trainers/loop.py", "from . import multipliers\nfrom .data import feed"),
             ("trainers/loop.py", "# import ray\ntext = 'import mlflow'"),
-            ("experiments/data/census.py", "from trainers.data import schema"),
+            ("experiments/data/census.py", "from nmt.trainers.data import schema"),
             ("experiments/benchmarks/scaling.py", "import ray\nfrom orchestrator import plan"),
             ("orchestrator/verbs/plan.py", "import ray, mlflow, trainers, experiments"),
         ],
@@ -291,10 +310,10 @@ class TestTheCheckerItself:
         [
             "import numpy",
             "def f():\n    import scipy.optimize",
-            "from trainers.data import feed",
+            "from nmt.trainers.data import feed",
             "from . import checkpoint",
             "from .checkpoint import save",
-            "from trainers import Multipliers",
+            "from nmt import Multipliers",
         ],
     )
     def test_finds_what_the_algorithm_must_not_import(self, tmp_path: Path, code: str) -> None:
@@ -306,7 +325,7 @@ class TestTheCheckerItself:
         [
             "from __future__ import annotations\nimport math\nimport torch.nn.functional as F",
             "from torch import Tensor, nn",
-            "from trainers.weights import combine",
+            "from nmt.trainers.weights import combine",
             "from . import weights",
             "from .weights import combine",
         ],
@@ -322,32 +341,32 @@ class TestTheCheckerItself:
         [
             (
                 {
-                    "orchestrator/plans/plan.py": "from orchestrator.costs import cost",
-                    "orchestrator/costs/cost.py": "import orchestrator.plans.plan",
+                    "orchestrator/plans/plan.py": "from nmt.orchestrator.costs import cost",
+                    "orchestrator/costs/cost.py": "import nmt.orchestrator.plans.plan",
                 },
                 "folders import each other: orchestrator.costs, orchestrator.plans",
             ),
             (
                 {
                     "trainers/a/one.py": "def f():\n    from ..b.two import x",
-                    "trainers/b/two.py": "from trainers.c import three",
-                    "trainers/c/three.py": "from trainers.a import one",
+                    "trainers/b/two.py": "from nmt.trainers.c import three",
+                    "trainers/c/three.py": "from nmt.trainers.a import one",
                 },
                 "folders import each other: trainers.a, trainers.b, trainers.c",
             ),
             (
                 {
-                    "trainers/a/one.py": "from trainers.a.below import two",
-                    "trainers/a/below/two.py": "from trainers.a import three",
+                    "trainers/a/one.py": "from nmt.trainers.a.below import two",
+                    "trainers/a/below/two.py": "from nmt.trainers.a import three",
                     "trainers/a/three.py": "",
                 },
                 "folders import each other: trainers.a, trainers.a.below",
             ),
             (
                 {
-                    "trainers/a/one.py": "import trainers.b.two",
+                    "trainers/a/one.py": "import nmt.trainers.b.two",
                     "trainers/b/two.py": "",
-                    "trainers/b/below/three.py": "import trainers.a.one",
+                    "trainers/b/below/three.py": "import nmt.trainers.a.one",
                 },
                 "in trainers these import each other: trainers.a, trainers.b",
             ),
@@ -359,8 +378,8 @@ class TestTheCheckerItself:
         assert named in folder_circles(tmp_path)
 
     def test_lets_files_of_a_folder_import_each_other_one_way(self, tmp_path: Path) -> None:
-        plant(tmp_path, "trainers/a/one.py", "from trainers.a import two\nfrom trainers.b import three")
-        plant(tmp_path, "trainers/a/two.py", "from trainers.b import three")
+        plant(tmp_path, "trainers/a/one.py", "from nmt.trainers.a import two\nfrom nmt.trainers.b import three")
+        plant(tmp_path, "trainers/a/two.py", "from nmt.trainers.b import three")
         plant(tmp_path, "trainers/b/three.py", "import torch")
         assert folder_circles(tmp_path) == []
 

@@ -26,7 +26,7 @@ LOSSES: Mapping[str, str] = {
     "pairwise_logistic": "nmt.trainers.losses.pairwise_logistic:pairwise_logistic",
     "squared_error": "nmt.trainers.losses.squared_error:squared_error",
 }
-"""``loss`` of a task → a function ``(output, label, batch)`` that returns :class:`nmt.trainers.losses.samples.Samples`."""
+"""``loss`` of a task → a function ``(output, label, batch)`` → :class:`nmt.trainers.losses.samples.Samples`."""
 
 METRICS: Mapping[str, str] = {
     "accuracy": "nmt.trainers.metrics.accuracy:Accuracy",

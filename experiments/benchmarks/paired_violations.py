@@ -39,7 +39,7 @@ from nmt.orchestrator.figures.style import (
     spread,
     style_axes,
 )
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.data.memory import MemoryFeed
 from nmt.trainers.evaluation.evaluation import evaluate
 from nmt.trainers.evaluation.learner import Learner

@@ -12,7 +12,10 @@ from typing import Any
 from nmt.orchestrator.errors import RequestError
 from nmt.trainers.registry import did_you_mean
 
-PACKAGE = "experiments.data"
+PACKAGE = "nmt.experiments.data"
+
+WRITTEN = "experiments.data."
+"""How experiment files write a source of :data:`SOURCES`. It means ours even where a user has such a folder too."""
 
 SOURCES: Mapping[str, str] = {
     "tiktok": "final_track1_train.txt (TSV), or its folder",
@@ -55,8 +58,9 @@ def find(name: str) -> Source:
         RequestError: There is no such source.
     """
     path, _, attribute = name.partition(":")
-    if name in SOURCES:
-        path = f"{PACKAGE}.{name}"
+    short = path.removeprefix(f"{PACKAGE}.").removeprefix(WRITTEN)
+    if short in SOURCES:
+        path = f"{PACKAGE}.{short}"
     elif "." not in path:
         raise RequestError(
             f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or "

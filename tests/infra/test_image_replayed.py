@@ -143,14 +143,14 @@ class TestFinished:
 
     @pytest.mark.parametrize("room", ["trainers", "orchestrator", "experiments"])
     def test_has_the_rooms_of_its_own(self, image: Image, room: str) -> None:
-        found = image.final.run("python", "-c", f"import {room}; print({room}.__file__ or list({room}.__path__)[0])")
+        found = image.final.run("python", "-c", f"import nmt.{room} as room; print(room.__file__ or list(room.__path__)[0])")
         assert found.returncode == 0, found.stderr
-        assert Path(found.stdout.strip()).is_relative_to(site(image.venv) / room)
+        assert Path(found.stdout.strip()).is_relative_to(site(image.venv) / "nmt" / room)
         copied = image.build.folder / room
         kinds = (".py", ".yaml", ".typed", ".jinja", ".css")
         files = {path.relative_to(copied) for path in copied.rglob("*") if path.suffix in kinds}
         assert files
-        assert not {file for file in files if not (site(image.venv) / room / file).exists()}
+        assert not {file for file in files if not (site(image.venv) / "nmt" / room / file).exists()}
 
     @pytest.mark.parametrize(
         "command",

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.multipliers import Violation
 
 deterministic = settings(deadline=None, derandomize=True, max_examples=60)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 
 WINDOW = 50
 """Steps after which the residual must have shrunk; if it has not, η_λ is too large and is halved."""

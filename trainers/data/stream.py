@@ -29,18 +29,19 @@ UNITS_IN_MEMORY = 2
 class StreamFeed:
     """Streams a prepared data set from its files; its memory does not grow with the number of examples.
 
-    The units of the training split are assigned to lanes (:mod:`nmt.trainers.data.lanes`). Worker r of W owns the lanes l
-    with l mod W = r and reads no others. **The shuffle is approximate**: a global batch takes a few random examples
+    The units of the training split are assigned to lanes (:mod:`nmt.trainers.data.lanes`). Worker r of W owns the lanes
+    l with l mod W = r and reads no others. **The shuffle is approximate**: a global batch takes a few random examples
     from each lane, out of the two units that the lane currently holds; the units of a lane are in random order. Two
     examples of one unit come closer together than in a full shuffle. If the order of the files carries information
     (time, users) and there are few lanes, shuffle the rows before preparing them.
 
-    The number of lanes is one of :data:`nmt.trainers.data.lanes.LANE_COUNTS`. It is limited by the number of units, by half
-    the examples of a global batch and by :data:`BUFFER_BYTES`. If W does not divide it, some workers have one lane more
-    than others. Workers without a lane get empty batches; results are correct, but these workers are idle.
+    The number of lanes is one of :data:`nmt.trainers.data.lanes.LANE_COUNTS`. It is limited by the number of units, by
+    half the examples of a global batch and by :data:`BUFFER_BYTES`. If W does not divide it, some workers have one lane
+    more than others. Workers without a lane get empty batches; results are correct, but these workers are idle.
 
     In the other splits, and in every :meth:`scan`, worker r holds the examples i with i mod W = r, as in a
-    :class:`~nmt.trainers.data.memory.MemoryFeed`: every worker decodes every file and keeps its share. Threads read ahead.
+    :class:`~nmt.trainers.data.memory.MemoryFeed`: every worker decodes every file and keeps its share. Threads read
+    ahead.
 
     Args:
         folder: A prepared data set: a path, or the URI of a copy on another file system.

@@ -55,8 +55,8 @@ def compare_metric(task: Task, outputs: SplitOutputs, reference: Tensor) -> Metr
     """Compare a task's metric under two models.
 
     The standard error of a difference of AUCs is DeLong's. That of a metric which is a function of sums over examples
-    (:class:`~nmt.trainers.metrics.ratio.Ratio`), and of any other metric, comes from a paired bootstrap: both models are
-    measured on the same :data:`DRAWS` resamples of the examples (lists, where the data has them).
+    (:class:`~nmt.trainers.metrics.ratio.Ratio`), and of any other metric, comes from a paired bootstrap: both models
+    are measured on the same :data:`DRAWS` resamples of the examples (lists, where the data has them).
 
     Args:
         task: The task.

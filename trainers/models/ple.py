@@ -18,8 +18,8 @@ from nmt.trainers.spec.task import Task
 class PLE(nn.Module):
     """Progressive layered extraction (Tang et al. 2020, section 4.2): features → layers → one tower per task.
 
-    Each layer (:class:`~nmt.trainers.models.extraction.Extraction`) returns one state per task and one shared state. In the
-    last layer a task reads only its own specific experts and the shared experts, so its loss has no gradient with
+    Each layer (:class:`~nmt.trainers.models.extraction.Extraction`) returns one state per task and one shared state. In
+    the last layer a task reads only its own specific experts and the shared experts, so its loss has no gradient with
     respect to another task's specific experts and gate in that layer. Through the shared state, its loss does have a
     gradient with respect to another task's specific experts in earlier layers, and to another task's gates in all but
     the last two layers.

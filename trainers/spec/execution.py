@@ -20,8 +20,8 @@ class Execution:
         record_every: Optimisation steps between two recorded rows of losses and multipliers.
         evaluations_per_epoch: Evaluations, each of which yields a candidate, per pass over the training split. ``null``
             takes as many, from 1 to 6, as cost about a tenth of the time of the steps
-            (:func:`~nmt.trainers.evaluation.pace.evaluations_per_epoch`). More pay on data that over-fit within an epoch.
-            Which candidate is accepted depends on them, so they are part of a stage's key.
+            (:func:`~nmt.trainers.evaluation.pace.evaluations_per_epoch`). More pay on data that over-fit within an
+            epoch. Which candidate is accepted depends on them, so they are part of a stage's key.
         certificate_examples: Training examples, over all workers, behind the gradients of a stage's certificate,
             rounded up to whole global batches; 0 leaves the gradients out.
 

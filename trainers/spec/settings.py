@@ -21,8 +21,8 @@ samples' losses at θ*; the training minibatch against L*, as in the paper; or t
 class Settings:
     """Every value that a stage is trained with; the key of a stage is a hash of them.
 
-    Experiment files give the few that anybody may want to set (:class:`~nmt.trainers.spec.training.Training`); the others
-    follow from the recipe or are constants of the method.
+    Experiment files give the few that anybody may want to set (:class:`~nmt.trainers.spec.training.Training`); the
+    others follow from the recipe or are constants of the method.
 
     Attributes:
         eta_theta: Learning rate of the model's parameters, η_θ > 0.
@@ -35,8 +35,8 @@ class Settings:
         measure_every: With ``held_out`` violations, optimisation steps between two measurements.
         measured_share: With ``held_out`` violations, examples of a measurement as a share of a global batch, in (0, 1].
         initial_multiplier: λ_0 ≥ 0, the multipliers' value at the start of each stage.
-        proportional: κ_P ≥ 0 of the ν-PI rule (:func:`~nmt.trainers.pi_rule.proportional_step`), in units of λ per unit of
-            violation; 0 is plain gradient ascent.
+        proportional: κ_P ≥ 0 of the ν-PI rule (:func:`~nmt.trainers.pi_rule.proportional_step`), in units of λ per unit
+            of violation; 0 is plain gradient ascent.
         smoothing: ν in (−1, 1) of the ν-PI rule.
         method: ``nmt`` solves tasks by priority; ``weighted_sum``, ``famo`` and ``torchjd:NAME`` minimise all of them
             in one stage; ``nmt+famo`` and ``nmt+torchjd:NAME`` balance inside the constrained stage.

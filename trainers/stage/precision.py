@@ -17,8 +17,8 @@ def computing_in(precision: Precision, model: nn.Module) -> Iterator[None]:
 
     ``bf16`` is automatic mixed precision: matrix products in bfloat16, parameters, their gradients and the optimiser's
     state in single precision. Losses and multipliers are computed outside, from outputs in single precision
-    (:func:`~nmt.trainers.losses.task_losses.output_of`), so that optima, references and the steps' losses are measured in
-    the same arithmetic. The model's names in a state are those without.
+    (:func:`~nmt.trainers.losses.task_losses.output_of`), so that optima, references and the steps' losses are measured
+    in the same arithmetic. The model's names in a state are those without.
 
     Args:
         precision: ``fp32`` leaves the model as it is.

@@ -1,7 +1,8 @@
 """Recipes: how official files become a prepared data set.
 
 A recipe is a declaration with at most one function, :attr:`Recipe.derive`, of a block of rows. It is carried out one
-block of lines at a time (:mod:`nmt.experiments.data.official`), in this process or, by ``nmt data prepare``, in parallel.
+block of lines at a time (:mod:`nmt.experiments.data.official`), in this process or, by ``nmt data prepare``, in
+parallel.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from nmt.experiments.benchmarks.paired_violations import (
     simulate_drifts,
     variance_table,
 )
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from tests.experiments.data.test_sources import ROWS, synthetic_kuairand
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from tests.trainers._descent import descend, steps
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from tests.trainers._asserts import assert_close, assert_convex, assert_identical, no_host_synchronisation
 from tests.trainers._problems import three_bowls, two_bowls
 

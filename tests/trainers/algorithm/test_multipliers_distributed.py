@@ -10,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from tests.trainers._asserts import assert_close
 from tests.trainers._workers import Workers
 

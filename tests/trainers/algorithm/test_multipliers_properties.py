@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from tests.trainers._asserts import assert_close, assert_convex, assert_identical
 from tests.trainers._cases import (
     ROUNDING,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.multipliers import Violation
 from tests.trainers._asserts import assert_close
 from tests.trainers._cases import (

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
 from nmt.trainers.spec.settings import Settings
 from nmt.trainers.stage.terms import Terms

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.pi_rule import proportional_step
 from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
 from nmt.trainers.spec.task import Task

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from nmt.trainers import Multipliers
+from nmt import Multipliers
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.losses.task_losses import TaskLosses
 from nmt.trainers.records import StageRecord
