@@ -20,6 +20,7 @@ from trainers.records import StageRecord
 from trainers.reporter import StageStarted
 from trainers.spec.chain_spec import ChainSpec, ModelSpec
 from trainers.spec.settings import Settings
+from trainers.spec.training import FROM_RECIPE, Training
 from trainers.stage.chain import run_chain
 from trainers.stage.terms import Terms
 from trainers.store.stage_store import StageStore
@@ -37,7 +38,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def joint(**options: Any) -> Options:
     """The default recipe on few steps."""
-    recipe = {"joint_weight": 0.65, "later_weight": 0.3, "violations": "held_out", "relative": True, "eta_lambda": 3.0}
+    settings = Training().settle()
+    recipe = {
+        name: getattr(settings, name)
+        for name in (*FROM_RECIPE, "relative", "backtracks", "constrained_backtracks", "constrained_patience")
+    }
     return paper(**{**recipe, "eta_theta": 0.03, "max_epochs": 3, "evaluations_per_epoch": 2, **options})
 
 
