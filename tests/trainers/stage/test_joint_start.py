@@ -67,19 +67,19 @@ class TestKnownAnswers:
         terms, tasks = Terms(stage, CPU), len(stage.tasks)
         multipliers = Multipliers([0.0], rate=1.0, tolerance=0.04)
         start = torch.zeros(3, dtype=torch.float64)
-        found = descend(lambda at: terms(self.losses(at)[:tasks]), start, multipliers, 0.1, accuracy=1e-9)
+        found = descend(lambda at: terms(self.losses(at)[:tasks]), start, multipliers, 0.1, accuracy=1e-10)
         return found, multipliers.values
 
     @pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0])
     def test_with_the_third_task_in_the_mix(self, alpha: float) -> None:
         theta, multipliers = self.solve(alpha)
-        assert_close(theta, [0.2, 2.0, 3.0], 1e-6)
-        assert_close(multipliers, [4 * (1 + alpha)], 1e-5)
+        assert_close(theta, [0.2, 2.0, 3.0], 1e-7)
+        assert_close(multipliers, [4 * (1 + alpha)], 1e-7)
 
     def test_without_it_the_third_coordinate_does_not_move(self) -> None:
         theta, multipliers = self.solve(0.0)
-        assert_close(theta, [0.2, 2.0, 0.0], 1e-6)
-        assert_close(multipliers, [4.0], 1e-5)
+        assert_close(theta, [0.2, 2.0, 0.0], 1e-7)
+        assert_close(multipliers, [4.0], 1e-7)
 
 
 class TestTerms:
