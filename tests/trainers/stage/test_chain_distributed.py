@@ -52,6 +52,7 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
         "double": towers([FIRST], [SECOND], [THIRD], **sgd, clip_norm=0.5),
         "paired": towers([FIRST], [SECOND], **sgd, violations="paired"),
         "held out": towers([FIRST], [SECOND], **sgd, violations="held_out", measure_every=2),
+        "metric": towers([FIRST], [SECOND], **sgd, accept_on="metric"),
         "joint": towers([FIRST], [SECOND], [THIRD], **sgd, **joint),
         "joint levels": towers([FIRST], [SECOND, THIRD], **sgd, **joint),
         "joint net": (
@@ -68,8 +69,19 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
 
 
 SCENARIOS = {
-    1: ("double", "paired", "held out", "joint", "joint levels", "joint net", "score", "lists"),
-    2: ("double", "paired", "held out", "joint", "joint levels", "joint net", "score", "lists", "handed over"),
+    1: ("double", "paired", "held out", "metric", "joint", "joint levels", "joint net", "score", "lists"),
+    2: (
+        "double",
+        "paired",
+        "held out",
+        "metric",
+        "joint",
+        "joint levels",
+        "joint net",
+        "score",
+        "lists",
+        "handed over",
+    ),
     3: ("double", "joint", "lists"),
 }
 """Number of workers → what they run."""
@@ -176,7 +188,7 @@ def test_running_again_trains_nothing(runs: Runs, count: int, name: str) -> None
         assert_identical(worker[name]["state again"], worker[name]["state"])
 
 
-@pytest.mark.parametrize(("count", "name"), cases("double", "paired", "held out", "joint", "joint levels"))
+@pytest.mark.parametrize(("count", "name"), cases("double", "paired", "held out", "metric", "joint", "joint levels"))
 def test_same_trajectory_in_double_precision(alone: Found, runs: Runs, count: int, name: str) -> None:
     together = runs(count)
     one, several = records_of(alone, name), records_of(together[0], name)
@@ -202,6 +214,19 @@ def test_same_optima_through_stage_0(alone: Found, runs: Runs, count: int, name:
     for x, y in zip(expected, found, strict=True):
         assert (y.train, y.valid) == pytest.approx((x.train, x.valid), abs=1e-4)
         assert (y.train_samples, y.valid_samples) == (x.train_samples, x.valid_samples)
+
+
+def test_workers_judge_metrics_as_one_worker_does(alone: Found, runs: Runs) -> None:
+    """Each holds every second row; the first one compares all of them, and says so to the others."""
+    (_, one), (_, two) = records_of(alone, "metric"), records_of(runs(2)[0], "metric")
+    pairs = list(zip(one.candidates, two.candidates, strict=True))
+    assert [b.feasible for _, b in pairs] == [a.feasible for a, _ in pairs]
+    for a, b in [*((x.verdicts[0], y.verdicts[0]) for x, y in pairs), *zip(one.verdicts, two.verdicts, strict=True)]:
+        assert a.metric is not None
+        assert b.metric is not None
+        assert (b.metric.value, b.metric.reference) == pytest.approx((a.metric.value, a.metric.reference), abs=1e-6)
+        assert b.metric.standard_error == pytest.approx(a.metric.standard_error, abs=1e-6)
+        assert b.kept == a.kept == b.metric.held
 
 
 @pytest.mark.parametrize(("count", "name"), cases("score", "lists"))
