@@ -26,6 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from nmt import Multipliers
 from nmt.experiments.benchmarks.harness.markdown import markdown_table
 from nmt.experiments.data.kuairand import prepare
 from nmt.orchestrator.figures.style import (
@@ -39,7 +40,6 @@ from nmt.orchestrator.figures.style import (
     spread,
     style_axes,
 )
-from nmt import Multipliers
 from nmt.trainers.data.memory import MemoryFeed
 from nmt.trainers.evaluation.evaluation import evaluate
 from nmt.trainers.evaluation.learner import Learner

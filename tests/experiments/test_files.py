@@ -89,6 +89,18 @@ def test_it_loads_and_fits_its_data(file: Path, tmp_path: Path) -> None:
     assert experiment.grid.points == 5
 
 
+@pytest.mark.parametrize(("name", "alpha"), [("complete_journey", 0.0), ("kuairand", 0.3)])
+def test_one_score_for_all_tasks_keeps_later_ones_out_of_the_mix(name: str, alpha: float) -> None:
+    """The file gives no weight: it follows from the model."""
+    file = str(FOLDER / f"{name}.yaml")
+    experiment = load(file)
+    assert experiment.training.later_weight is None
+    assert experiment.settings.later_weight == alpha
+    stages = experiment.chain("data").stages
+    assert [len(stage.later) > 0 for stage in stages[1:-1]] == [alpha > 0] * (len(stages) - 2)
+    assert load(file, ["training.later_weight=0.1"]).settings.later_weight == 0.1
+
+
 def test_conflict_has_a_task_for_each_label(tmp_path: Path) -> None:
     experiment = load(str(FOLDER / "conflict.yaml"), [f"data.cache={tmp_path}"])
     _, schema = data_source.prepare(experiment.data)

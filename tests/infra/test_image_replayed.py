@@ -143,7 +143,9 @@ class TestFinished:
 
     @pytest.mark.parametrize("room", ["trainers", "orchestrator", "experiments"])
     def test_has_the_rooms_of_its_own(self, image: Image, room: str) -> None:
-        found = image.final.run("python", "-c", f"import nmt.{room} as room; print(room.__file__ or list(room.__path__)[0])")
+        found = image.final.run(
+            "python", "-c", f"import nmt.{room} as room; print(room.__file__ or list(room.__path__)[0])"
+        )
         assert found.returncode == 0, found.stderr
         assert Path(found.stdout.strip()).is_relative_to(site(image.venv) / "nmt" / room)
         copied = image.build.folder / room

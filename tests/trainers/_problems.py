@@ -177,7 +177,10 @@ class Options(NamedTuple):
 
 
 def paper(**options: Any) -> Options:
-    """The paper's chain and multipliers, unless said otherwise: absolute violations of minibatches, no stage 0."""
+    """The paper's chain and multipliers, unless said otherwise: absolute violations of minibatches, no stage 0.
+
+    As in the recipe ``paper``, a stage with protected tasks has the patience of one without, and as many backtracks.
+    """
     update: dict[str, Any] = {
         "relative": False,
         "violations": "minibatch",
@@ -189,6 +192,8 @@ def paper(**options: Any) -> Options:
         "l2_embedding": 0.0,
         **options,
     }
+    update.setdefault("constrained_backtracks", update["backtracks"])
+    update.setdefault("constrained_patience", update.get("patience", Settings.patience))
     execution = {f.name: update.pop(f.name) for f in fields(Execution) if f.name in update}
     return Options(Settings(**update), Execution(**execution))
 

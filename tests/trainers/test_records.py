@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nmt.trainers.records import Candidate, Optimum, Row, StageRecord
+from nmt.trainers.records import Candidate, Deviation, Optimum, Row, StageRecord
 from tests.trainers._problems import record, verdict
 
 nan, inf = math.nan, math.inf
@@ -87,6 +87,66 @@ def test_held_is_about_the_validation_split() -> None:
 def test_gained() -> None:
     assert record(accepted_step=1).gained
     assert not record(accepted_step=0).gained
+
+
+def evaluated(*steps: int, **others: Any) -> StageRecord:
+    """A record with candidates at these steps; what they found does not matter here."""
+    return record(candidates=tuple(Candidate(step, {}, {}, (), True, True) for step in steps), **others)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "expected"), [(0, "start"), (3, "first"), (6, "between"), (9, "between"), (12, "last")]
+)
+def test_which_evaluation_was_accepted(accepted: int, expected: str) -> None:
+    assert evaluated(0, 3, 6, 9, 12, accepted_step=accepted, steps=12).accepted_evaluation == expected
+
+
+def test_points_on_the_way_back_are_no_evaluations_of_their_own() -> None:
+    """A retreat is evaluated at the step of the candidate that broke a limit."""
+    retreated = evaluated(0, 3, 3, 3, 6, 6, accepted_step=3, steps=6)
+    assert retreated.accepted_evaluation == "first"
+    assert evaluated(0, 3, 6, 6, accepted_step=6, steps=6).accepted_evaluation == "last"
+
+
+def test_a_single_evaluation_is_the_last_one() -> None:
+    """There was nothing after it that could have been better."""
+    assert evaluated(0, 3, accepted_step=3, steps=3).accepted_evaluation == "last"
+    assert evaluated(0, 3, accepted_step=0, steps=3).accepted_evaluation == "start"
+
+
+class TestCurrencies:
+    """A verdict goes by the loss or by the metric."""
+
+    better, worse = (
+        Deviation("auc", 0.7, 0.7 + change, change, 0.01, 0.01, held=change > -0.01, higher_is_better=True)
+        for change in (0.05, -0.05)
+    )
+
+    def test_the_loss_decides_unless_it_is_said_otherwise(self) -> None:
+        kept, broken = verdict(metric=self.worse), verdict(difference=0.1, metric=self.better)
+        assert (kept.kept, broken.kept) == (True, False)
+        assert (kept.deciding.quantity, kept.deciding.worse) == ("loss", 0.0)
+
+    def test_the_metric_decides(self) -> None:
+        broken = verdict(metric=self.worse, accept_on="metric")
+        kept = verdict(difference=0.1, metric=self.better, accept_on="metric")
+        assert (kept.kept, broken.kept) == (True, False)
+        assert (kept.held, broken.held) == (False, True)  # of the loss, as ever
+
+    def test_worse_has_the_sign_of_the_quantity(self) -> None:
+        assert self.worse.worse == pytest.approx(0.05)
+        assert self.better.worse == pytest.approx(-0.05)
+        assert Deviation("rmse", 1.0, 1.5, 0.5, 0.1, 0.1, held=False).worse == 0.5
+
+    def test_the_guarantee_of_a_stage_follows_it(self) -> None:
+        kept = verdict(difference=0.1, metric=self.better, accept_on="metric")
+        assert record(verdicts=(kept,)).held
+        assert not record(verdicts=(kept, verdict(metric=self.worse, accept_on="metric"))).held
+
+    def test_round_trip(self) -> None:
+        one = record(verdicts=(verdict(metric=self.worse, accept_on="metric"), verdict(metric=None)))
+        assert StageRecord.from_json(one.to_json()) == one
+        assert Candidate.from_json(one.candidates[0].to_json()) == one.candidates[0]
 
 
 def test_verdict_by_task_and_split() -> None:

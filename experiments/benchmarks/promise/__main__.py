@@ -37,6 +37,12 @@ from nmt.experiments.benchmarks.promise.table import (
 )
 from nmt.experiments.benchmarks.promise.training import Job, train_arms
 from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare
+from nmt.trainers.spec.settings import Settings
+
+NUMBERS = {
+    name: kind for name, value in vars(Settings()).items() if (kind := type(value)) in (int, float) and name != "seed"
+}
+"""Settings that a variant may change, with their kind."""
 
 Results = dict[str, dict[int, dict[str, Any]]]
 """Experiment → seed → arm → its numbers."""
@@ -65,14 +71,24 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 
 def parse_variant(text: str) -> tuple[str, dict[str, float]]:
-    """Parse ``alpha 1:later_weight=1``.
+    """Parse ``alpha 1:later_weight=1``: a name, and the settings in which the chain differs.
 
     Raises:
-        ValueError: The text is not of this form.
+        argparse.ArgumentTypeError: The text is not of this form, or names no setting that is a number.
     """
     name, _, values = text.partition(":")
-    pairs = [pair.partition("=") for pair in values.split(",")]
-    return name, {key: float(value) for key, _, value in pairs}
+    found: dict[str, float] = {}
+    for key, _, value in (pair.partition("=") for pair in values.split(",")):
+        if not name or not value:
+            raise argparse.ArgumentTypeError(f"expected NAME:KEY=NUMBER,…, found {text!r}")
+        if key not in NUMBERS:
+            raise argparse.ArgumentTypeError(f"there is no number {key!r} to set; allowed are {', '.join(NUMBERS)}")
+        try:
+            found[key] = int(value) if NUMBERS[key] is int else float(value)
+        except ValueError:
+            kind = "a whole number" if NUMBERS[key] is int else "a number"
+            raise argparse.ArgumentTypeError(f"{key} must be {kind}, found {value!r}") from None
+    return name, found
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -81,26 +97,46 @@ def main(words: Sequence[str] | None = None) -> None:
     storage = str(Path(arguments.storage).absolute())
     variants = dict(arguments.variant)
     prepared = [prepare(file, [*arguments.set, f"storage={storage}"], _say) for file in arguments.files]
-    jobs: list[Job] = []
-    for one in prepared:
-        arms = build_arms(one.spec, variants)
-        wanted = {name: arm for name, arm in arms.items() if not arguments.arms or {name, arm.kind} & {*arguments.arms}}
-        for names in group_arms(wanted):
-            jobs += [
-                Job(one.experiment.name, one.spec, one.folder, storage, seed, variants, names)
-                for seed in range(arguments.seeds)
-            ]
     found = read_results(arguments.known)
-    jobs = [job for job in jobs if not {*job.arms} <= found.get(job.experiment, {}).get(job.seed, {}).keys()]
+    jobs = [
+        job for one in prepared for job in plan_jobs(one, storage, arguments.seeds, variants, arguments.arms, found)
+    ]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.processes, mp_context=context) as pool:
         for done in as_completed([pool.submit(train_arms, job) for job in jobs]):
             job, trained = done.result()
             found.setdefault(job.experiment, {}).setdefault(job.seed, {}).update(trained)
             _say(f"{job.experiment}, seed {job.seed}: {', '.join(job.arms)}")
-            if arguments.json is not None:
-                arguments.json.write_text(json.dumps(found, indent=1) + "\n")
+            _write(arguments.json, found)
+    _write(arguments.json, found)  # where nothing lacked
     report(prepared, found)
+
+
+def plan_jobs(
+    prepared: PreparedExperiment, storage: str, seeds: int, variants: Variants, kinds: Sequence[str], known: Results
+) -> list[Job]:
+    """Return what is left to train of an experiment.
+
+    Args:
+        prepared: The experiment.
+        storage: Where stages are memoised.
+        seeds: Number of seeds.
+        variants: Further chains.
+        kinds: Kinds and names of the arms to train; all when empty.
+        known: Results that need not be trained again.
+    """
+    arms = build_arms(prepared.spec, variants)
+    wanted = {name: arm for name, arm in arms.items() if not kinds or {name, arm.kind} & {*kinds}}
+    jobs = []
+    for names in group_arms(wanted):
+        for seed in range(seeds):
+            there = known.get(prepared.experiment.name, {}).get(seed, {})
+            lacking = tuple(name for name in names if name not in there)
+            if lacking:
+                jobs.append(
+                    Job(prepared.experiment.name, prepared.spec, prepared.folder, storage, seed, variants, lacking)
+                )
+    return jobs
 
 
 def read_results(files: Sequence[Path]) -> Results:
@@ -128,7 +164,7 @@ def report(prepared: Sequence[PreparedExperiment], found: Results) -> None:
             if any(arm["kind"] == "weights" for arm in seeds[0].values()):
                 rows.append(summary_row(one.experiment.name, seeds, tasks))
             details.append((one.experiment.name, tasks, detail_rows(seeds, tasks)))
-        changes = variant_rows(seeds, tasks)
+        changes = variant_rows(seeds, tasks) if "joint" in order else []
         if changes:
             print(f"{one.experiment.name}: other settings against the default ones, paired by seed, test metrics\n")
             print(markdown_table(variant_heads(), changes) + "\n")
@@ -137,6 +173,11 @@ def report(prepared: Sequence[PreparedExperiment], found: Results) -> None:
     for name, tasks, lines in details:
         print(f"\n{name}: {', '.join(tasks.first)} before {', '.join(tasks.others[:4])}, test metrics\n")
         print(markdown_table(detail_heads(), lines))
+
+
+def _write(file: Path | None, found: Results) -> None:
+    if file is not None:
+        file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _say(line: str) -> None:

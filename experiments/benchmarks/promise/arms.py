@@ -47,6 +47,9 @@ def build_arms(spec: ChainSpec, variants: Variants | None = None) -> Mapping[str
     Args:
         spec: The experiment's chain.
         variants: Further chains.
+
+    Raises:
+        ValueError: A variant has the name of another arm.
     """
     paper = RECIPES["paper"]
     settings = spec.training
@@ -72,6 +75,9 @@ def build_arms(spec: ChainSpec, variants: Variants | None = None) -> Mapping[str
         for budget, rounds in (("stage", 1), ("chain", len(spec.stages))):
             alone = replace(_one_level(spec, spec.tasks, weights), rounds=rounds)
             arms.append(Arm("weights", f"{share:g}, {budget}", alone, budget))
+    taken = [name for name in variants or {} if any(arm.name == name and arm.kind != "variant" for arm in arms)]
+    if taken:
+        raise ValueError(f"variants {taken} have the names of other arms; give them names of their own")
     return {arm.name: arm for arm in arms}
 
 

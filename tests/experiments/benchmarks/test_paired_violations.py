@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from nmt import Multipliers
 from nmt.experiments.benchmarks.paired_violations import (
     NEXT,
     SIZES,
@@ -25,7 +26,6 @@ from nmt.experiments.benchmarks.paired_violations import (
     simulate_drifts,
     variance_table,
 )
-from nmt import Multipliers
 from tests.experiments.data.test_sources import ROWS, synthetic_kuairand
 
 

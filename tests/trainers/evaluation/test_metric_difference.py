@@ -15,7 +15,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from nmt.trainers.data.batch import Batch
-from nmt.trainers.evaluation.acceptance import metric_verdict
+from nmt.trainers.evaluation.acceptance import metric_deviation
 from nmt.trainers.evaluation.metric_difference import DRAWS, compare_metric
 from nmt.trainers.evaluation.outputs import SplitOutputs, gather_outputs, join_outputs
 from nmt.trainers.metrics.delong import compare_auc
@@ -163,7 +163,7 @@ class TestRule:
     def test_auc_may_fall_by_its_standard_errors(self, errors: float, held: bool) -> None:
         label, one, _ = scores(400)
         worse = one + 0.2 * torch.randn(400, generator=torch.Generator().manual_seed(1))
-        found = metric_verdict(FIRST, outputs_of("first", worse, label), one, errors)
+        found = metric_deviation(FIRST, outputs_of("first", worse, label), one, errors)
         assert found is not None
         assert found.difference < 0
         assert found.held is held
@@ -173,8 +173,8 @@ class TestRule:
         label = torch.zeros(50)
         small, large = (torch.full((50,), value) for value in (0.1, 0.2))
         task = Task("size", "squared_error")
-        better = metric_verdict(task, outputs_of("size", small, label), large, 0.0)
-        worse = metric_verdict(task, outputs_of("size", large, label), small, 0.0)
+        better = metric_deviation(task, outputs_of("size", small, label), large, 0.0)
+        worse = metric_deviation(task, outputs_of("size", large, label), small, 0.0)
         assert better is not None
         assert worse is not None
         assert better.held

@@ -81,8 +81,12 @@ def test_what_determines_every_stage(changes: dict[str, Any]) -> None:
         {"violations": "held_out"},
         {"violations": "paired"},
         {"measure_every": 2},
+        {"measured_share": 0.5},
         {"retreats": 0},
+        {"constrained_patience": 1},
+        {"constrained_backtracks": 1},
         {"accept_standard_errors": 0.0},
+        {"accept_on": "metric"},
     ],
     ids=str,
 )
@@ -211,6 +215,23 @@ class TestTraining:
         paper(**{name: 1})
         with pytest.raises(ValueError, match=f"{name} must be a finite number at least 1, found 0"):
             paper(**{name: 0})
+
+    @pytest.mark.parametrize("name", ["constrained_backtracks", "retreats"])
+    def test_what_stages_with_protected_tasks_do_is_not_negative(self, name: str) -> None:
+        paper(**{name: 0})
+        with pytest.raises(ValueError, match=f"{name} must be a finite number at least 0, found -1"):
+            paper(**{name: -1})
+
+    def test_patience_of_stages_with_protected_tasks(self) -> None:
+        paper(constrained_patience=1)
+        with pytest.raises(ValueError, match="constrained_patience must be a finite number at least 1, found 0"):
+            paper(constrained_patience=0)
+
+    @pytest.mark.parametrize("share", [0.0, -0.25, 1.01, float("nan")])
+    def test_share_of_a_batch_that_is_measured(self, share: float) -> None:
+        paper(measured_share=1.0)
+        with pytest.raises(ValueError, match="measured_share must be a finite number greater than 0 and at most 1"):
+            paper(measured_share=share)
 
     @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, 2.0, float("nan")])
     def test_decay(self, decay: float) -> None:

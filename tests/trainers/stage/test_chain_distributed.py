@@ -24,6 +24,7 @@ Found = dict[str, dict[str, Any]]
 """Scenario → what a worker saw of it."""
 
 FIRST, SECOND, THIRD = binary("first", 0.01), binary("second"), binary("third")
+NET: dict[str, Any] = {"embedding_dim": 2, "bottom_units": [8], "tower_units": [4]}
 PAIRS = ([Task("pay", "pairwise_logistic")], [Task("amount", "pairwise_logistic")])
 
 
@@ -51,8 +52,13 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
         "double": towers([FIRST], [SECOND], [THIRD], **sgd, clip_norm=0.5),
         "paired": towers([FIRST], [SECOND], **sgd, violations="paired"),
         "held out": towers([FIRST], [SECOND], **sgd, violations="held_out", measure_every=2),
+        "metric": towers([FIRST], [SECOND], **sgd, accept_on="metric"),
         "joint": towers([FIRST], [SECOND], [THIRD], **sgd, **joint),
         "joint levels": towers([FIRST], [SECOND, THIRD], **sgd, **joint),
+        "joint net": (
+            chain_spec(rows, ([FIRST], [SECOND], [THIRD]), paper(**adam, **joint), "shared_bottom", **NET),
+            rows,
+        ),
         "score": (chain_spec(rows, ([FIRST], [SECOND]), paper(**adam), units=[8], batch_size=20), rows),
         "lists": (chain_spec(lists, PAIRS, paper(**adam), batch_size=8), lists),
         "handed over": (
@@ -63,8 +69,19 @@ def scenarios(folder: Path) -> dict[str, tuple[ChainSpec, Path]]:
 
 
 SCENARIOS = {
-    1: ("double", "paired", "held out", "joint", "joint levels", "score", "lists"),
-    2: ("double", "paired", "held out", "joint", "joint levels", "score", "lists", "handed over"),
+    1: ("double", "paired", "held out", "metric", "joint", "joint levels", "joint net", "score", "lists"),
+    2: (
+        "double",
+        "paired",
+        "held out",
+        "metric",
+        "joint",
+        "joint levels",
+        "joint net",
+        "score",
+        "lists",
+        "handed over",
+    ),
     3: ("double", "joint", "lists"),
 }
 """Number of workers → what they run."""
@@ -171,7 +188,7 @@ def test_running_again_trains_nothing(runs: Runs, count: int, name: str) -> None
         assert_identical(worker[name]["state again"], worker[name]["state"])
 
 
-@pytest.mark.parametrize(("count", "name"), cases("double", "paired", "held out", "joint", "joint levels"))
+@pytest.mark.parametrize(("count", "name"), cases("double", "paired", "held out", "metric", "joint", "joint levels"))
 def test_same_trajectory_in_double_precision(alone: Found, runs: Runs, count: int, name: str) -> None:
     together = runs(count)
     one, several = records_of(alone, name), records_of(together[0], name)
@@ -183,6 +200,33 @@ def test_same_trajectory_in_double_precision(alone: Found, runs: Runs, count: in
     for a, b in zip(one, several, strict=True):
         assert (a.accepted_step, a.steps, a.samples) == (b.accepted_step, b.steps, b.samples)
         assert [c.losses for c in b.candidates] == [pytest.approx(c.losses, abs=1e-6, rel=0) for c in a.candidates]
+
+
+@pytest.mark.parametrize(("count", "name"), cases("joint", "joint levels", "joint net"))
+def test_same_optima_through_stage_0(alone: Found, runs: Runs, count: int, name: str) -> None:
+    """Each optimum within 1e-4 of that of one worker, in double precision and in single, by SGD and by Adam."""
+    one, several = records_of(alone, name), records_of(runs(count)[0], name)
+    assert [record.number for record in several] == list(range(len(one)))
+    assert one[0].gained
+    assert several[0].losses["train"] == pytest.approx(one[0].losses["train"], abs=1e-4)
+    found, expected = ([optimum for record in records for optimum in record.optima] for records in (several, one))
+    assert [optimum.task for optimum in found] == [task.name for task in (FIRST, SECOND, THIRD)]
+    for x, y in zip(expected, found, strict=True):
+        assert (y.train, y.valid) == pytest.approx((x.train, x.valid), abs=1e-4)
+        assert (y.train_samples, y.valid_samples) == (x.train_samples, x.valid_samples)
+
+
+def test_workers_judge_metrics_as_one_worker_does(alone: Found, runs: Runs) -> None:
+    """Each holds every second row; the first one compares all of them, and says so to the others."""
+    (_, one), (_, two) = records_of(alone, "metric"), records_of(runs(2)[0], "metric")
+    pairs = list(zip(one.candidates, two.candidates, strict=True))
+    assert [b.feasible for _, b in pairs] == [a.feasible for a, _ in pairs]
+    for a, b in [*((x.verdicts[0], y.verdicts[0]) for x, y in pairs), *zip(one.verdicts, two.verdicts, strict=True)]:
+        assert a.metric is not None
+        assert b.metric is not None
+        assert (b.metric.value, b.metric.reference) == pytest.approx((a.metric.value, a.metric.reference), abs=1e-6)
+        assert b.metric.standard_error == pytest.approx(a.metric.standard_error, abs=1e-6)
+        assert b.kept == a.kept == b.metric.held
 
 
 @pytest.mark.parametrize(("count", "name"), cases("score", "lists"))

@@ -228,11 +228,13 @@ def test_store(tmp_path: Path, root: str) -> None:
     assert store.latest("key") is None
 
 
-def cut_and_resume(rank: int, workers: int, data: str, storage: str, cut: bool) -> dict[str, Any]:
-    spec = spec_of(Path(data))
+def cut_and_resume(
+    rank: int, workers: int, data: str, storage: str, cut: bool, case: str = "nmt", stage: int = 1
+) -> dict[str, Any]:
+    spec = spec_of(Path(data), case)
     recorder = Recorder()
     try:
-        records, state = run(spec, Path(data), Path(storage), recorder, rank, workers, (1, 13) if cut else None)
+        records, state = run(spec, Path(data), Path(storage), recorder, rank, workers, (stage, 13) if cut else None)
     except CutError:
         return {"cut": True}
     started = [event.resumed_step for event in recorder.events if isinstance(event, StageStarted)]
@@ -261,3 +263,20 @@ def test_with_workers(data: Path, tmp_path: Path, workers: Workers, before: int,
             assert b.optima[0].valid == pytest.approx(a.optima[0].valid, abs=1e-4)
     if before == after:
         assert_identical(found[0]["state"], expected["state"])
+
+
+def test_workers_that_are_cut_off_in_stage_0(data: Path, tmp_path: Path, workers: Workers) -> None:
+    """Later stages start from its θ: they too end bit for bit alike."""
+    assert [spec_of(data, "joint").stages[0].number, spec_of(data, "joint").stages[0].is_joint] == [0, True]
+
+    def on_two(storage: str, cut: bool) -> list[dict[str, Any]]:
+        return workers.run(2, cut_and_resume, str(data), str(tmp_path / storage), cut, "joint", 0)
+
+    expected = on_two("undisturbed", False)[0]
+    assert on_two("cut", True) == [{"cut": True}] * 2
+    found = on_two("cut", False)
+    assert found[0]["resumed"] == [10, 0, 0, 0]
+    for one, other in zip(expected["records"], found[0]["records"], strict=True):
+        assert_same_result(StageRecord.from_json(one), StageRecord.from_json(other))
+    for worker in found:
+        assert_identical(worker["state"], expected["state"])

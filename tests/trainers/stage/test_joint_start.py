@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from nmt import Multipliers
+from nmt.trainers import Multipliers
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.losses.task_losses import TaskLosses
 from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import StageStarted
 from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec
 from nmt.trainers.spec.settings import Settings
+from nmt.trainers.spec.training import FROM_RECIPE, Training
 from nmt.trainers.stage.chain import run_chain
 from nmt.trainers.stage.terms import Terms
 from nmt.trainers.store.stage_store import StageStore
@@ -37,7 +38,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def joint(**options: Any) -> Options:
     """The default recipe on few steps."""
-    recipe = {"joint_weight": 0.65, "later_weight": 0.3, "violations": "held_out", "relative": True, "eta_lambda": 3.0}
+    settings = Training().settle()
+    recipe = {
+        name: getattr(settings, name)
+        for name in (*FROM_RECIPE, "relative", "backtracks", "constrained_backtracks", "constrained_patience")
+    }
     return paper(**{**recipe, "eta_theta": 0.03, "max_epochs": 3, "evaluations_per_epoch": 2, **options})
 
 
@@ -62,19 +67,19 @@ class TestKnownAnswers:
         terms, tasks = Terms(stage, CPU), len(stage.tasks)
         multipliers = Multipliers([0.0], rate=1.0, tolerance=0.04)
         start = torch.zeros(3, dtype=torch.float64)
-        found = descend(lambda at: terms(self.losses(at)[:tasks]), start, multipliers, 0.1, accuracy=1e-9)
+        found = descend(lambda at: terms(self.losses(at)[:tasks]), start, multipliers, 0.1, accuracy=1e-10)
         return found, multipliers.values
 
     @pytest.mark.parametrize("alpha", [0.3, 0.5, 1.0])
     def test_with_the_third_task_in_the_mix(self, alpha: float) -> None:
         theta, multipliers = self.solve(alpha)
-        assert_close(theta, [0.2, 2.0, 3.0], 1e-6)
-        assert_close(multipliers, [4 * (1 + alpha)], 1e-5)
+        assert_close(theta, [0.2, 2.0, 3.0], 1e-7)
+        assert_close(multipliers, [4 * (1 + alpha)], 1e-7)
 
     def test_without_it_the_third_coordinate_does_not_move(self) -> None:
         theta, multipliers = self.solve(0.0)
-        assert_close(theta, [0.2, 2.0, 0.0], 1e-6)
-        assert_close(multipliers, [4.0], 1e-5)
+        assert_close(theta, [0.2, 2.0, 0.0], 1e-7)
+        assert_close(multipliers, [4.0], 1e-7)
 
 
 class TestTerms:

@@ -18,16 +18,18 @@ from nmt.trainers.losses.task_losses import TaskLosses
 from nmt.trainers.methods.constrained import Constrained
 from nmt.trainers.models.scorer import Scorer
 from nmt.trainers.multipliers import Multipliers
-from nmt.trainers.records import Optimum
+from nmt.trainers.records import Optimum, StageRecord
 from nmt.trainers.reporter import Evaluated, Progress
 from nmt.trainers.spec.chain_spec import ChainSpec
 from nmt.trainers.spec.settings import Settings
 from nmt.trainers.spec.stage_spec import StageSpec
+from nmt.trainers.stage.chain import run_chain
 from nmt.trainers.stage.protection import Protection
-from nmt.trainers.stage.stage import Stage, StageResult
+from nmt.trainers.stage.stage import MOST_KEPT, Stage, StageResult
 from nmt.trainers.stage.stepper import Stepper
 from nmt.trainers.stage.terms import Terms
 from nmt.trainers.stage.violations import Ascent, MinibatchViolations
+from nmt.trainers.store.stage_store import StageStore
 from tests.trainers._asserts import assert_close, assert_identical, no_host_synchronisation
 from tests.trainers._problems import (
     Options,
@@ -281,6 +283,66 @@ class TestRunStage:
             assert row.multipliers["first"] == pytest.approx(value, rel=1e-9)
         assert result.multipliers == result.history.rows[-1].multipliers
         assert [(v.task, v.split) for v in result.verdicts] == [("first", "valid"), ("first", "test")]
+
+
+class TestConstrainedStage:
+    """Nothing counts as an improvement here, and no limit can be broken: only patience and backtracks end a stage."""
+
+    per_evaluation = 3
+
+    def records(self, data: Path, storage: Path, **training: Any) -> tuple[StageRecord, ...]:
+        spec = spec_of(data, max_epochs=50, min_delta=1e9, accept_standard_errors=1e9, **training)
+        feed, model = feed_and_model(spec, data)
+        return run_chain(spec, model, feed, StageStore(str(storage)), Recorder())
+
+    @pytest.mark.parametrize(
+        ("options", "evaluations"),
+        [
+            ({"patience": 4, "backtracks": 0, "constrained_patience": 1, "constrained_backtracks": 2}, (4, 3)),
+            ({"patience": 1, "backtracks": 1, "constrained_patience": 3, "constrained_backtracks": 0}, (2, 3)),
+            ({"patience": 3, "backtracks": 1, "constrained_patience": 2, "constrained_backtracks": 3}, (6, 8)),
+        ],
+        ids=str,
+    )
+    def test_it_has_a_patience_and_backtracks_of_its_own(
+        self, data: Path, tmp_path: Path, options: dict[str, int], evaluations: tuple[int, int]
+    ) -> None:
+        records = self.records(data, tmp_path, **options)
+        assert [record.steps for record in records] == [self.per_evaluation * count for count in evaluations]
+        assert [record.ended_by for record in records] == ["plateau", "plateau"]
+
+    def test_without_patience_it_takes_every_epoch(self, data: Path, tmp_path: Path) -> None:
+        spec = spec_of(data, patience=None, constrained_patience=None, min_delta=1e9)
+        feed, model = feed_and_model(spec, data)
+        records = run_chain(spec, model, feed, StageStore(str(tmp_path)), Recorder())
+        assert [(record.steps, record.ended_by) for record in records] == [(18, "max_epochs")] * 2
+
+    def test_each_backtrack_lowers_the_rate_and_keeps_the_multipliers(
+        self, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rates = []
+        build = nmt.trainers.stage.stepper.build_optimizer
+
+        def spy(model: torch.nn.Module, settings: Settings, rate: float) -> torch.optim.Optimizer:
+            rates.append(rate)
+            return build(model, settings, rate)
+
+        monkeypatch.setattr(nmt.trainers.stage.stepper, "build_optimizer", spy)
+        options = {"patience": 1, "backtracks": 0, "constrained_patience": 1, "constrained_backtracks": 2}
+        _, second = self.records(data, tmp_path, eta_theta=0.08, decay=0.5, eta_lambda=2.0, **options)
+        assert rates == pytest.approx([0.08, 0.08, 0.04, 0.02])  # of stage 1, and of stage 2 with its two backtracks
+        value = 1.0
+        for row in second.rows:
+            value = max(0.0, value + 2.0 * row.violations["first"])
+            assert row.multipliers["first"] == pytest.approx(value, rel=1e-9)
+
+    def test_a_multiplier_that_diverged_is_cut_at_a_backtrack(self, data: Path, tmp_path: Path) -> None:
+        """Otherwise the objective would have no weight left."""
+        options = {"patience": 1, "backtracks": 0, "constrained_patience": 1, "constrained_backtracks": 1}
+        _, second = self.records(data, tmp_path, initial_multiplier=1e6, eta_lambda=1e-9, **options)
+        found = [row.multipliers["first"] for row in second.rows]
+        assert found[: self.per_evaluation] == pytest.approx([1e6] * self.per_evaluation)
+        assert found[self.per_evaluation :] == pytest.approx([MOST_KEPT] * self.per_evaluation)
 
 
 def test_levels_of_several_tasks_minimise_the_sum(data: Path) -> None:

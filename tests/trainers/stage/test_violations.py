@@ -121,6 +121,95 @@ def test_held_out_goes_on_for_ever(setting: Setting) -> None:
         assert_close(setting.measure(violations, setting.theta_star, some)[0], [-0.01], 1e-12)
 
 
+class TestShare:
+    """A held-out measurement takes a share of a global batch, here of 16 examples."""
+
+    def measured(self, setting: Setting, share: float) -> list[float]:
+        """Measure one pass over the validation split, signed and without the tolerance."""
+        violations = setting.held_out(setting.theta, share=share)
+        some = next(iter(setting.feed.epoch(0, 0)))
+        count = setting.feed.steps_per_epoch("valid", share)
+        return [float(setting.measure(violations, setting.theta, some)[0]) + 0.01 for _ in range(count)]
+
+    def by_hand(self, setting: Setting, batch: Batch) -> tuple[float, float]:
+        """Sum of the paired differences of one batch, and its number of labelled samples."""
+        one, two = (LOSSES(model.eval()(batch), batch, [FIRST]) for model in (setting.theta, setting.theta_star))
+        return float((one.sums - two.sums).sum().detach()), float(one.counts.sum())
+
+    @pytest.mark.parametrize(("share", "examples"), [(1.0, 16), (0.5, 8), (0.25, 4), (0.01, 1)])
+    def test_examples_of_a_measurement(self, setting: Setting, share: float, examples: int) -> None:
+        sizes = [batch.rows for batch in setting.feed.epoch(1, 0, "valid", share=share)]
+        assert sizes == [examples] * (120 // examples) + [120 % examples] * (120 % examples > 0)
+        assert len(sizes) == setting.feed.steps_per_epoch("valid", share)
+
+    def test_a_quarter_is_the_default(self) -> None:
+        assert Settings().measured_share == 0.25
+
+    def test_all_of_it_is_the_mean_difference_of_whole_batches(self, setting: Setting) -> None:
+        expected = [total / n for total, n in (self.by_hand(setting, b) for b in setting.feed.epoch(1, 0, "valid"))]
+        assert self.measured(setting, 1.0) == pytest.approx(expected, abs=1e-10)
+
+    def test_four_quarters_are_a_whole(self, setting: Setting) -> None:
+        """The order of the examples does not depend on the share: quarters add up to batches, example by example."""
+        quarters = self.measured(setting, 0.25)
+        found = [self.by_hand(setting, batch) for batch in setting.feed.epoch(1, 0, "valid", share=0.25)]
+        assert quarters == pytest.approx([total / max(1, n) for total, n in found], abs=1e-10)
+        for place, batch in enumerate(setting.feed.epoch(1, 0, "valid")):
+            total, n = self.by_hand(setting, batch)
+            parts = found[4 * place : 4 * place + 4]
+            assert (sum(t for t, _ in parts), sum(c for _, c in parts)) == pytest.approx((total, n))
+
+    @pytest.mark.parametrize("share", [1.0, 0.25])
+    def test_it_goes_on_from_any_measurement(self, setting: Setting, share: float) -> None:
+        """Over the end of a pass: a resumed stage measures what an undisturbed one does."""
+        some = next(iter(setting.feed.epoch(0, 0)))
+        whole = setting.held_out(setting.theta, share=share)
+        found = [float(setting.measure(whole, setting.theta, some)[0]) for _ in range(40)]
+        for skipped in (3, 8, 30, 37):
+            again = setting.held_out(setting.theta, share=share)
+            again.skip(skipped)
+            rest = [float(setting.measure(again, setting.theta, some)[0]) for _ in range(40 - skipped)]
+            assert rest == found[skipped:]
+
+    @pytest.mark.parametrize("share", [1.0, 0.25])
+    def test_the_path_of_lambda_in_a_stage(self, tmp_path: Path, share: float) -> None:
+        """λ of every step, from the models that the engine stepped through, on batches of that share."""
+        data = conflict(tmp_path / "data")
+        measured: list[tuple[list[int], float]] = []
+        measure = HeldOutViolations.measure
+
+        def spy(self: HeldOutViolations, *arguments: Any) -> Tensor:
+            """Compute the violation of the next batch by hand, with the model of this very step."""
+            batch = expected_batches[len(measured)]
+            model = self._learner.model.eval()
+            samples = self._learner.losses(model(batch), batch, [FIRST])
+            model.train()
+            references = store.references(spec.stage_keys()[0]).sums["valid"]["first"]
+            total = samples.sums.squeeze(1).detach().double() - references[batch.index].double()
+            measured.append((batch.index.tolist(), float(total.sum() / samples.counts.sum()) - 0.01))
+            return measure(self, *arguments)
+
+        options: dict[str, Any] = {"violations": "held_out", "measure_every": 2, "measured_share": share}
+        training = paper(eta_theta=0.05, eta_lambda=2.0, max_epochs=3, evaluations_per_epoch=1, patience=99, **options)
+        spec = chain_spec(data, [[FIRST], [SECOND]], training)
+        feed, model = feed_and_model(spec, data)
+        store = StageStore(str(tmp_path / "store"))
+        passes = (feed.epoch(1, epoch, "valid", share=share) for epoch in range(9))
+        expected_batches = [batch for one in passes for batch in one]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(HeldOutViolations, "measure", spy)
+            _, second = run_chain(spec, model, feed, store, Recorder())
+        assert second.steps == 18
+        assert len(measured) == 9
+        assert {len(index) for index, _ in measured} <= {round(32 * share), 120 % round(32 * share)}
+        value = 1.0
+        for row in second.rows:
+            if row.step % 2 == 1:
+                value = max(0.0, value + 2.0 * 2 * measured[row.step // 2][1])
+            assert row.multipliers["first"] == pytest.approx(value, abs=1e-6)
+        assert len({row.multipliers["first"] for row in second.rows}) == 9
+
+
 @pytest.mark.parametrize("kind", ["minibatch", "paired"])
 def test_a_batch_without_labels_violates_nothing(setting: Setting, kind: str) -> None:
     violations: Violations = getattr(setting, kind)()
