@@ -2,7 +2,7 @@
 
 ::
 
-    FOLDER/schema.json
+    FOLDER/schema.json    FOLDER/encoder.json    FOLDER/vocabulary.parquet
     FOLDER/train/part-00000.parquet …    FOLDER/valid/…    FOLDER/test/…
 
 Every source (an embedded data set, an official file format, a user's table) is converted to this format, the only one
@@ -27,6 +27,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.encoding.encoder import ENCODER, VOCABULARY, Encoder
+from nmt.trainers.encoding.numbers import NumberColumn
+from nmt.trainers.encoding.tokens import TokenColumn
 from nmt.trainers.store.file_system import is_file, locate
 
 SHARD_ROWS = 262_144
@@ -58,7 +61,9 @@ class Shard:
     digest: bytes
 
 
-def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]) -> Schema:
+def write(
+    folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]], encoder: Encoder | None = None
+) -> Schema:
     """Write a prepared data set, whole or not at all.
 
     Shards are written to a temporary sibling folder, which is renamed at the end. If another process has prepared the
@@ -68,6 +73,7 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
         folder: Target folder; a data set that it already holds is kept.
         schema: Feature and label columns; ``rows``, ``examples`` and ``fingerprint`` are filled in here.
         splits: Split → its tables in order; each table holds whole lists.
+        encoder: How raw rows were encoded. Without it a model that is trained on these data reads encoded rows.
 
     Returns:
         The completed schema.
@@ -86,7 +92,7 @@ def write(folder: Path, schema: Schema, splits: Mapping[str, Iterable[pa.Table]]
             for split in SPLITS
             for number, table in enumerate(splits[split])
         ]
-        return seal(temporary, folder, schema, shards)
+        return seal(temporary, folder, schema, shards, encoder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -114,14 +120,17 @@ def write_shard(folder: Path, split: str, number: int, table: pa.Table, schema: 
     return Shard(split, path.name, table.num_rows, examples, digest)
 
 
-def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard]) -> Schema:
-    """Add ``schema.json`` to the shards, and rename the temporary folder to its final name.
+def seal(
+    temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard], encoder: Encoder | None = None
+) -> Schema:
+    """Add the encoder and ``schema.json`` to the shards, and rename the temporary folder to its final name.
 
     Args:
         temporary: A sibling of ``folder`` that holds the shards.
         folder: Target folder; a data set that it already holds is kept.
         schema: Feature and label columns.
         shards: All shards, ordered by split and number.
+        encoder: How raw rows were encoded.
 
     Returns:
         The completed schema.
@@ -142,6 +151,8 @@ def seal(temporary: Path, folder: Path, schema: Schema, shards: Iterable[Shard])
     head = replace(schema, rows={}, examples={}, fingerprint="", source="").to_json()
     digest.update(head.encode())
     written = replace(schema, rows=rows, examples=examples, fingerprint=digest.hexdigest()[:32])
+    for name, content in (encoder.to_files() if encoder is not None else {}).items():
+        (temporary / name).write_bytes(content)
     (temporary / "schema.json").write_text(written.to_json())
     if (folder / "schema.json").exists():
         return read_schema(str(folder))
@@ -169,6 +180,41 @@ def read_schema(folder: str) -> Schema:
     with filesystem.open_input_stream(path) as stream:
         text: bytes = stream.read()
     return Schema.from_json(text.decode())
+
+
+def read_encoder(folder: str, schema: Schema) -> Encoder:
+    """Read how the raw rows of a prepared data set were encoded.
+
+    A data set without an encoder, such as one from a user's own source, gets one that takes its columns as they are:
+    ids, numbers and bytes.
+
+    Args:
+        folder: Its path or URI.
+        schema: Its schema.
+
+    Raises:
+        ValueError: The encoder is damaged or of another version.
+    """
+    filesystem, root = locate(folder)
+    if not is_file(filesystem, f"{root}/{ENCODER}"):
+        return encoder_of_ids(schema)
+    files = {}
+    for name in (ENCODER, VOCABULARY):
+        if is_file(filesystem, f"{root}/{name}"):
+            with filesystem.open_input_stream(f"{root}/{name}") as stream:
+                files[name] = stream.read()
+    return Encoder.from_files(files)
+
+
+def encoder_of_ids(schema: Schema) -> Encoder:
+    """Return the encoder of a data set whose raw columns are the encoded ones; an id beyond the vocabulary is OOV."""
+    ids = {name: pa.array(np.arange(1, size - 1), pa.int64()) for name, size in schema.categorical.items()}
+    return Encoder(
+        {name: TokenColumn(pa.int32(), tokens) for name, tokens in ids.items()},
+        {name: NumberColumn(fill=found.mean) for name, found in schema.numeric.items()},
+        schema.packed,
+        schema.query,
+    )
 
 
 def list_starts(query: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -9,6 +9,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from nmt.experiments.data.common.cache import file_stamp, prepare_once
 from nmt.experiments.data.official import vocabulary
 from nmt.experiments.data.official.block_map import Map, in_turn
@@ -22,8 +24,10 @@ from nmt.experiments.data.official.text.blocks import check_files
 from nmt.experiments.data.official.vocabularies import write_vocabularies
 from nmt.trainers.data.prepared import seal
 from nmt.trainers.data.schema import SPLITS, Schema
+from nmt.trainers.encoding.encoder import ENCODER, write_head
+from nmt.trainers.encoding.numbers import NumberColumn
 
-STEPS = 1
+STEPS = 2
 """Version of this preparation, part of every cache key: raise it when the result of a recipe changes."""
 
 
@@ -85,6 +89,10 @@ def build(recipe: Recipe, folder: Path, mapped: Map = in_turn) -> Report:
             for index, name in enumerate(recipe.numeric)
         }
         schema = Schema(sizes, statistics, labels=dict(recipe.labels), source=recipe.source)
+        texts = dict.fromkeys(recipe.categorical, pa.string())
+        numbers = {name: NumberColumn(name in recipe.log1p, found.mean) for name, found in statistics.items()}
+        head = write_head(texts, sizes, numbers, {}, None, recipe.min_count, empty_is_missing=recipe.categorical)
+        (target / ENCODER).write_bytes(head)
         jobs = [replace(job, schema=schema, target=target) for job in jobs]
         shards = [shard for written in mapped("encode", encode_block, jobs) for shard in written]
         (target / "preparation.json").write_text(json.dumps(asdict(report), indent=1))

@@ -14,6 +14,7 @@ from nmt.experiments.data.official.block_job import BlockJob
 from nmt.experiments.data.official.block_map import Map
 from nmt.experiments.data.official.recipe import Recipe
 from nmt.experiments.data.official.report import Report
+from nmt.trainers.encoding.encoder import VOCABULARY, VOCABULARY_SCHEMA
 
 
 def write_vocabularies(
@@ -41,8 +42,7 @@ def write_vocabularies(
     ]
     distinct = list(mapped("merge", vocabulary.merge_part, wanted))
     sizes: dict[str, int] = {}
-    columns = pa.schema([("column", pa.string()), ("token", pa.string()), ("id", pa.int32()), ("count", pa.int64())])
-    with pq.ParquetWriter(target / "vocabulary.parquet", columns, compression="zstd") as writer:
+    with pq.ParquetWriter(target / VOCABULARY, VOCABULARY_SCHEMA, compression="zstd") as writer:
         for column, name in enumerate(recipe.categorical):
             slots = slice(column * parts, (column + 1) * parts)
             whole = vocabulary.join_parts([Path(part.path) for part in wanted[slots]], vocabulary_path(work, column))
@@ -56,7 +56,7 @@ def write_vocabularies(
                         pa.array(np.arange(1, whole.num_rows + 1, dtype=np.int32)),
                         whole["count"],
                     ],
-                    schema=columns,
+                    schema=VOCABULARY_SCHEMA,
                 )
             )
     for job in jobs:

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 from nmt.experiments.data.common.standardisation import numeric_statistics
 from nmt.experiments.data.table.raw_table import RawTable
 from nmt.trainers.data.schema import SPLITS, Numeric
+from nmt.trainers.encoding.numbers import NumberColumn, to_float64
+from nmt.trainers.encoding.tokens import TokenColumn, comparable, count_tokens
 
 MAX_INFERRED_CLASSES = 100
 """Integer labels of more classes than this count as real-valued, unless the number of classes is given."""
@@ -21,50 +23,45 @@ MAX_INFERRED_CLASSES = 100
 
 def encode_categorical(
     table: RawTable, name: str, train: npt.NDArray[np.bool_], min_count: int
-) -> tuple[pa.Array, int]:
-    """Return the ids of a column of tokens, and the size of the vocabulary with PAD and OOV."""
+) -> tuple[pa.Array, TokenColumn, npt.NDArray[np.int64]]:
+    """Return the ids of a column of tokens, its vocabulary, and the training rows of each token."""
     values = table.column(name)
-    if pa.types.is_nested(values.type):
-        raise ValueError(f"categorical column {name!r} holds {values.type}; give one token a row (text or a number)")
-    if pa.types.is_boolean(values.type) or pa.types.is_null(values.type):
-        values = values.cast(pa.int8())
-    if pa.types.is_floating(values.type):
-        values = _without_nan(values)
-    counts = pc.value_counts(values.filter(pa.array(train)))
-    tokens, seen = counts.field("values"), counts.field("counts")
-    tokens = tokens.filter(pc.and_(pc.greater_equal(seen, min_count), pc.is_valid(tokens)))
-    tokens = tokens.take(pc.sort_indices(tokens))
-    ids = pc.fill_null(pc.add(pc.index_in(values, value_set=tokens), 1), len(tokens) + 1)
-    return ids.cast(pa.int32()), len(tokens) + 2
+    try:
+        found = comparable(values)
+    except ValueError as error:
+        raise ValueError(f"categorical column {name!r} {error}") from error
+    tokens, counts = count_tokens(found.filter(pa.array(train)), min_count)
+    column = TokenColumn(values.type, tokens)
+    return column.ids(found), column, counts.to_numpy()
 
 
-def encode_numeric(table: RawTable, name: str, train: npt.NDArray[np.bool_], log1p: bool) -> tuple[pa.Array, Numeric]:
-    """Return a column of numbers as float32 without nulls, and its statistics over the training split."""
+def encode_numeric(
+    table: RawTable, name: str, train: npt.NDArray[np.bool_], log1p: bool
+) -> tuple[pa.Array, NumberColumn, Numeric]:
+    """Return a column of numbers as float32 without nulls, its transformation, and its statistics in training."""
     values = _numbers(table, name, "numeric", "list it under categorical, or convert it to numbers")
-    numbers = values.to_numpy(zero_copy_only=False).astype(np.float64, copy=True)
-    del values
+    raw = to_float64(values)
     with np.errstate(over="ignore"):
-        infinite = np.isinf(numbers.astype(np.float32))
+        infinite = np.isinf(raw.astype(np.float32))
     if infinite.any():
         row = int(np.argmax(infinite))
         raise ValueError(
-            f"numeric column {name!r} holds {numbers[row]} in {table.where(row)}; finite float32 values are allowed, "
+            f"numeric column {name!r} holds {raw[row]} in {table.where(row)}; finite float32 values are allowed, "
             "make it null if it means missing"
         )
-    if log1p:
-        if (negative := numbers < 0).any():
-            row = int(np.argmax(negative))
-            raise ValueError(
-                f"numeric column {name!r} holds {numbers[row]} in {table.where(row)}; log1p takes values from 0 up, "
-                "take the column out of log1p, or make the value null if it means missing"
-            )
-        numbers = np.log1p(numbers)
+    if log1p and (negative := raw < 0).any():
+        row = int(np.argmax(negative))
+        raise ValueError(
+            f"numeric column {name!r} holds {raw[row]} in {table.where(row)}; log1p takes values from 0 up, "
+            "take the column out of log1p, or make the value null if it means missing"
+        )
+    numbers = np.log1p(raw) if log1p else raw
     known = numbers[train & ~np.isnan(numbers)]
     if not len(known):
         raise ValueError(f"numeric column {name!r} has no value in the training split; leave the column out")
     mean, std = float(known.mean()), float(known.std())
-    numbers[np.isnan(numbers)] = mean
-    return pa.array(numbers.astype(np.float32)), numeric_statistics(mean, std)
+    column = NumberColumn(log1p, mean)
+    return pa.array(column.numbers(values)[0]), column, numeric_statistics(mean, std)
 
 
 def encode_label(table: RawTable, name: str, classes: int | None, split: npt.NDArray[np.int8]) -> tuple[pa.Array, int]:
@@ -141,7 +138,3 @@ def _numbers(table: RawTable, name: str, role: str, remedy: str) -> pa.Array:
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
     return values.cast(pa.float64())
-
-
-def _without_nan(values: pa.Array) -> pa.Array:
-    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)

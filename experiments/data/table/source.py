@@ -38,8 +38,11 @@ from nmt.experiments.data.table.raw_table import ParquetTable, RawTable, join_na
 from nmt.experiments.data.table.roles import Roles
 from nmt.experiments.data.table.row_order import list_order, query_keys, row_splits, shards
 from nmt.trainers.data import prepared, schema
+from nmt.trainers.encoding.encoder import Encoder
+from nmt.trainers.encoding.numbers import NumberColumn
+from nmt.trainers.encoding.tokens import TokenColumn
 
-RECIPE = 1
+RECIPE = 2
 """Version of this preparation, part of every cache key: raise it when the result changes."""
 
 
@@ -127,7 +130,9 @@ def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema
         keys = query_keys(table, roles.query)
         order = list_order(table, roles.query, split, keys)
 
-    vocabulary: dict[str, int] = {}
+    tokens: dict[str, TokenColumn] = {}
+    counts: dict[str, npt.NDArray[np.int64]] = {}
+    numbers: dict[str, NumberColumn] = {}
     statistics: dict[str, schema.Numeric] = {}
     classes: dict[str, int] = {}
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,17 +144,19 @@ def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema
             column, classes[name] = encode_label(table, name, roles.labels[name], split)
             encoded.add(name, column)
         for name in roles.categorical:
-            column, vocabulary[name] = encode_categorical(table, name, train, roles.min_count)
+            column, tokens[name], counts[name] = encode_categorical(table, name, train, roles.min_count)
             encoded.add(name, column)
         for name in roles.numeric:
-            column, statistics[name] = encode_numeric(table, name, train, name in roles.log1p)
+            column, numbers[name], statistics[name] = encode_numeric(table, name, train, name in roles.log1p)
             encoded.add(name, column)
         for name, bits in roles.packed.items():
             encoded.add(name, encode_packed(table, name, bits))
+        vocabulary = {name: column.size for name, column in tokens.items()}
         return prepared.write(
             folder,
             schema.Schema(vocabulary, statistics, roles.packed, classes, roles.query, source=source),
             {name: shards(encoded.table(), split == i, order, keys) for i, name in enumerate(schema.SPLITS)},
+            Encoder(tokens, numbers, roles.packed, roles.query, roles.min_count, counts),
         )
 
 

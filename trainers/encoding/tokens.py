@@ -1,0 +1,131 @@
+"""Tokens of a categorical column: raw values of any type, compared as training saw them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+WHOLE = r"^[+-]?\d+$"
+"""A text that is a whole number."""
+
+
+@dataclass(frozen=True)
+class TokenColumn:
+    """A categorical column and its vocabulary.
+
+    Ids are 0 for PAD, which no row has, ``1 … n`` for the tokens in their order, and n + 1 for OOV: nulls, NaN, tokens
+    that training did not see or saw too rarely.
+
+    Attributes:
+        type: Type of the raw column in training.
+        tokens: The tokens, of this type as :func:`comparable` makes it.
+        empty_is_missing: Whether an empty text is a missing value, as in the official text files.
+    """
+
+    type: pa.DataType
+    tokens: pa.Array
+    empty_is_missing: bool = False
+
+    @property
+    def size(self) -> int:
+        """Number of ids, PAD and OOV included."""
+        return len(self.tokens) + 2
+
+    def ids(self, values: pa.Array) -> pa.Array:
+        """Return the id of each value, int32 without nulls.
+
+        Args:
+            values: Raw values. They may have another type than in training, if it can say the same: whole numbers as
+                texts or floating-point numbers (as pandas has them beside missing values), texts as dictionaries.
+
+        Raises:
+            ValueError: The type cannot hold such tokens.
+        """
+        found = comparable(values)
+        if is_text(self.tokens.type) and is_text(found.type):
+            tokens = self.tokens.cast(found.type)  # a column of more than 2 GiB has the large type
+        else:
+            tokens, found = self.tokens, _convert(found, self.tokens.type)
+        if self.empty_is_missing and is_text(found.type):
+            found = pc.if_else(pc.equal(found, ""), pa.scalar(None, found.type), found)
+        ids = pc.fill_null(pc.add(pc.index_in(found, value_set=tokens), 1), len(tokens) + 1)
+        return ids.cast(pa.int32())
+
+
+def count_tokens(values: pa.Array, min_count: int) -> tuple[pa.Array, pa.Array]:
+    """Return the tokens that at least ``min_count`` values have, in sorted order, and their counts.
+
+    Args:
+        values: Values as :func:`comparable` returns them.
+        min_count: Fewest values.
+    """
+    counts = pc.value_counts(values)
+    tokens, seen = counts.field("values"), counts.field("counts")
+    kept = pc.and_(pc.greater_equal(seen, min_count), pc.is_valid(tokens))
+    tokens, seen = tokens.filter(kept), seen.filter(kept)
+    order = pc.sort_indices(tokens)
+    return tokens.take(order), seen.take(order)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type is text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Return values as tokens are compared: without dictionary and NaN, integers as int64.
+
+    Raises:
+        ValueError: The values are nested.
+    """
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    kind = values.type
+    if pa.types.is_nested(kind):
+        raise ValueError(f"holds {kind}; give one token a row (text or a number)")
+    if pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        values = values.cast(pa.int8())
+    if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
+        return values.cast(pa.float64()) if pa.types.is_float16(kind) else values
+    if pa.types.is_integer(values.type) and not pa.types.is_uint64(values.type):
+        return values.cast(pa.int64())
+    return values.cast(pa.string()) if pa.types.is_string_view(kind) else values
+
+
+def _convert(values: pa.Array, wanted: pa.DataType) -> pa.Array:
+    """Return values in the type of the tokens; null where a value cannot be one of them."""
+    kind = values.type
+    if kind == wanted:
+        return values
+    if pa.types.is_null(kind):
+        return values.cast(wanted)
+    if pa.types.is_integer(wanted):
+        if is_text(kind):
+            values = pc.utf8_trim_whitespace(values)
+            return _cast(pc.if_else(pc.match_substring_regex(values, WHOLE), values, pa.scalar(None, kind)), wanted)
+        if pa.types.is_floating(kind):
+            whole = pc.and_(pc.equal(values, pc.floor(values)), pc.less(pc.abs(values), 2.0**53))
+            return _cast(pc.if_else(whole, values, pa.scalar(None, kind)), wanted)
+    return _cast(values, wanted)
+
+
+def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
+    try:
+        return values.cast(wanted)
+    except pa.ArrowNotImplementedError as error:
+        raise ValueError(f"holds {values.type}, training had {wanted}; convert it to that") from error
+    except pa.ArrowInvalid:
+        return pa.array([_cast_one(value, wanted) for value in values], wanted)
+
+
+def _cast_one(value: pa.Scalar, wanted: pa.DataType) -> object:
+    """Convert one value, or return ``None``: only columns with a value that does not fit come this slow way."""
+    try:
+        return value.cast(wanted).as_py()
+    except pa.ArrowInvalid:
+        return None
