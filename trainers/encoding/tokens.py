@@ -47,7 +47,11 @@ class TokenColumn:
         if is_text(self.tokens.type) and is_text(found.type):
             tokens = self.tokens.cast(found.type)  # a column of more than 2 GiB has the large type
         else:
-            tokens, found = self.tokens, _convert(found, self.tokens.type)
+            tokens = self.tokens
+            try:
+                found = _convert(found, tokens.type)
+            except pa.ArrowNotImplementedError as error:
+                raise ValueError(f"holds {values.type}, training had {self.type}; convert it to that") from error
         if self.empty_is_missing and is_text(found.type):
             found = pc.if_else(pc.equal(found, ""), pa.scalar(None, found.type), found)
         ids = pc.fill_null(pc.add(pc.index_in(found, value_set=tokens), 1), len(tokens) + 1)
@@ -117,8 +121,6 @@ def _convert(values: pa.Array, wanted: pa.DataType) -> pa.Array:
 def _cast(values: pa.Array, wanted: pa.DataType) -> pa.Array:
     try:
         return values.cast(wanted)
-    except pa.ArrowNotImplementedError as error:
-        raise ValueError(f"holds {values.type}, training had {wanted}; convert it to that") from error
     except pa.ArrowInvalid:
         return pa.array([_cast_one(value, wanted) for value in values], wanted)
 
