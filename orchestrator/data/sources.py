@@ -10,12 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.data_source import module_of
 from nmt.trainers.registry import did_you_mean
 
 PACKAGE = "nmt.experiments.data"
-
-WRITTEN = "experiments.data."
-"""How experiment files write a source of :data:`SOURCES`. It means ours even where a user has such a folder too."""
 
 SOURCES: Mapping[str, str] = {
     "tiktok": "final_track1_train.txt (TSV), or its folder",
@@ -58,16 +56,15 @@ def find(name: str) -> Source:
         RequestError: There is no such source.
     """
     path, _, attribute = name.partition(":")
-    short = path.removeprefix(f"{PACKAGE}.").removeprefix(WRITTEN)
-    if short in SOURCES:
-        path = f"{PACKAGE}.{short}"
+    if name in SOURCES:
+        path = f"{PACKAGE}.{name}"
     elif "." not in path:
         raise RequestError(
             f"there is no data source {name!r}{did_you_mean(name, SOURCES)}; choose one of {', '.join(SOURCES)}, or "
             "name your own as package.module or package.module:callable"
         )
     try:
-        module: ModuleType = import_module(path)
+        module: ModuleType = import_module(module_of(path))
     except ImportError as error:
         raise RequestError(f"data source {name!r} cannot be imported: {error}") from error
     prepare = getattr(module, attribute or "prepare", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,15 @@ def prepare(data: Data) -> tuple[str, Schema]:
         return folder, read_schema(folder)
     except (ValueError, OSError, ImportError) as error:
         raise RequestError(f"data: {error}") from error
+
+
+def module_of(name: str) -> str:
+    """Return the module that an experiment file means by a source's name.
+
+    ``experiments.data.kuairand`` is the product's own source, also where the user has a folder ``experiments/``.
+    """
+    own = f"nmt.{name}"
+    return own if name.startswith("experiments.data.") and find_spec(own) is not None else name
 
 
 def cache_folder(data: Data) -> Path:
@@ -65,7 +75,7 @@ def _run(data: Data, source: str) -> str:
 def _resolve(source: str) -> Callable[..., Any]:
     module_name, _, attribute = source.partition(":")
     try:
-        module = import_module(module_name)
+        module = import_module(module_of(module_name))
     except ImportError as error:
         raise ValueError(
             f"data.source {source!r} cannot be imported: {error}; give a module with a 'prepare' function, "
