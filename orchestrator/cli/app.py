@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from nmt.orchestrator.data.commands import app as data_commands
 from nmt.orchestrator.errors import RequestError, RunError
+from nmt.orchestrator.models.commands import app as model_commands
 from nmt.orchestrator.submit.commands import app as submit_commands
 from nmt.orchestrator.terminal.current_output import current_output, use_log_format
 from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(data_commands)
 app.add_typer(submit_commands)
+app.add_typer(model_commands)
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]

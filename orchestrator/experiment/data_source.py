@@ -37,7 +37,8 @@ def module_of(name: str) -> str:
     ``experiments.data.kuairand`` is the product's own source, also where the user has a folder ``experiments/``.
     """
     own = f"nmt.{name}"
-    return own if name.startswith("experiments.data.") and find_spec(own) is not None else name
+    direct = name.startswith("experiments.data.") and name.count(".") == 2
+    return own if direct and find_spec(own) is not None else name
 
 
 def cache_folder(data: Data) -> Path:

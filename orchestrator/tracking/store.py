@@ -283,6 +283,27 @@ class TrackingStore:
             return str(found.experiment_id)
 
 
+def run_of_chain(uri: str, experiment: str, stage_key: str) -> str | None:
+    """Return the id of the finished run of a chain whose last stage has this key; ``None`` if there is none.
+
+    Args:
+        uri: Tracking URI.
+        experiment: Name of the experiment.
+        stage_key: The key.
+
+    Raises:
+        MlflowException: The store is away.
+    """
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return None
+    condition = f"tags.`nmt.stage_key` = '{stage_key}' and attributes.status = 'FINISHED'"
+    stages = client.search_runs([found.experiment_id], condition, order_by=["attributes.start_time DESC"])
+    parents = [run.data.tags.get("mlflow.parentRunId") for run in stages]
+    return next((parent for parent in parents if parent is not None), None)
+
+
 def milliseconds(seconds: float | None = None) -> int:
     """Return a time, by default the present, in milliseconds since 1970."""
     return int(1000 * (time.time() if seconds is None else seconds))

@@ -77,8 +77,14 @@ def gather_outputs(local: SplitOutputs, tasks: Sequence[str]) -> SplitOutputs | 
     )
 
 
-def to_batch(lengths: Tensor | None, rows: int) -> Batch:
-    """Return a minibatch without features or labels whose examples have these rows, for metrics."""
+def to_batch(lengths: Tensor | None, rows: int, labels: Tensor | None = None) -> Batch:
+    """Return a minibatch without features whose examples have these rows, for metrics and losses.
+
+    Args:
+        lengths: Rows of each example; ``None`` where a row is an example.
+        rows: Number of rows.
+        labels: Labels, shape ``(rows, tasks)``; none where absent.
+    """
     empty = torch.zeros(rows, 0)
     count = rows if lengths is None else len(lengths)
     query = None if lengths is None else torch.arange(count).repeat_interleave(lengths)
@@ -87,7 +93,7 @@ def to_batch(lengths: Tensor | None, rows: int) -> Batch:
         categorical=empty.long(),
         numeric=empty,
         packed=empty.to(torch.uint8),
-        labels=empty,
+        labels=empty if labels is None else labels,
         index=torch.arange(count),
         query=query,
         position=None if query is None or first is None else torch.arange(rows) - first[query],

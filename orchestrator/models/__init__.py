@@ -1,0 +1,1 @@
+"""Trained models outside of training: export, predictions on files, evaluation, MLflow's registry."""

@@ -1,0 +1,208 @@
+"""A trained model as an MLflow model: logged to the run of its chain, written to a folder, registered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types.schema import Array
+
+from nmt.orchestrator.errors import RequestError, RunError, first_line
+from nmt.orchestrator.models.finished import program_version
+from nmt.trainers.export.model_folder import TrainedModel
+
+CODE = Path(__file__).with_name("served_model.py")
+
+NAME = "model"
+"""Name of the model in its run."""
+
+_PINNED = ("torch", "numpy", "pyarrow", "pandas", "pydantic", "torchmetrics")
+
+
+def signature_of(model: TrainedModel) -> ModelSignature:
+    """Return what the model takes and gives: raw columns, all of them optional, and one column per task."""
+    encoder = model.encoder
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(_type_of(column.type), name, required=False) for name, column in encoder.categorical.items()
+    ]
+    inputs += [ColSpec(DataType.double, name, required=False) for name in encoder.numeric]
+    inputs += [ColSpec(DataType.binary, name, required=False) for name in encoder.packed]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(Array(DataType.float) if answer == "class probabilities" else DataType.float, name)
+        for name, answer in model.answers.items()
+    ]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def requirements() -> list[str]:
+    """Return the packages that a prediction needs, in the versions of this machine."""
+    return [f"no-more-tuning=={program_version()}", *(f"{name}=={_public(version(name))}" for name in _PINNED)]
+
+
+@contextmanager
+def arguments_of(model: TrainedModel, example: Any = None) -> Iterator[dict[str, Any]]:
+    """Yield what ``mlflow.pyfunc.log_model`` and ``save_model`` take; the model's files exist inside the block.
+
+    Args:
+        model: The model.
+        example: Some raw rows, as a ``DataFrame``.
+    """
+    with TemporaryDirectory(prefix="nmt-model-") as temporary:
+        model.write(Path(temporary) / NAME)
+        yield {
+            "python_model": str(CODE),
+            "artifacts": {"model": str(Path(temporary) / NAME)},
+            "signature": signature_of(model),
+            "input_example": example,
+            "pip_requirements": requirements(),
+            "metadata": {"nmt": {"tasks": [task.name for task in model.tasks], **dict(model.origin)}},
+        }
+
+
+def _type_of(kind: pa.DataType) -> DataType:
+    """Type of a raw categorical column. Whole numbers are ``long``: MLflow refuses to narrow what pandas widened."""
+    if pa.types.is_boolean(kind):
+        return DataType.boolean
+    if pa.types.is_integer(kind):
+        return DataType.long
+    if pa.types.is_floating(kind):
+        return DataType.double
+    if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
+        return DataType.datetime
+    return DataType.binary if pa.types.is_binary(kind) else DataType.string
+
+
+def _public(text: str) -> str:
+    return text.partition("+")[0]
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A version in the registry.
+
+    Attributes:
+        name: Name of the registered model.
+        version: Number of the version.
+        alias: Alias that now points to it, or ``None``.
+        run_id: Run of the chain.
+        uri: Address to load it by.
+    """
+
+    name: str
+    version: str
+    alias: str | None
+    run_id: str
+    uri: str
+
+
+def log_model(tracking: str, run_id: str, model: TrainedModel, example: Any = None) -> str:
+    """Log a model to the run of its chain, once; return its address.
+
+    Raises:
+        RunError: The tracking store does not take it.
+    """
+    import mlflow
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    mlflow.set_tracking_uri(tracking)
+    key = str(model.origin["stage_key"])
+    try:
+        client = MlflowClient(tracking)
+        tags = client.get_run(run_id).data.tags
+        known = json.loads(tags.get("nmt.model", "{}"))
+        if known.get("stage_key") == key:
+            return str(known["uri"])
+        with arguments_of(model, example) as arguments, _quiet():
+            # Not pyfunc.log_model: it would open the finished run again, and give it another end.
+            info = Model.log(None, mlflow.pyfunc, name=NAME, run_id=run_id, **arguments)
+        client.set_tag(run_id, "nmt.model", json.dumps({"stage_key": key, "uri": info.model_uri}))
+        return str(info.model_uri)
+    except (MlflowException, OSError) as error:
+        raise RunError(f"the tracking store does not take the model: {first_line(error)}") from error
+
+
+def register_model(
+    tracking: str,
+    run_id: str,
+    uri: str,
+    model: TrainedModel,
+    name: str,
+    alias: str | None,
+    *,
+    although_broken: bool = False,
+) -> Registered:
+    """Make a model a version in MLflow's registry, with its guarantees as tags.
+
+    Args:
+        tracking: Tracking URI; the registry is there too.
+        run_id: Run of its chain.
+        uri: Address of the logged model.
+        model: The model.
+        name: Name of the registered model.
+        alias: Alias that shall point to the version.
+        although_broken: Register it although a guarantee did not hold.
+
+    Raises:
+        RequestError: A guarantee did not hold.
+        RunError: The registry does not take it.
+    """
+    from mlflow import MlflowClient
+    from mlflow import register_model as register
+    from mlflow.exceptions import MlflowException
+
+    broken = [task["task"] for task in model.guarantees if task["guarantee"]["status"] != "held"]
+    if broken and not although_broken:
+        raise RequestError(
+            f"not registered: {', '.join(broken)} is worse than its optimum on the validation split by more than the "
+            "rule allows; train it longer or allow a tolerance, or give --although-broken"
+        )
+    try:
+        client = MlflowClient(tracking, registry_uri=tracking)
+        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        same = [found for found in known if found.tags.get("nmt.stage_key") == model.origin["stage_key"]]
+        made = same[0] if same else register(uri, name, tags=dict(tags_of(model)))
+        if alias is not None:
+            client.set_registered_model_alias(name, alias, made.version)
+        return Registered(name, str(made.version), alias, run_id, f"models:/{name}/{made.version}")
+    except (MlflowException, OSError) as error:
+        raise RunError(f"the registry does not take the model: {first_line(error)}") from error
+
+
+def tags_of(model: TrainedModel) -> Mapping[str, str]:
+    """Return a version's tags: where it comes from, and every guarantee in loss and metric on both splits."""
+    tags = {f"nmt.{key}": str(value) for key, value in model.origin.items()}
+    for task in model.guarantees:
+        name = task["task"]
+        tags[f"nmt.guarantee.{name}"] = task["guarantee"]["status"]
+        for quantity in ("loss", "metric"):
+            for split, found in (task["deviation"][quantity] or {}).items():
+                label = "loss" if quantity == "loss" else task["metric"]
+                tags[f"nmt.deviation.{name}.{label}.{split}"] = f"{found['difference']} ± {found['standard_error']}"
+    return tags
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """MLflow warns of inputs that may be integers with gaps; the encoder takes both."""
+    import logging
+    import warnings
+
+    logger = logging.getLogger("mlflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,138 @@
+"""Raw rows in files: read batch by batch, and written with what was predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.dataset as pads
+import pyarrow.parquet as pq
+
+from nmt.orchestrator.errors import RequestError, first_line
+from nmt.trainers.store.file_system import locate
+
+ROWS = 65_536
+"""Rows of a batch."""
+
+ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".arrow": "ipc", ".feather": "ipc"}
+
+
+class RowFiles:
+    """Rows of a file or of all files in a folder (Parquet, CSV or Arrow), local or on an object store.
+
+    Hidden files and those that start with ``_`` are left out, and folders of the form ``column=value`` give a column.
+
+    Args:
+        path: The file or folder, or its URI.
+
+    Raises:
+        RequestError: There is no such file, or it is of another kind.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            filesystem, root = locate(str(Path(path).expanduser()) if "://" not in path else path)
+            self._rows = pads.dataset(
+                root, format=_format_of(filesystem, root, path), filesystem=filesystem, partitioning="hive"
+            )
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise RequestError(f"{path} cannot be read: {first_line(error)}; {_ALLOWED}") from error
+        self._path = path
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self._rows.schema.names)
+
+    def batches(self, columns: list[str] | None = None, where: Any = None) -> Iterator[pa.Table]:
+        """Yield the rows in the order of the files, so many at a time.
+
+        Args:
+            columns: Columns to read; all when absent.
+            where: A filter of pyarrow.
+
+        Raises:
+            RequestError: A file is damaged.
+        """
+        try:
+            options = {"columns": columns, "filter": where, "batch_size": ROWS}
+            yield from (
+                pa.Table.from_batches([batch])
+                for batch in self._rows.to_batches(**options, batch_readahead=2, fragment_readahead=1)
+            )
+        except (OSError, pa.ArrowException) as error:
+            raise RequestError(f"{self._path} cannot be read to its end: {first_line(error)}") from error
+
+
+class RowWriter:
+    """Writes tables to one Parquet or CSV file; the file appears when all are written.
+
+    Args:
+        path: The file; its ending says the format.
+
+    Raises:
+        RequestError: The ending is unknown.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._target = Path(path).expanduser()
+        kind = ENDINGS.get(self._target.suffix)
+        if kind not in ("parquet", "csv"):
+            raise RequestError(f"{path} does not say its format; name a file that ends in .parquet or .csv")
+        self._kind = kind
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        self._temporary = self._target.with_name(f".{self._target.name}.part")
+        self._writer: Any = None
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        if self._kind == "csv":
+            table = _flat(table)
+        if self._writer is None:
+            open_writer = pq.ParquetWriter if self._kind == "parquet" else pacsv.CSVWriter
+            self._writer = open_writer(str(self._temporary), table.schema)
+        self._writer.write_table(table)
+
+    def __enter__(self) -> RowWriter:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if kind is None and self._writer is not None:
+            self._temporary.replace(self._target)
+        else:
+            self._temporary.unlink(missing_ok=True)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """CSV has no lists: probabilities of classes become one column each."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if not pa.types.is_list(column.type):
+            columns[name] = column
+            continue
+        whole = column.combine_chunks()
+        width = max((len(value) for value in whole.slice(0, 1000).to_pylist() if value), default=0)
+        for place in range(width):
+            columns[f"{name}_{place}"] = pa.array([None if v is None else v[place] for v in whole.to_pylist()])
+    return pa.table(columns)
+
+
+def _format_of(filesystem: Any, root: str, path: str) -> str:
+    info = filesystem.get_file_info(root)
+    if info.type == pa.fs.FileType.File:
+        names = [root]
+    else:
+        names = [found.path for found in filesystem.get_file_info(pa.fs.FileSelector(root, recursive=True))]
+    kinds = {kind for name in names if (kind := ENDINGS.get(Path(name).suffix)) is not None}
+    if len(kinds) != 1:
+        raise ValueError(f"it has {'files of several formats' if kinds else 'no file of a known format'}")
+    return kinds.pop()
+
+
+_ALLOWED = "give a file that ends in .parquet, .csv, .arrow or .feather, or a folder of such files of one format"
