@@ -35,7 +35,7 @@ def fetch(address: str, tracking: str | None = None) -> Path:
         folder = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"))
     except (MlflowException, OSError) as error:
         raise RequestError(
-            f"{address} is not at {where}: {first_line(error)}; name a version or alias that is there "
+            f"{address} is not at {where}: {first_line(error).rstrip('.')}; name a version or alias that is there "
             "(nmt register makes one), or the folder of a model, which needs no server"
         ) from error
     return _inside(Path(folder), address)

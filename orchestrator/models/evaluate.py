@@ -102,8 +102,9 @@ def _evaluate(
     loss = float(samples.sums.double().sum() / samples.counts.double().sum())
     rows = int((~label.isnan()).sum())
     name, value = ("", None) if metric is None else (metric.metric, metric.value)
+    higher = metric is None or metric.sign > 0
     if other is None:
-        return TaskEvaluation(task.name, rows, loss, name, value)
+        return TaskEvaluation(task.name, rows, loss, name, value, higher_is_better=higher)
     paired = PairedDifference.between(samples, _samples(task, other, label, lengths))
     return TaskEvaluation(
         task.name,
@@ -115,7 +116,7 @@ def _evaluate(
         loss_error=paired.standard_error,
         metric_difference=None if metric is None else metric.difference,
         metric_error=None if metric is None else metric.standard_error,
-        higher_is_better=metric is None or metric.sign > 0,
+        higher_is_better=higher,
     )
 
 

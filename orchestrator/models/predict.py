@@ -89,8 +89,8 @@ def predict_files(
             done.bad_rows += len({problem.row for problem in found.problems})
             done.rows += rows.num_rows
             progress(done.rows)
-    if not done.rows:
-        raise RequestError(f"{data} has no rows; nothing was written")
+        if not done.rows:
+            raise RequestError(f"{data} has no rows; nothing was written")
     return done
 
 
