@@ -65,7 +65,7 @@ class TestSweep:
                 assert total == pytest.approx(sum(trained)), name
         for chain in chains:
             own = [stage for stage in stages if stage.data.tags["mlflow.parentRunId"] == chain.info.run_id]
-            assert [stage.data.tags["nmt.task"] for stage in own] == list(TASKS)
+            assert [stage.data.tags["nmt.task"] for stage in own] == ["joint", *TASKS]
         assert {run.info.status for run in [sweep, *chains, *stages]} == {"FINISHED"}
         assert sweep.data.tags["nmt.winner"] == document["winner"]
         curve = one.client.get_metric_history(sweep.info.run_id, "cost/trials")
