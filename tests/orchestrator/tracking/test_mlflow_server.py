@@ -277,6 +277,7 @@ class TestASweepAndAGridAtOnce:
         listed = {
             f"mlflow/{run.info.experiment_id}/{run.info.run_id}/artifacts/{path}"
             for run in _runs(deployed.behind)
+            if run.data.tags["nmt.kind"] != "stage"  # what a stage had would be too much in the bucket
             for path in _artifacts(client, run.info.run_id)
         }
         assert listed == {key for key in objects if key.startswith("mlflow/")}
