@@ -70,9 +70,12 @@ class TestGrid:
         assert list((Path(page).parent / "figures").iterdir())
         (comparison,) = one.runs("comparison")
         artifacts = {artifact.path for artifact in one.client.list_artifacts(comparison.info.run_id)}
-        assert {"comparison.html", "comparison_table.json", "figures"} <= artifacts
-        (table,) = json.loads(comparison.data.tags["mlflow.loggedArtifacts"])  # what the page of runs shows as a table
-        assert table == {"path": "comparison_table.json", "type": "table"}
+        assert {"comparison.html", "comparison_table.json", "guarantees_table.json", "figures"} <= artifacts
+        shown = json.loads(comparison.data.tags["mlflow.loggedArtifacts"])  # what the page of runs shows as tables
+        assert {table["path"]: table["type"] for table in shown} == {
+            "comparison_table.json": "table",
+            "guarantees_table.json": "table",
+        }
         assert "famo" in done.stdout
         assert comparison.info.run_id in done.stdout
         assert math.isfinite(comparison.data.metrics["cost/samples"])
