@@ -96,6 +96,7 @@ class TestStopped:
         (sweep,) = one.runs("sweep")
         assert sweep.info.status == "KILLED"
 
+    @pytest.mark.drill
     def test_by_the_time_budget(self, one: Project) -> None:
         """On its own Ray, which is shut down afterwards."""
         done = one.nmt("sweep", "--set", "tune.time_budget_s=0.5", "--set", "training.max_epochs=4000", json=False)
@@ -121,7 +122,7 @@ class TestWorkersOfATrial:
     @pytest.fixture(scope="class")
     @classmethod
     def two(cls, start: Start, address: str) -> tuple[Project, dict[str, Any]]:
-        one = start("workers", sweep=TWO)
+        one = start("workers", sweep={**TWO, "eta_lambda": [10.0]})
         return one, one.document("sweep", *cls.SET, address=address)
 
     def test_finds_what_one_worker_finds(
@@ -129,12 +130,14 @@ class TestWorkersOfATrial:
     ) -> None:
         many, together = two
         one, alone = beside
-        for one_alone, one_together in zip(alone["trials"], together["trials"], strict=True):
-            assert one_alone["stage_keys"] == one_together["stage_keys"]
-        assert together["cost"]["samples"] == alone["cost"]["samples"] == 5 * STAGE
-        assert together["winner"] == alone["winner"]
+        (trial,) = together["trials"]
+        (same,) = (other for other in alone["trials"] if other["label"] == trial["label"])
+        assert trial["stage_keys"] == same["stage_keys"]
+        assert together["cost"]["samples"] == 3 * STAGE
         expected = one.losses("valid")
-        for key, losses in many.losses("valid").items():
+        found = many.losses("valid")
+        assert set(found) == set(trial["stage_keys"])
+        for key, losses in found.items():
             assert losses == pytest.approx(expected[key], rel=1e-4)
 
     @pytest.mark.drill
@@ -143,7 +146,7 @@ class TestWorkersOfATrial:
         at = time.monotonic()
         done = many.nmt("sweep", *self.SET, "--set", "tune.time_budget_s=25", "--set", "training.max_epochs=4000")
         document = read(done)
-        assert [trial["status"] for trial in document["trials"]] == ["stopped", "stopped"]
+        assert [trial["status"] for trial in document["trials"]] == ["stopped"]
         assert time.monotonic() - at < 120
 
     def test_too_many_workers_are_refused(self, start: Start) -> None:
@@ -156,20 +159,20 @@ class TestWorkersOfATrial:
 
 class TestGreedy:
     def test_chooses_stage_by_stage(self, start: Start, address: str) -> None:
-        rates = {"eta_theta": [0.003, 0.01], "eta_lambda": [1.0, 100.0]}
+        rates = {"eta_theta": [0.003, 0.01], "eta_lambda": [10.0]}
         one = start("greedy", sweep=rates)
         planned = one.planned("--set", "sweep.greedy=true")["sweep"]
         document = one.document("sweep", "--greedy", address=address)
         for name in ("trials", "stages", "stages_reused", "samples", "samples_reused"):
             assert document["cost"][name] == planned[name] == document["planned"][name], name
-        assert (planned["trials"], planned["stages"]) == (2 + 4 + 4, 10)
+        assert (planned["trials"], planned["stages"]) == (2 + 2 + 2, 6)
         (winner,) = (trial for trial in document["trials"] if trial["label"] == document["winner"])
-        last = document["trials"][6:]
+        last = document["trials"][4:]
         assert winner in last
         # Every trial of a stage starts with the stages of the best trial before it.
         assert {tuple(trial["stage_keys"][:2]) for trial in last} == {tuple(winner["stage_keys"][:2])}
-        assert {tuple(trial["stage_keys"][:1]) for trial in document["trials"][2:6]} == {
+        assert {tuple(trial["stage_keys"][:1]) for trial in document["trials"][2:4]} == {
             tuple(winner["stage_keys"][:1])
         }
         assert one.trained == dict.fromkeys(one.stages, 1)
-        assert len(one.stages) == 10
+        assert len(one.stages) == 6

@@ -16,6 +16,7 @@ from tests.orchestrator._commands import (
     Start,
     end,
     kill_group,
+    read,
     reused,
 )
 
@@ -74,7 +75,7 @@ class TestSweep:
 
     def test_the_same_command_again_starts_no_ray(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         one, _, before = swept
-        after = one.document("sweep", address=NOWHERE)
+        after = read(one.here("sweep", address=NOWHERE))
         assert (after["cost"]["stages"], after["cost"]["stages_reused"]) == (0, 36)
         assert after["winner"] == before["winner"]
         assert one.trained == dict.fromkeys(one.stages, 1)
