@@ -219,7 +219,6 @@ class TestASweepAndAGridAtOnce:
             tasks=[{"name": name, "loss": "pairwise_logistic"} for name in TASKS],
             sweep={"eta_theta": [0.003, 0.01], "eta_lambda": [1.0, 10.0]},
             grid={"points": 2, "baselines": False, "limit": 2},
-            training={"max_epochs": 1},
             scaling={"cpus_per_worker": 0.25},
             storage=f"s3://{BUCKET}/runs",
             tracking=deployed.uri,
