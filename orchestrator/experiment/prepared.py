@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment import data_source, preflight
 from nmt.orchestrator.experiment.file import load
 from nmt.orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
@@ -74,6 +75,9 @@ def prepare_experiment(
         size = bytes_in_memory(schema, tasks) / 1e9
         share = f"{MEMORY_SHARE:.0%} of this machine's memory"
         say(f"the data takes {size:.1f} GB in memory, more than {share}: it is streamed")
-    spec = experiment.chain(schema.fingerprint, ingest)
+    try:
+        spec = experiment.chain(schema.fingerprint, ingest)
+    except ValueError as error:
+        raise RequestError(f"model: {error}") from error
     preflight.check(experiment, spec, schema, folder)
     return PreparedExperiment(experiment, spec, schema, folder)

@@ -64,11 +64,11 @@ class GroupLedger:
     def winner(self) -> TrialResult | None:
         """The lexicographic winner so far."""
         names = [[task.name for task in level] for level in self.levels]
-        finished = [result for result in self.results if result.finished and _competes(result)]
-        # In a greedy sweep, trials of later stages supersede those of earlier ones.
-        reached = max((len(result.records) for result in finished if result.trial.stages), default=0)
+        finished = [result for result in self.results if result.finished and result.records and _competes(result)]
+        # In a greedy sweep, trials of later stages supersede those of earlier ones. Stage k solves level k.
+        reached = max((result.records[-1].number for result in finished if result.trial.stages), default=0)
         if reached:
-            finished = [result for result in finished if len(result.records) == reached]
+            finished = [result for result in finished if result.records[-1].number == reached]
             names = names[:reached]
         return lexicographic_winner(finished, names, self.held_out)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -10,15 +11,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import pytest
 import yaml
 from mlflow import MlflowClient
 
+from nmt.orchestrator.cli import app as cli
 from nmt.trainers.store.stage_store import StageStore
 from tests.drill.command import Command
 from tests.drill.family import psutil
@@ -70,6 +73,16 @@ class Project:
     ) -> subprocess.CompletedProcess[str]:
         """Give a command and wait for its end."""
         return ended(self.start(verb, *arguments, address=address, json=json))
+
+    def here(
+        self, verb: str, *arguments: str, address: str | None = None, json: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Give a command that trains nothing, in this process: a process of its own takes seconds to start."""
+        return in_this_process([verb, str(self.file), *(["--json"] if json else []), *arguments], self.folder, address)
+
+    def planned(self, *arguments: str) -> dict[str, Any]:
+        """What ``nmt plan`` says, without a process of its own."""
+        return read(self.here("plan", *arguments))
 
     def document(self, verb: str, *arguments: str, address: str | None = None) -> dict[str, Any]:
         """The JSON document of a command, which is all that it writes to standard output."""
@@ -124,7 +137,8 @@ class Project:
         experiment = client.get_experiment_by_name("ranking")
         assert experiment is not None
         found = client.search_runs([experiment.experiment_id], filter_string=f"tags.`nmt.kind` = '{kind}'")
-        return sorted(found, key=lambda run: run.info.start_time)
+        # Stages that are found one after the other may start in the same millisecond.
+        return sorted(found, key=lambda run: (run.info.start_time, run.data.tags["nmt.run_uuid"]))
 
     def losses(self, split: str) -> dict[str, dict[str, float]]:
         """Stage key → task → loss."""
@@ -174,6 +188,23 @@ def environment(ray_folder: Path) -> dict[str, str]:
         "COLUMNS": "120",
         "NO_COLOR": "1",
     }
+
+
+def in_this_process(words: Sequence[str], folder: Path, address: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Give a command in this process, as if it were a process of its own in a folder."""
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["nmt", *words])
+        patch.setattr(sys, "path", list(sys.path))
+        patch.setenv("COLUMNS", "120")
+        patch.setenv("NO_COLOR", "1")
+        patch.delenv("RAY_ADDRESS", raising=False)
+        if address is not None:
+            patch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+    return subprocess.CompletedProcess(words, int(end.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def ended(command: Command) -> subprocess.CompletedProcess[str]:

@@ -188,6 +188,17 @@ def start(tmp_path_factory: pytest.TempPathFactory, ranking_folder: Path, databa
         shutil.rmtree(ray_folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Address of a running cluster, which commands join."""
+    ray_folder = Path(tempfile.mkdtemp(prefix="nmt-joined-", dir="/tmp"))
+    try:
+        with _commands.ray_cluster(_commands.environment(ray_folder)) as found:
+            yield found
+    finally:
+        shutil.rmtree(ray_folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def drill_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Data and model of a short fault drill."""

@@ -198,5 +198,5 @@ def test_the_doctor_looks_at_a_cluster(cluster: LocalCluster, project: Project) 
     assert done.returncode == 0, done.stdout + done.stderr
     found = {finding["what"]: finding for finding in json.loads(done.stdout)["findings"]}
     assert {"job server", "nodes", "job", "image", "nodes alike", "storage", "tracking"} <= set(found)
-    assert found["image"]["detail"] == "has what is installed here, in the same versions"
+    assert found["image"]["detail"] == "has the packages and versions of this machine"
     assert "2 CPUs" in found["nodes"]["detail"]

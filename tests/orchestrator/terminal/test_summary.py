@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from nmt.orchestrator.summary.chain import chain_summary
@@ -25,7 +25,7 @@ from nmt.orchestrator.summary.wording import (
 )
 from nmt.orchestrator.summary.worst_tasks import PROTECTED
 from nmt.trainers.certificate import Certificate
-from nmt.trainers.records import StageRecord, Verdict
+from nmt.trainers.records import Deviation, StageRecord, Verdict
 from tests.orchestrator._records import chain, nulled, record, verdict
 
 
@@ -54,10 +54,10 @@ def by_hand() -> list[StageRecord]:
             ["relevance"],
             ["pay", "amount"],
             verdicts=[
-                verdict("pay", 0.0005, 0.0012, optimum=0.5028),
-                verdict("amount", -0.0104, 0.0096, optimum=0.8685),
-                verdict("pay", 0.0010, 0.0011, split="test", optimum=0.5190),
-                verdict("amount", -0.0126, 0.0090, split="test", optimum=0.8507),
+                with_auc(verdict("pay", 0.0005, 0.0012, optimum=0.5028), -0.002, 0.003),
+                with_auc(verdict("amount", -0.0104, 0.0096, optimum=0.8685), 0.012, 0.004),
+                with_auc(verdict("pay", 0.0010, 0.0011, split="test", optimum=0.5190), -0.001, 0.002),
+                with_auc(verdict("amount", -0.0126, 0.0090, split="test", optimum=0.8507), 0.010, 0.005),
             ],
             multipliers={"pay": 1.0246, "amount": 27.44},
             losses={"test": {"pay": 0.5200, "amount": 0.8381, "relevance": 1.1550}},
@@ -69,15 +69,30 @@ def by_hand() -> list[StageRecord]:
     ]
 
 
+def with_auc(found: Verdict, difference: float, allowed: float) -> Verdict:
+    """The verdict with that on its AUC, which was 0.75 at the optimum."""
+    auc = Deviation("auc", 0.75, 0.75 + difference, difference, allowed, allowed, -difference <= allowed, True)
+    return replace(found, metric=auc)
+
+
+def tables(shown: Group) -> list[Table]:
+    """The table of all tasks and that of the protected ones, if there are any."""
+    return [part for part in shown.renderables if isinstance(part, Table)]
+
+
+def headers(table: Table) -> list[str]:
+    return [str(column.header).replace("\n", " ") for column in table.columns]
+
+
 def cells(table: Table) -> list[list[str]]:
     columns = [[str(cell) for cell in column.cells] for column in table.columns]
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def printed_lines(table: Table, width: int) -> list[str]:
+def printed_lines(shown: Group, width: int) -> list[str]:
     stream = io.StringIO()
-    Console(file=stream, width=width, force_terminal=False).print(table)
-    return stream.getvalue().splitlines()
+    Console(file=stream, width=width, force_terminal=False).print(shown)
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
 def severity(found: Verdict) -> tuple[bool, float]:
@@ -90,35 +105,45 @@ def sentence(*records: StageRecord) -> str:
 
 class TestTable:
     def test_a_row_per_task_by_priority(self) -> None:
-        table = chain_table(by_hand())
-        assert [str(column.header).replace("\n", " ") for column in table.columns] == [
+        tasks, _ = tables(chain_table(by_hand()))
+        assert headers(tasks) == ["task", "stage", "loss alone → end", "auc stage 1 → end", "points", "λ"]
+        assert [" | ".join(row) for row in cells(tasks)] == [
+            "pay | 1 | 0.519 → 0.520 | 0.742 → 0.741 | -0.1 | 1.02",
+            "amount | 2 | 0.851 → 0.838 | 0.476 → 0.511 | +3.5 | 27.4",
+            "relevance | 3 | 1.155 → 1.155 | 0.350 → 0.344 | -0.6 | –",
+        ]
+
+    def test_a_row_per_protected_task_with_loss_and_metric_on_both_splits(self) -> None:
+        _, protected = tables(chain_table(by_hand()))
+        assert headers(protected) == [
             "task",
-            "stage",
-            "loss alone → end",
-            "change of loss ± SE",
-            "auc stage 1 → end",
-            "points",
-            "λ",
+            "loss valid",
+            "loss test",
+            "auc valid",
+            "auc test",
             "guarantee on valid",
         ]
-        assert [" | ".join(row) for row in cells(table)] == [
-            "pay | 1 | 0.519 → 0.520 | +0.0010 ±0.0011 | 0.742 → 0.741 | -0.1 | 1.02 | held +0.0005 ≤ 0.0012",
-            "amount | 2 | 0.851 → 0.838 | -0.0126 ±0.0090 | 0.476 → 0.511 | +3.5 | 27.4 | held -0.0104 ≤ 0.0096",
-            "relevance | 3 | 1.155 → 1.155 | – | 0.350 → 0.344 | -0.6 | – | not protected",
+        assert [" | ".join(row) for row in cells(protected)] == [
+            "pay | +0.0005 ±0.0012 | +0.0010 ±0.0011 | -0.0020 ±0.0030 | -0.0010 ±0.0020 | held +0.0005 ≤ 0.0012",
+            "amount | -0.0104 ±0.0096 | -0.0126 ±0.0090 | +0.0120 ±0.0040 | +0.0100 ±0.0050 | held -0.0104 ≤ 0.0096",
         ]
-        assert str(table.caption).strip() == (
+
+    def test_the_sentence_is_below(self) -> None:
+        assert " ".join(printed_lines(chain_table(by_hand()), 200)).endswith(
             "Every guarantee held: pay and amount are within their limits on the validation split. "
             "Stage 3 (relevance) gained nothing."
         )
 
-    def test_it_takes_one_line_per_task_at_100_columns_and_two_at_80(self) -> None:
-        table = chain_table(by_hand())
-        wide, narrow = printed_lines(table, 100), printed_lines(table, 80)
-        assert wide == [line[:100] for line in wide]
-        assert [line.split()[0] for line in wide[4:7]] == ["pay", "amount", "relevance"]
-        assert narrow == [line[:80] for line in narrow]
-        assert " ".join(narrow[4].split()) == "pay 1 0.519 → 0.520 0.742 → 0.741 1.02 held"
-        assert " ".join(narrow[5].split()) == "+0.0010 ±0.0011 -0.1 pt +0.0005 ≤ 0.0012"
+    def test_a_protected_task_takes_one_line_at_120_columns_and_two_at_80(self) -> None:
+        shown = chain_table(by_hand())
+        wide, narrow = printed_lines(shown, 120), printed_lines(shown, 80)
+        assert max(map(len, narrow)) <= 80
+        assert wide[12].split()[0] == "pay"
+        assert wide[12].endswith("-0.0020 ±0.0030  -0.0010 ±0.0020  held +0.0005 ≤ 0.0012")
+        assert wide[13].split()[0] == "amount"
+        first, second = (" ".join(line.split()) for line in narrow[13:15])
+        assert first == "pay +0.0005 ±0.0012 -0.0020 ±0.0030 held"
+        assert second == "+0.0010 ±0.0011 -0.0010 ±0.0020 +0.0005 ≤ 0.0012"
 
     @pytest.mark.parametrize("width", [80, 100, 120])
     def test_of_64_tasks_the_worst_are_shown_and_no_number_is_cut(self, width: int) -> None:
@@ -134,30 +159,42 @@ class TestTable:
             assert against_limit(found) in text
         assert "of 63 protected tasks the 6 closest" in " ".join(text.split())
         assert max(map(len, lines)) <= width
-        assert len(lines) <= 30
+        rows = PROTECTED + 1 + PROTECTED * (2 if width == 80 else 1)
+        assert len(lines) <= rows + 18  # titles, headers, the note and the sentence
 
     def test_every_task_is_shown_up_to_twelve(self) -> None:
         records = chain([[f"t{index}"] for index in range(12)], steps=4, evaluations=2)
-        assert [row[0] for row in cells(chain_table(records))] == [f"t{index}" for index in range(12)]
-        assert "Shown" not in str(chain_table(records).caption)
+        shown = chain_table(records)
+        assert [[row[0] for row in cells(table)] for table in tables(shown)] == [
+            [f"t{index}" for index in range(12)],
+            [f"t{index}" for index in range(11)],
+        ]
+        assert "Shown" not in "\n".join(printed_lines(shown, 100))
 
     def test_tasks_with_different_metrics_name_theirs(self) -> None:
         first, second = by_hand()[:2]
         metric = {"pay": "auc", "amount": "shop.metrics:revenue", "relevance": ""}
-        table = chain_table([replace(first, metric_names=metric), replace(second, metric_names=metric)])
-        assert [row[4:6] for row in cells(table)] == [
+        second = replace(second, metric_names=metric, verdicts=(verdict("pay", 0.0, 0.1),))
+        tasks, protected = tables(chain_table([replace(first, metric_names=metric), second]))
+        assert [row[3:5] for row in cells(tasks)] == [
             ["auc 0.742 → 0.741", "-0.1 pt"],
             ["revenue 0.476 → 0.501", "+0.0250"],
         ]
-        assert str(table.columns[5].header) == "change"
+        assert headers(tasks)[3:5] == ["metric stage 1 → end", "change"]
+        assert cells(protected)[0][3:5] == ["–", "–"]  # a metric that was not compared
 
     def test_missing_and_null_numbers_are_dashes(self) -> None:
-        table = chain_table([nulled(one) for one in by_hand()])
-        assert cells(table)[0] == ["pay", "1", "– → –", "– ±–", "– → –", "–", "–", "held not finite"]
-        assert "None" not in "\n".join(printed_lines(table, 100))
+        shown = chain_table([nulled(one) for one in by_hand()])
+        tasks, protected = tables(shown)
+        assert cells(tasks)[0] == ["pay", "1", "– → –", "– → –", "–", "–"]
+        assert cells(protected)[0] == ["pay", "– ±–", "– ±–", "– ±–", "– ±–", "held not finite"]
+        assert "None" not in "\n".join(printed_lines(shown, 100))
 
     def test_names_are_no_markup(self) -> None:
-        assert cells(chain_table([record(0, [":smile: b"])]))[0][0] == ":smile: b"
+        shown = chain_table(
+            [record(0, [":smile: b"]), record(1, ["c"], [":smile: b"], verdicts=[verdict(":smile: b", 0.0, 0.1)])]
+        )
+        assert [cells(table)[0][0] for table in tables(shown)] == [":smile: b"] * 2
 
 
 class TestSentence:
@@ -246,7 +283,7 @@ class TestJson:
         pay = summary["tasks"][0]
         assert pay["test_metric"].pop("change") == pytest.approx(-0.001)
         assert pay["test_metric"].pop("points") == pytest.approx(-0.1)
-        assert pay["difference"].pop("value") == pytest.approx(0.001)
+        assert pay["guarantee"].pop("share_of_limit") == pytest.approx(0.0005 / 0.0012)
         assert pay == {
             "task": "pay",
             "stage": 1,
@@ -254,13 +291,22 @@ class TestJson:
             "metric": "auc",
             "optimum": {"train": 0.4847, "valid": 0.5028, "test": 0.519},
             "test_loss": 0.52,
-            "difference": {"standard_error": 0.0011},
+            "deviation": {
+                "loss": {
+                    "valid": {"difference": 0.0005, "standard_error": 0.0012, "allowed": 0.0012, "held": True},
+                    "test": {"difference": 0.001, "standard_error": 0.0011, "allowed": 0.0011, "held": True},
+                },
+                "metric": {
+                    "valid": {"difference": -0.002, "standard_error": 0.003, "allowed": 0.003, "held": True},
+                    "test": {"difference": -0.001, "standard_error": 0.002, "allowed": 0.002, "held": True},
+                },
+            },
             "test_metric": {"start": 0.742, "end": 0.741},
             "multiplier": 1.0246,
-            "guarantee": {"status": "held", "difference": 0.0005, "allowed": 0.0012, "text": "+0.0005 ≤ 0.0012"},
+            "guarantee": {"status": "held", "accept_on": "loss", "text": "+0.0005 ≤ 0.0012"},
         }
         relevance = summary["tasks"][2]
-        assert (relevance["difference"], relevance["multiplier"]) == (None, None)
+        assert (relevance["deviation"], relevance["multiplier"]) == (None, None)
         assert relevance["guarantee"]["status"] == "not protected"
         assert summary["stages"][2] == {
             "stage": 3,
@@ -271,6 +317,7 @@ class TestJson:
             "held": True,
             "gained": False,
             "accepted_step": 0,
+            "accepted_evaluation": "start",
             "steps": 100,
             "samples": 1000,
             "ended_by": "plateau",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mlflow.store.db import utils
 
 from nmt.orchestrator.credentials import without_credentials, without_user
 from nmt.orchestrator.tracking import chain_live as live
@@ -11,6 +12,7 @@ from tests.orchestrator._tracked import PARAMS, Project
 
 def test_credentials_are_not_stored(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(utils, "MAX_RETRY_COUNT", 1)  # MLflow tries a database for 100 seconds
     secret = "s3cr3t/with/slashes"
     params = {**PARAMS, "data.path": "s3://key:s3cr3t@bucket/visits"}
     tracking = project.run(uri=f"postgresql://me:{secret}@nowhere/mlflow?sslpassword={secret}", params=params)

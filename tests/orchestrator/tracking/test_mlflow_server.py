@@ -258,10 +258,15 @@ class TestASweepAndAGridAtOnce:
         assert max(under_way) >= 4
 
     def test_nothing_is_missing(
-        self, done: tuple[Project, dict[str, Any], dict[str, Any]], deployed: Deployed, tmp_path: Path
+        self,
+        done: tuple[Project, dict[str, Any], dict[str, Any]],
+        deployed: Deployed,
+        tmp_path: Path,
+        database: Path,
     ) -> None:
         """A fresh store gets the same points from the storage as the server got during training."""
         one, _, _ = done
+        shutil.copy(database, tmp_path / "other.db")
         other = f"sqlite:///{tmp_path}/other.db"
         read(one.nmt("sync", "--tracking", other))
         assert _points(deployed.behind) == _points(other)
@@ -277,6 +282,7 @@ class TestASweepAndAGridAtOnce:
         listed = {
             f"mlflow/{run.info.experiment_id}/{run.info.run_id}/artifacts/{path}"
             for run in _runs(deployed.behind)
+            if run.data.tags["nmt.kind"] != "stage"  # what a stage had would be too much in the bucket
             for path in _artifacts(client, run.info.run_id)
         }
         assert listed == {key for key in objects if key.startswith("mlflow/")}

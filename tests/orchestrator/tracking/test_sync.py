@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
 from nmt.orchestrator.tracking.manifests.store import ManifestStore
 from nmt.orchestrator.verbs.sync import sync_storage
 from nmt.trainers.spec.execution import Execution
+from tests.orchestrator._commands import in_this_process, read
 from tests.orchestrator._tracked import NAME, PARAMS, SPEC, Project, in_folder, records, unreliable, use
 from tests.orchestrator.conftest import Command
 
@@ -293,17 +295,18 @@ def test_a_wrong_request_is_refused(request_: dict[str, Any], message: str) -> N
 @pytest.mark.slow
 def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(project, finished=4, trained=4)
-    done = nmt("sync", "--storage", "nowhere")
+    done = in_this_process(["sync", "--storage", "nowhere"], project.folder)
     assert done.returncode == 2
     assert "there is no storage" in done.stderr
-    done = nmt("sync", "--storage", project.storage, "--tracking", "http://127.0.0.1:9", "--json")
+    away = ["sync", "--storage", project.storage, "--tracking", "http://127.0.0.1:9", "--json"]
+    done = in_this_process(away, project.folder)
     assert done.returncode == 1
     assert json.loads(done.stdout)["chains"][0]["status"] == "away"
     done = nmt("sync", "--storage", project.storage)
     assert done.returncode == 0, done.stderr
     assert "logged (finished)" in done.stdout
     assert "Traceback" not in done.stderr
-    document = json.loads(nmt("sync", "--storage", project.storage, "--json").stdout)
+    document = read(in_this_process(["sync", "--storage", project.storage, "--json"], project.folder))
     assert document == {"storage": project.storage, "complete": True, "points": 0, "chains": []}
     assert len(project.runs()) == 1 + len(SPEC.stages)
     assert store.RUN_UUID in project.runs()[0].data.tags
@@ -311,7 +314,10 @@ def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_run_without_a_tracking_store_finishes(nmt: Command, experiment_file: Path, tmp_path: Path) -> None:
+def test_a_run_without_a_tracking_store_finishes(
+    nmt: Command, experiment_file: Path, tmp_path: Path, database: Path
+) -> None:
+    shutil.copy(database, tmp_path / "later.db")
     settings = ("--set", "training.max_epochs=1", "--set", "tracking=http://127.0.0.1:9")
     done = nmt("run", str(experiment_file), "--json", *settings)
     assert done.returncode == 0, done.stderr
@@ -322,9 +328,9 @@ def test_a_run_without_a_tracking_store_finishes(nmt: Command, experiment_file: 
     assert document["tracking_failure"].endswith(command)
     assert command in done.stderr
     assert "Traceback" not in done.stderr
-    synced = nmt("sync", str(experiment_file), *settings, "--tracking", f"sqlite:///{tmp_path}/later.db", "--json")
-    assert synced.returncode == 0, synced.stderr
-    (chain,) = json.loads(synced.stdout)["chains"]
+    later = ("--tracking", f"sqlite:///{tmp_path}/later.db")
+    synced = read(in_this_process(["sync", str(experiment_file), *settings, *later, "--json"], tmp_path))
+    (chain,) = synced["chains"]
     run = MlflowClient(f"sqlite:///{tmp_path}/later.db").get_run(chain["run_id"])
     assert run.info.status == "FINISHED"
     assert run.data.metrics["cost/samples"] == document["cost"]["samples"]

@@ -18,7 +18,7 @@ import yaml
 
 from tests._checkout import Checkout, checkout
 from tests._documents import the_command
-from tests.orchestrator.conftest import Command
+from tests.orchestrator._commands import in_this_process, read
 
 FILE = Path(__file__).parents[3] / "experiments" / "complete_journey.yaml"
 
@@ -111,10 +111,8 @@ def end(server: subprocess.Popen[bytes]) -> None:
     server.wait()
 
 
-def test_the_plan_of_the_shipped_experiment_trains_nothing(nmt: Command, tmp_path: Path) -> None:
-    done = nmt("plan", str(FILE), "--json", "--set", "data.options.visits=600")
-    assert done.returncode == 0, done.stderr
-    plan = json.loads(done.stdout)
+def test_the_plan_of_the_shipped_experiment_trains_nothing(tmp_path: Path) -> None:
+    plan = read(in_this_process(["plan", str(FILE), "--json", "--set", "data.options.visits=600"], tmp_path))
     assert [stage["protected"] for stage in plan["stages"]] == [[], [], ["pay"], ["pay", "amount"]]
     assert [stage["stage"] for stage in plan["stages"]] == [0, 1, 2, 3]
     assert plan["grid_trials"] == 5**3

@@ -1,4 +1,4 @@
-"""A short fault drill: one run whose command and whose worker are killed, against an undisturbed one."""
+"""A short fault drill: a command and a worker are killed, and a node is lost, against an undisturbed run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from tests.drill.content import Content, differences, log_differences
 from tests.drill.faults.fault import Fault
+from tests.drill.faults.registry import FAULTS
 from tests.drill.faults.signals import kill_command, send_signal
 from tests.drill.outcome import Outcome, examine
 from tests.drill.site import Site
@@ -65,6 +66,22 @@ class TestKilledCommandAndKilledWorker:
 
     def test_nothing_else_is_wrong(self, outcome: Outcome) -> None:
         assert outcome.problems == ()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_lost_node_changes_no_bit(drill_site: Site, undisturbed_drill: Undisturbed) -> None:
+    fault = FAULTS["node"]
+    # Slow enough for the node to be chosen while the stage lasts.
+    slow = replace(drill_site, size=replace(drill_site.size, pace=0.03))
+    with fresh_trial(slow, "node") as trial:
+        outcome = examine(trial, fault, fault.make(trial, undisturbed_drill.content.keys), undisturbed_drill)
+    assert outcome.problems == ()
+    assert outcome.equal
+    assert outcome.once
+    assert outcome.trained_twice == 0
+    assert "stage 2: workers on 2 of 2 nodes" in outcome.notes
+    assert [note for note in outcome.notes if note.endswith(("had the first worker", "had the second worker"))]
 
 
 class TestTheDrillItself:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare
 from nmt.orchestrator.experiment.sections import flatten
@@ -47,7 +48,7 @@ def prepared(ranking_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         "data": {"path": str(ranking_folder), "batch_size": 300},
         "tasks": [[pay, {**amount, "tolerance": 0.01}], relevance],
         "model": {"name": "scorer", "embedding_dim": 2, "units": [4]},
-        "training": {"max_epochs": 2, "eta_lambda": 1.0},
+        "training": {"max_epochs": 2, "eta_lambda": 1.0, "later_weight": 0.3},  # for a scorer 0 by default
         "execution": {"evaluations_per_epoch": 2, "certificate_examples": 500},
         "storage": str(folder / "runs"),
         "tracking": f"sqlite:///{folder}/mlflow.db",
@@ -146,8 +147,10 @@ def test_table_and_document(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -
     assert [stage["level"] for stage in summary["stages"]] == [[], ["pay", "amount"], ["relevance"]]
     assert "pay and amount are within their limits" in summary["sentence"]
     assert f"1 at most: {records[2].certificate.stationarity:.2f} (relevance)." in summary["sentence"]  # type: ignore[union-attr]
-    rows = list(zip(*[[str(cell) for cell in column.cells] for column in chain_table(records).columns], strict=True))
-    assert [row[:2] for row in rows] == [("pay", "1"), ("amount", "1"), ("relevance", "2")]
+    solved, protected = (part for part in chain_table(records).renderables if isinstance(part, Table))
+    rows = [[str(cell) for cell in column.cells] for column in solved.columns[:2]]
+    assert rows == [["pay", "amount", "relevance"], ["1", "1", "2"]]
+    assert [str(cell) for cell in protected.columns[0].cells] == ["pay", "amount"]
 
 
 def test_pictures(tracked: tuple[Notebook, tuple[StageRecord, ...]]) -> None:

@@ -1,4 +1,7 @@
-"""Chains on several Ray nodes of this machine: spread over them, after lost nodes, and without shared storage."""
+"""Chains on several Ray nodes of this machine: spread over them, after lost nodes, and without shared storage.
+
+One lost node is among the faults of ``test_faults.py``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tests.drill.trial import WORKERS, Trial, fresh_trial
 from tests.drill.undisturbed import Undisturbed
 from tests.orchestrator._server import free_port
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.drill]
 
 with_addresses = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -26,7 +29,7 @@ NODES = {"nodes": 3, "addresses": 2}
 """Fault → nodes of its cluster, beside the head."""
 
 
-@pytest.fixture(scope="module", params=["nodes", pytest.param("addresses", marks=[with_addresses, pytest.mark.drill])])
+@pytest.fixture(scope="module", params=["nodes", pytest.param("addresses", marks=with_addresses)])
 def lost(
     request: pytest.FixtureRequest, drill_site: Site, undisturbed_drill: Undisturbed
 ) -> tuple[str, Fault, Outcome]:
@@ -60,7 +63,6 @@ def test_each_loss_took_a_worker(lost: tuple[str, Fault, Outcome]) -> None:
     assert len(taken) == len(TASKS)
 
 
-@pytest.mark.drill
 @with_addresses
 def test_nodes_without_shared_storage_are_refused(drill_site: Site) -> None:
     """One node has another disk mounted in place of the storage, one lacks the data."""
@@ -77,7 +79,6 @@ def test_nodes_without_shared_storage_are_refused(drill_site: Site) -> None:
         assert f"{without.address} (1 CPUs): the data are not at {drill_site.folder / 'data'}" in said
 
 
-@pytest.mark.drill
 def test_an_autoscaler_starts_the_nodes(drill_site: Site, undisturbed_drill: Undisturbed) -> None:
     """A cluster without a CPU is not too small when it may grow."""
     with (

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
+from tests.orchestrator._commands import in_this_process, read
+
 ROOT = Path(__file__).parents[3]
 TASKS = ("pay", "amount", "relevance")
 
@@ -140,11 +142,12 @@ def test_the_same_command_again_trains_nothing(finished: tuple[Project, dict[str
     again = [stage for stage in done.runs("stage") if "nmt.reused_from" in stage.data.tags]
     first = [stage for stage in done.runs("stage") if "nmt.reused_from" not in stage.data.tags]
     assert [stage.data.tags["nmt.reused_from"] for stage in again] == [stage.info.run_id for stage in first]
-    planned = json.loads(done.nmt("plan", "--json").stdout)
+    planned = read(in_this_process(["plan", str(done.file), "--json"], done.folder))
     assert all(stage["finished"] for stage in planned["stages"])
     assert planned["max_samples"] == 0
 
 
+@pytest.mark.drill
 def test_one_worker_finds_the_optima_of_two(
     finished: tuple[Project, dict[str, Any]], tmp_path: Path, ranking_folder: Path
 ) -> None:
@@ -162,7 +165,7 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> None:
-    interrupted = project(tmp_path, ranking_folder, max_epochs=40, patience=1000)
+    interrupted = project(tmp_path, ranking_folder, max_epochs=15, patience=1000)
     process = subprocess.Popen(
         interrupted.command("run", str(interrupted.file)),
         cwd=interrupted.folder,
