@@ -91,6 +91,8 @@ def run(
         )
         if outcome.run_id is not None:
             out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+        if outcome.model is not None:
+            out.print(f"model: {outcome.model}", soft_wrap=True)
 
     _print(outcome.to_dict(), json, show)
 
