@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt.orchestrator.errors import RequestError, RunError
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.models.finished import finished_model
+from nmt.orchestrator.models.logged_model import example_of
 from nmt.trainers.export.model_folder import TrainedModel
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ def export_model(prepared: PreparedExperiment, folder: str, *, mlflow: bool = Fa
     if target.exists() and any(target.iterdir()):
         raise RequestError(f"{folder} is not empty; name a folder that is new")
     if mlflow:
-        _save_mlflow(model, target)
+        _save_mlflow(model, target, example_of(prepared, model))
     else:
         model.write(target)
     if program:
@@ -58,12 +62,12 @@ def export_model(prepared: PreparedExperiment, folder: str, *, mlflow: bool = Fa
     return Exported(str(target), dict(model.answers), dict(model.origin))
 
 
-def _save_mlflow(model: TrainedModel, folder: Path) -> None:
+def _save_mlflow(model: TrainedModel, folder: Path, example: pd.DataFrame | None) -> None:
     import mlflow.pyfunc
 
-    from nmt.orchestrator.models.mlflow_model import arguments_of
+    from nmt.orchestrator.models.mlflow_model import arguments_of, without_warnings
 
-    with arguments_of(model) as arguments:
+    with arguments_of(model, example) as arguments, without_warnings():
         mlflow.pyfunc.save_model(path=str(folder), **arguments)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -139,7 +140,7 @@ def log_model(tracking: str, run_id: str, model: TrainedModel, example: Callable
         if uri is not None:
             client.log_outputs(run_id, [LoggedModelOutput(model_id=_id_of(uri), step=0)])
         else:
-            with arguments_of(model, example()) as arguments, _tracked_at(tracking), _quiet():
+            with arguments_of(model, example()) as arguments, _tracked_at(tracking), without_warnings():
                 # Not pyfunc.log_model: it would open the finished run again, and give it another end. Not without an
                 # id: the model would get into whichever experiment this process uses at present.
                 made = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
@@ -219,7 +220,7 @@ def register_model(
         if same:
             made = same[0]
         else:
-            with _tracked_at(tracking), _quiet():
+            with _tracked_at(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
                 made = register(uri, name, tags=dict(tags_of(model)))
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
@@ -255,7 +256,7 @@ def _tracked_at(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """MLflow warns of inputs that may be integers with gaps; the encoder takes both."""
     import logging
     import warnings
