@@ -11,7 +11,8 @@ from nmt.orchestrator.api.callbacks import HOOKS, Callback, Callbacks
 from nmt.orchestrator.terminal.output import JsonOutput
 from nmt.trainers.records import Candidate
 from nmt.trainers.reporter import CheckpointFailed, Evaluated, Event, Progress, StageFinished, StageStarted
-from tests.orchestrator._records import record
+from tests._documents import blocks_of
+from tests.orchestrator._records import record, verdict
 
 
 class Log:
@@ -104,6 +105,20 @@ class Misspelt:
 def test_an_object_without_hooks_is_refused_before_anything_starts(given: object, message: str) -> None:
     with pytest.raises(nmt.RequestError, match=message):
         nmt.run("nowhere.yaml", callbacks=[given])
+
+
+def test_the_hook_of_the_page_sends_mail_when_a_guarantee_is_broken() -> None:
+    (block,) = blocks_of("orchestrator/README.md", "python")
+    sent: list[str] = []
+    names: dict[str, Any] = {"nmt": nmt, "send_mail": sent.append}
+    exec(compile(block.text, "orchestrator/README.md", "exec"), names)
+    hooks, log = callbacks(names["Alarm"]())
+    for held in (True, False):
+        verdicts = [verdict("pay", 0.0 if held else 9.0, 1.0)]
+        for event in (*events()[:-1], StageFinished(record(1, ["amount"], ["pay"], verdicts=verdicts), reused=False)):
+            hooks.handle(event)
+    assert sent == ["stage 2: a guarantee is broken"]
+    assert log.lines == []
 
 
 def test_the_base_class_has_every_hook_and_does_nothing() -> None:
