@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt.orchestrator.api.request import Request, to_prepared
 from nmt.orchestrator.errors import RequestError, first_line
@@ -12,11 +12,12 @@ from nmt.orchestrator.models.address import load_predictor
 from nmt.orchestrator.models.evaluate import Evaluation, evaluate_files
 from nmt.orchestrator.models.export import Exported, export_model
 from nmt.orchestrator.models.finished import finished_model
-from nmt.orchestrator.models.mlflow_model import Registered
 from nmt.orchestrator.models.predict import Predicted, predict_files
-from nmt.orchestrator.models.registration import register_chain
 from nmt.orchestrator.verbs.run import ChainOutcome
 from nmt.trainers.export.predictor import Predictor
+
+if TYPE_CHECKING:
+    from nmt.orchestrator.models.mlflow_model import Registered
 
 Model = str | Path | ChainOutcome | Predictor
 """A folder, ``models:/NAME@ALIAS``, ``models:/NAME/2``, ``runs:/RUN/PATH``, what ``nmt.run`` returned, a loaded one."""
@@ -152,6 +153,8 @@ def register(
         RequestError: The chain is not finished or not tracked, or a guarantee did not hold.
         RunError: The tracking store or its registry does not take the model.
     """
+    from nmt.orchestrator.models.registration import register_chain  # MLflow takes seconds to import
+
     return register_chain(to_prepared(experiment, set), name, alias, although_broken=although_broken)
 
 

@@ -94,11 +94,14 @@ def test_every_public_name_is_there_and_no_other() -> None:
         _ = nmt.rum
 
 
-def test_reading_the_names_loads_no_engine() -> None:
-    program = (
-        "import sys, nmt\n"
-        "dir(nmt), nmt.Multipliers, nmt.RequestError\n"
-        "print([name for name in ('ray', 'mlflow', 'pandas', 'pyarrow') if name in sys.modules])\n"
-    )
+@pytest.mark.parametrize(
+    ("names", "heavy"),
+    [
+        ("dir(nmt), nmt.Multipliers, nmt.RequestError", ("ray", "mlflow", "pandas", "pyarrow")),
+        ("nmt.load, nmt.predict, nmt.evaluate, nmt.run", ("ray", "mlflow")),
+    ],
+)
+def test_a_name_loads_no_more_than_it_needs(names: str, heavy: tuple[str, ...]) -> None:
+    program = f"import sys, nmt\n{names}\nprint([name for name in {heavy} if name in sys.modules])\n"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
