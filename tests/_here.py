@@ -106,6 +106,9 @@ HERE = {
         says=r"0 │ all tasks together +│ – .*\n.* 1 │ like \+ 0\.3 × later +│ – .*\n.* 2 │ finish +│ like ",
         before=own_table,
     ),
+    # orchestrator
+    "nmt schema": Here(says=r'"required": \['),
+    "nmt schema > nmt.schema.json": Here(says=r"Learning rate of the model's parameters", then="cat nmt.schema.json"),
     # experiments/data
     "nmt data list": Here(says="qk_video"),
     "nmt data prepare tiktok final_track1_train.txt prepared/tiktok": Here(says=r"\b810\b", before=log_of_tiktok),

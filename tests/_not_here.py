@@ -28,6 +28,14 @@ CANNOT = {
         "nmt run my.yaml",
         "nmt run my.yaml --set training.max_epochs=1",
     ),
+    "needs a trained model, as tests/orchestrator/api trains one": (
+        "nmt export my.yaml model",
+        "nmt export my.yaml served --mlflow",
+        "nmt predict model new.parquet predictions.parquet --keep user",
+        "nmt predict models:/ranker@champion new.parquet predictions.csv --tracking sqlite:///mlflow.db",
+        "nmt evaluate model my.parquet --where split=test",
+        "nmt register my.yaml --name ranker --alias champion",
+    ),
     "needs data that are not shipped": (
         "nmt run experiments/toxcast.yaml --set data.path=toxcast64.parquet",
         "nmt run experiments/toxcast_levels.yaml --set data.path=toxcast64.parquet",

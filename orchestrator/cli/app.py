@@ -34,7 +34,6 @@ app = typer.Typer(
     name="nmt",
     help="No More Tuning: prioritised multi-task learning, solved in order of priority on Ray.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -91,6 +90,8 @@ def run(
         )
         if outcome.run_id is not None:
             out.print(f"MLflow run {outcome.run_id}: {outcome.link or f'nmt ui {file}'}", soft_wrap=True)
+        if outcome.model is not None:
+            out.print(f"model: {outcome.model}", soft_wrap=True)
 
     _print(outcome.to_dict(), json, show)
 
@@ -161,14 +162,11 @@ def compare(
     """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
     from nmt.orchestrator.comparison.files import PAGE
     from nmt.orchestrator.comparison.table import comparison_table
-    from nmt.orchestrator.verbs.compare import method_trials, run_compare
+    from nmt.orchestrator.verbs.compare import run_compare, trials_to_compare
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
-    try:
-        trials = method_trials(prepared, prepared.experiment.compare.methods)
-    except (ValueError, ImportError) as error:
-        raise RequestError(f"compare.methods: {error}") from error
+    trials = trials_to_compare(prepared)
     with _interruptible(), _runner(prepared, address, verbose) as runner:
         outcome = run_compare(prepared, trials, runner, current_output())
 
@@ -255,6 +253,16 @@ def ui(
 
     uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
     serve(uri, host, port, current_output().say)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of an experiment file, with which an editor completes and checks it."""
+    from nmt.orchestrator.data.sources import SOURCES
+    from nmt.orchestrator.experiment.json_schema import experiment_schema
+
+    found = experiment_schema([f"experiments.data.{name}" for name in SOURCES])
+    print(json.dumps(found, indent=1, ensure_ascii=False))
 
 
 @app.command()
@@ -347,13 +355,9 @@ def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None
 
 def _trial_check(address: str | None) -> Callable[[Experiment], None]:
     """Return a check that refuses trials that this machine could never hold."""
+    from nmt.orchestrator.cluster.tuning.placement import check_trial
 
-    def check(experiment: Experiment) -> None:
-        from nmt.orchestrator.cluster.tuning.placement import check_trial
-
-        check_trial(experiment, address)
-
-    return check
+    return lambda experiment: check_trial(experiment, address)
 
 
 def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:

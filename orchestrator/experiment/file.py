@@ -32,6 +32,18 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         RequestError: There is no such file, it is not YAML, or not an experiment; the message names every invalid key.
     """
+    content = read(path)
+    for override in overrides:
+        assign(content, override)
+    return validate(content, path)
+
+
+def read(path: str) -> dict[str, Any]:
+    """Read the content of an experiment file.
+
+    Raises:
+        RequestError: There is no such file, or it is not YAML with keys.
+    """
     file = Path(path)
     if not file.is_file():
         near = ", ".join(str(p) for p in sorted(file.parent.glob("*.y*ml"))[:8]) if file.parent.is_dir() else ""
@@ -42,9 +54,7 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
         raise RequestError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
-    for override in overrides:
-        assign(content, override)
-    return validate(content, path)
+    return content
 
 
 def validate(content: Mapping[str, Any], name: str) -> Experiment:
@@ -92,21 +102,34 @@ def assign(content: dict[str, Any], override: str) -> None:
     if isinstance(value, str):  # YAML reads 1e-3 as text
         with contextlib.suppress(ValueError):
             value = float(value)
-    keys = path.strip().split(".")
+    put(content, path.strip(), value, f"--set {override!r}")
+
+
+def put(content: dict[str, Any], path: str, value: Any, name: str) -> None:
+    """Set a key of a file's content.
+
+    Args:
+        content: The content.
+        path: Its key, with dots.
+        value: The value.
+        name: Name of the assignment in messages.
+
+    Raises:
+        RequestError: The key does not exist.
+    """
+    keys = path.split(".")
     place: Any = content
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
         here = ".".join(keys[: depth + 1])
         if isinstance(place, list):
             if not key.isdigit() or int(key) >= len(place):
-                raise RequestError(
-                    f"--set {override!r}: {here} is not one of the {len(place)} entries 0 to {len(place) - 1}"
-                )
+                raise RequestError(f"{name}: {here} is not one of the {len(place)} entries 0 to {len(place) - 1}")
             index: Any = int(key)
         elif isinstance(place, dict):
             index = key
         else:
-            raise RequestError(f"--set {override!r}: {'.'.join(keys[:depth])} is a value and has no key {key!r}")
+            raise RequestError(f"{name}: {'.'.join(keys[:depth])} is a value and has no key {key!r}")
         if last:
             place[index] = value
         else:

@@ -7,6 +7,7 @@ from tempfile import mkdtemp
 
 from nmt.orchestrator.errors import RequestError, first_line
 from nmt.trainers.export.model_folder import MODEL
+from nmt.trainers.export.predictor import Predictor
 
 INSIDE = "artifacts/model"
 """Folder of :mod:`nmt.trainers.export.model_folder` inside an MLflow model."""
@@ -28,17 +29,31 @@ def fetch(address: str, tracking: str | None = None) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    if tracking is not None:
-        mlflow.set_tracking_uri(tracking)
-    where = mlflow.get_tracking_uri()
+    where = mlflow.get_tracking_uri() if tracking is None else tracking
     try:
-        folder = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"))
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"), tracking_uri=where, registry_uri=where
+        )
     except (MlflowException, OSError) as error:
         raise RequestError(
             f"{address} is not at {where}: {first_line(error).rstrip('.')}; name a version or alias that is there "
             "(nmt register makes one), or the folder of a model, which needs no server"
         ) from error
     return _inside(Path(folder), address)
+
+
+def load_predictor(address: str, tracking: str | None = None, device: str = "cpu") -> Predictor:
+    """Return the model at an address of :func:`fetch`, ready to predict.
+
+    Raises:
+        RequestError: There is no such model, it is damaged, or the device is not there.
+    """
+    try:
+        return Predictor.load(fetch(address, tracking), device)
+    except (ValueError, FileNotFoundError) as error:
+        raise RequestError(str(error)) from error
+    except RuntimeError as error:
+        raise RequestError(f"device {device}: {first_line(error)}") from error
 
 
 def _inside(folder: Path, address: str) -> Path:

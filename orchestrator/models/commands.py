@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json as json_
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from nmt.orchestrator.errors import RequestError, RunError
 from nmt.orchestrator.terminal.current_output import current_output
-
-if TYPE_CHECKING:
-    from nmt.trainers.export.model_folder import TrainedModel
-    from nmt.trainers.export.predictor import Predictor
 
 app = typer.Typer()
 
@@ -39,21 +33,11 @@ def export(
 ) -> None:
     """Write the model of a finished chain to a folder that predicts raw rows."""
     from nmt.orchestrator.experiment.prepared import prepare
-    from nmt.orchestrator.models.finished import finished_model
+    from nmt.orchestrator.models.export import export_model
 
-    model = finished_model(prepare(file, set, current_output().say))
-    target = Path(folder).expanduser()
-    if target.exists() and any(target.iterdir()):
-        raise RequestError(f"{folder} is not empty; name a folder that is new")
-    if mlflow:
-        _save_mlflow(model, target)
-    else:
-        model.write(target)
-    if program:
-        _save_program(model, target)
-    document = {"folder": str(target), "tasks": dict(model.answers), "origin": dict(model.origin)}
-    words = ", ".join(f"{task} ({answer})" for task, answer in model.answers.items())
-    _print(document, json, lambda out: out.print(f"{folder}: {words}", soft_wrap=True, highlight=False))
+    done = export_model(prepare(file, set, current_output().say), folder, mlflow=mlflow, program=program)
+    words = ", ".join(f"{task} ({answer})" for task, answer in done.tasks.items())
+    _print(done.to_dict(), json, lambda out: out.print(f"{folder}: {words}", soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -69,20 +53,13 @@ def register(
 ) -> None:
     """Make the model of a finished chain a version in MLflow's registry, with its guarantees."""
     from nmt.orchestrator.experiment.prepared import prepare
-    from nmt.orchestrator.models.finished import finished_model
-    from nmt.orchestrator.models.mlflow_model import log_model, register_model
-    from nmt.orchestrator.tracking.store import run_of_chain
+    from nmt.orchestrator.models.registration import register_chain
 
     prepared = prepare(file, set, current_output().say)
-    model = finished_model(prepared)
-    tracking = prepared.experiment.tracking
-    run_id = run_of_chain(tracking, prepared.experiment.name, str(model.origin["stage_key"]))
-    if run_id is None:
-        raise RequestError(f"the tracking store has no finished run of this chain; log it with: nmt sync {file}")
-    uri = log_model(tracking, run_id, model)
-    made = register_model(tracking, run_id, uri, model, name, alias, although_broken=although_broken)
+    made = register_chain(prepared, name, alias, although_broken=although_broken)
     also = f", now {alias}" if alias else ""
-    _print(vars(made), json, lambda out: out.print(f"{made.uri}{also}: run {run_id}", soft_wrap=True, highlight=False))
+    line = f"{made.uri}{also}: run {made.run_id}"
+    _print(made.to_dict(), json, lambda out: out.print(line, soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -97,9 +74,10 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict raw rows: one row out per row in, in their order; rows that cannot be predicted say why."""
+    from nmt.orchestrator.models.address import load_predictor
     from nmt.orchestrator.models.predict import predict_files
 
-    predictor = _predictor(model, tracking, device)
+    predictor = load_predictor(model, tracking, device)
     kept = [name.strip() for name in keep.split(",") if name.strip()] if keep else []
     done = predict_files(predictor, data, out, keep=kept, prefix=prefix)
     for problem in done.problems:
@@ -120,45 +98,14 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a model on raw rows with labels: losses and metrics, with paired errors against another model."""
-    from nmt.orchestrator.models.evaluate import evaluate_files
+    from nmt.orchestrator.models.address import load_predictor
+    from nmt.orchestrator.models.evaluate import Evaluation, evaluate_files
     from nmt.orchestrator.models.evaluation_table import evaluation_table
 
-    other = None if against is None else _predictor(against, tracking, device)
-    found = evaluate_files(_predictor(model, tracking, device), data, other, where)
-    document = {"model": model, "against": against, "tasks": [task.to_dict() for task in found]}
+    other = None if against is None else load_predictor(against, tracking, device)
+    found = evaluate_files(load_predictor(model, tracking, device), data, other, where)
+    document = Evaluation(model, against, tuple(found)).to_dict()
     _print(document, json, lambda out: out.print(evaluation_table(found)))
-
-
-def _predictor(model: str, tracking: str | None, device: str) -> Predictor:
-    from nmt.orchestrator.models.address import fetch
-    from nmt.trainers.export.predictor import Predictor
-
-    try:
-        return Predictor.load(fetch(model, tracking), device)
-    except (ValueError, FileNotFoundError) as error:
-        raise RequestError(str(error)) from error
-    except RuntimeError as error:
-        raise RequestError(f"--device {device}: {str(error).splitlines()[0]}") from error
-
-
-def _save_mlflow(model: TrainedModel, folder: Path) -> None:
-    import mlflow.pyfunc
-
-    from nmt.orchestrator.models.mlflow_model import arguments_of
-
-    with arguments_of(model) as arguments:
-        mlflow.pyfunc.save_model(path=str(folder), **arguments)
-
-
-def _save_program(model: TrainedModel, folder: Path) -> None:
-    import torch
-
-    from nmt.trainers.export.program import export_program
-
-    try:
-        torch.export.save(export_program(model), folder / "program.pt2")
-    except ValueError as error:
-        raise RunError(str(error)) from error
 
 
 def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:

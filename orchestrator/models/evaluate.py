@@ -61,6 +61,25 @@ class TaskEvaluation:
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(self).items()}
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A model on the tasks whose labels the data have.
+
+    Attributes:
+        model: What was evaluated.
+        against: What it was compared with, or ``None``.
+        tasks: The tasks, by priority.
+    """
+
+    model: str
+    against: str | None
+    tasks: tuple[TaskEvaluation, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        return {"model": self.model, "against": self.against, "tasks": [task.to_dict() for task in self.tasks]}
+
+
 def evaluate_files(
     predictor: Predictor, data: str, against: Predictor | None = None, where: str | None = None
 ) -> list[TaskEvaluation]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
+from mlflow import MlflowClient
 from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
@@ -24,6 +25,9 @@ CODE = Path(__file__).with_name("served_model.py")
 
 NAME = "model"
 """Name of the model in its run."""
+
+_MODEL, _STAGE = "nmt.model", "nmt.model_stage"
+"""Tags of a chain's run: address of its model, and key of the stage that the model ends."""
 
 _PINNED = ("torch", "numpy", "pyarrow", "pandas", "pydantic", "torchmetrics")
 
@@ -103,32 +107,76 @@ class Registered:
     run_id: str
     uri: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready content."""
+        return asdict(self)
 
-def log_model(tracking: str, run_id: str, model: TrainedModel, example: Any = None) -> str:
-    """Log a model to the run of its chain, once; return its address.
+
+def log_model(tracking: str, run_id: str, model: TrainedModel, example: Callable[[], Any] = lambda: None) -> str:
+    """Log a model to the run of its chain; return its address.
+
+    A model is logged once in an experiment: another run of the same chain refers to it.
+
+    Args:
+        tracking: Tracking URI.
+        run_id: Run of the chain.
+        model: The model.
+        example: Returns some raw rows, as a ``DataFrame``, or ``None``; called where the model is not there yet.
 
     Raises:
         RunError: The tracking store does not take it.
     """
-    import mlflow
-    from mlflow import MlflowClient
+    import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(tracking)
     key = str(model.origin["stage_key"])
     try:
         client = MlflowClient(tracking)
-        tags = client.get_run(run_id).data.tags
-        known = json.loads(tags.get("nmt.model", "{}"))
-        if known.get("stage_key") == key:
-            return str(known["uri"])
-        with arguments_of(model, example) as arguments, _quiet():
-            # Not pyfunc.log_model: it would open the finished run again, and give it another end.
-            info = Model.log(None, mlflow.pyfunc, name=NAME, run_id=run_id, **arguments)
-        client.set_tag(run_id, "nmt.model", json.dumps({"stage_key": key, "uri": info.model_uri}))
-        return str(info.model_uri)
+        run = client.get_run(run_id)
+        if run.data.tags.get(_STAGE) == key and _is_there(client, run.data.tags[_MODEL]):
+            return str(run.data.tags[_MODEL])
+        uri = _logged_before(client, run.info.experiment_id, key)
+        if uri is not None:
+            client.log_outputs(run_id, [LoggedModelOutput(model_id=_id_of(uri), step=0)])
+        else:
+            with arguments_of(model, example()) as arguments, _tracked_at(tracking), without_warnings():
+                # Not pyfunc.log_model: it would open the finished run again, and give it another end. Not without an
+                # id: the model would get into whichever experiment this process uses at present.
+                made = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
+                info = Model.log(None, mlflow.pyfunc, run_id=run_id, model_id=made.model_id, **arguments)
+            uri = str(info.model_uri)
+        client.set_tag(run_id, _MODEL, uri)
+        client.set_tag(run_id, _STAGE, key)
+        return uri
     except (MlflowException, OSError) as error:
         raise RunError(f"the tracking store does not take the model: {first_line(error)}") from error
+
+
+def _logged_before(client: MlflowClient, experiment_id: str, key: str) -> str | None:
+    """Address of the model that an earlier run of the same chain logged."""
+    runs = client.search_runs([experiment_id], f"tags.`{_STAGE}` = '{key}'", order_by=["attributes.start_time ASC"])
+    return next((str(uri) for run in runs if _is_there(client, uri := run.data.tags.get(_MODEL))), None)
+
+
+def _is_there(client: MlflowClient, uri: str | None) -> bool:
+    """Whether a logged model exists: people delete them."""
+    from mlflow.entities import LoggedModelStatus
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST, ErrorCode
+
+    if uri is None:
+        return False
+    try:
+        return bool(client.get_logged_model(_id_of(uri)).status == LoggedModelStatus.READY)
+    except MlflowException as error:
+        if error.error_code != ErrorCode.Name(RESOURCE_DOES_NOT_EXIST):
+            raise
+        return False
+
+
+def _id_of(uri: str) -> str:
+    return uri.rpartition("/")[2]
 
 
 def register_model(
@@ -156,7 +204,6 @@ def register_model(
         RequestError: A guarantee did not hold.
         RunError: The registry does not take it.
     """
-    from mlflow import MlflowClient
     from mlflow import register_model as register
     from mlflow.exceptions import MlflowException
 
@@ -168,12 +215,16 @@ def register_model(
         )
     try:
         client = MlflowClient(tracking, registry_uri=tracking)
-        known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        known = client.search_model_versions(f"name = '{name}'")
         same = [found for found in known if found.tags.get("nmt.stage_key") == model.origin["stage_key"]]
-        made = same[0] if same else register(uri, name, tags=dict(tags_of(model)))
+        if same:
+            made = same[0]
+        else:
+            with _tracked_at(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
+                made = register(uri, name, tags=dict(tags_of(model)))
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
-        return Registered(name, str(made.version), alias, run_id, f"models:/{name}/{made.version}")
+        return Registered(name, str(made.version), alias, made.run_id or run_id, f"models:/{name}/{made.version}")
     except (MlflowException, OSError) as error:
         raise RunError(f"the registry does not take the model: {first_line(error)}") from error
 
@@ -192,7 +243,20 @@ def tags_of(model: TrainedModel) -> Mapping[str, str]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _tracked_at(uri: str) -> Iterator[None]:
+    """MLflow's fluent functions know one tracking URI for the whole process, which may be the user's own."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
     """MLflow warns of inputs that may be integers with gaps; the encoder takes both."""
     import logging
     import warnings

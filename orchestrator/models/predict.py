@@ -74,7 +74,7 @@ def predict_files(
     with RowWriter(out) as writer:
         for rows in files.batches(wanted):
             try:
-                found = predictor.predict(rows)
+                found = predictor.predictions(rows)
             except ValueError as error:
                 raise RequestError(f"{data}: {error}") from error
             columns = {name: rows[name] for name in keep}

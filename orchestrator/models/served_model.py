@@ -25,7 +25,7 @@ class ServedModel(PythonModel):
         Raises:
             ValueError: A column is missing or has a type that cannot hold its values.
         """
-        found: pd.DataFrame = self._predictor.predict(model_input).table.to_pandas()
+        found: pd.DataFrame = self._predictor.predict(model_input)
         return found
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 import threading
 from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from nmt.orchestrator.summary.limits import against_limit
 from nmt.orchestrator.summary.wording import format_duration, format_multiplier, format_values, level_name
+from nmt.orchestrator.terminal.live import open_drawing
 from nmt.orchestrator.terminal.stage_progress import ChainProgress, StageProgress
 from nmt.orchestrator.terminal.stage_sentence import (
     FEW_MULTIPLIERS,
@@ -50,17 +49,16 @@ class ChainBars:
         self._progress = ChainProgress(levels)
         self._protected = sum(len(level) for level in levels[:-1])
         self._lock = threading.Lock()
-        # What is printed to a file must not be drawn into the bars.
-        self._live = Live(get_renderable=self.table, console=console, redirect_stdout=sys.stdout.isatty())
+        self._drawing = open_drawing(self.table, console)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._drawing.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._progress.stop(self._console.get_time())
-        self._live.stop()
+        self._drawing.stop()
 
     def show(self, event: Event) -> None:
         """Handle an event; the bars show it when they are redrawn."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Self
 
 from rich.console import Console, Group
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from nmt.orchestrator.summary.wording import NOTHING, format_duration, format_values, level_name
 from nmt.orchestrator.terminal.chain_bars import format_steps, stage_bar
+from nmt.orchestrator.terminal.live import open_drawing
 from nmt.orchestrator.terminal.stage_progress import ChainProgress, StageProgress
 from nmt.orchestrator.trials.forecast import Forecast
 from nmt.orchestrator.trials.trial import Trial, TrialResult
@@ -43,15 +42,14 @@ class GroupBars:
         self._ended = self._failed = self._trained = self._reused = 0
         self._started = console.get_time()
         self._lock = threading.Lock()
-        # What is printed to a file must not be drawn into the bars.
-        self._live = Live(get_renderable=self.table, console=console, redirect_stdout=sys.stdout.isatty())
+        self._drawing = open_drawing(self.table, console)
 
     def __enter__(self) -> Self:
-        self._live.start()
+        self._drawing.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._drawing.stop()
 
     def add(self, trials: Mapping[int, Trial]) -> None:
         """Add trials that are to run, by number."""

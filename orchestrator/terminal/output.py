@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from nmt.orchestrator.terminal.json_log import JsonLog, Level
+from nmt.orchestrator.terminal.live import draws
 
 if TYPE_CHECKING:
     from nmt.orchestrator.terminal.chain_bars import ChainBars
@@ -71,14 +72,14 @@ class Output(ABC):
 
 
 class TextOutput(Output):
-    """Text: live bars on a terminal, plain lines elsewhere.
+    """Text: live bars on a terminal and in a notebook, plain lines elsewhere.
 
     Args:
         console: Where to.
     """
 
     def __init__(self, console: Console) -> None:
-        super().__init__(console.get_time, console if console.is_interactive else None)
+        super().__init__(console.get_time, console if draws(console) else None)
         self._console = console
 
     def about(self, **fields: Any) -> None:

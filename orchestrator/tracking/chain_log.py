@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 from nmt.orchestrator.figures.losses import losses_against_optima
 from nmt.orchestrator.figures.multipliers import multiplier_trajectory
 from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.tracking.data_input import data_input
 from nmt.orchestrator.tracking.manifests.chain_manifest import ChainManifest
 from nmt.orchestrator.tracking.stage_table import stage_table
 from nmt.orchestrator.tracking.store import OpenRun, Point, TrackingStore, milliseconds
@@ -116,6 +117,8 @@ class ChainRun:
         tags = {"nmt.kind": kind, "nmt.method": self._method, "nmt.data": spec.data_fingerprint}
         self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
         self.run_id = self._run.run_id
+        if not self._run.finished and not self._flat:
+            store.data(self.run_id, data_input(params, spec.data_fingerprint))
 
     @classmethod
     def from_manifest(cls, store: TrackingStore, manifest: ChainManifest, parent: str | None = None) -> ChainRun:

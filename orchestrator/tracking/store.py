@@ -21,11 +21,13 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from nmt.orchestrator.tracking.address import page
+from nmt.orchestrator.tracking.data_input import DataInput
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -138,6 +140,12 @@ class TrackingStore:
     def mark_uncertain(self, run_id: str) -> None:
         """Read what a run holds before more is logged to it."""
         self._held.setdefault(run_id, None)
+
+    def data(self, run_id: str, data: DataInput) -> None:
+        """Log a data set as an input of a run; MLflow keeps it once, however often it is logged."""
+        dataset = Dataset(name=data.name, digest=data.digest, source_type=data.kind, source=data.source)
+        tags = [InputTag(MLFLOW_DATASET_CONTEXT, "training")]
+        self._client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
     def log(self, run_id: str, points: Iterable[Point]) -> None:
         """Log metrics in batches; values that are not finite numbers are left out."""

@@ -10,6 +10,7 @@ from nmt.orchestrator.cluster.tuning.runner import TrialRunner
 from nmt.orchestrator.comparison.build import Parts, build_comparison
 from nmt.orchestrator.comparison.files import comparison_files
 from nmt.orchestrator.comparison.results import Comparison
+from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.terminal.output import Output
 from nmt.orchestrator.trials.forecast import forecast
@@ -64,6 +65,18 @@ def method_trials(prepared: PreparedExperiment, methods: Sequence[str]) -> tuple
         spec.check()
         trials.append(Trial(method, "method", spec, method))
     return tuple(trials)
+
+
+def trials_to_compare(prepared: PreparedExperiment) -> tuple[Trial, ...]:
+    """Return one trial per method that the experiment names.
+
+    Raises:
+        RequestError: A method cannot be built, or needs a package that is not installed.
+    """
+    try:
+        return method_trials(prepared, prepared.experiment.compare.methods)
+    except (ValueError, ImportError) as error:
+        raise RequestError(f"compare.methods: {error}") from error
 
 
 def run_compare(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from nmt.orchestrator.cluster.check import check_cluster
 from nmt.orchestrator.cluster.ray_cluster import address_in_use, cluster
 from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import first_line
 from nmt.orchestrator.experiment.preflight import check_local_compiler, check_local_resources
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.experiment.sections import flatten
@@ -19,7 +21,7 @@ from nmt.orchestrator.trials.cost import Cost
 from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import Event
 
-_LOGGED = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete")
+_LOGGED = ("held", "cost", "mlflow_run_id", "mlflow_link", "tracking_complete", "mlflow_model")
 """Keys of the JSON document that the log's last line about a chain has; stages and tasks have lines of their own."""
 
 
@@ -34,6 +36,8 @@ class ChainOutcome:
         link: URL of the run, when the tracking store is a server.
         tracking_failure: Why tracking is incomplete, and what to do; ``None`` when it is complete.
         tracking_complete: Whether the tracking store has everything.
+        model: Address of the chain's model in MLflow; ``None`` where it was not logged.
+        prepared: The experiment.
     """
 
     records: tuple[StageRecord, ...]
@@ -42,6 +46,8 @@ class ChainOutcome:
     link: str | None
     tracking_failure: str | None
     tracking_complete: bool
+    model: str | None
+    prepared: PreparedExperiment = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready content."""
@@ -52,6 +58,7 @@ class ChainOutcome:
             "mlflow_link": self.link,
             "tracking_failure": self.tracking_failure,
             "tracking_complete": self.tracking_complete,
+            "mlflow_model": self.model,
         }
 
 
@@ -62,6 +69,7 @@ def run_experiment(
     address: str | None = None,
     verbose: bool = False,
     sync_command: str = "nmt sync FILE",
+    watch: Callable[[Event], None] = lambda event: None,
 ) -> ChainOutcome:
     """Run an experiment's chain.
 
@@ -71,6 +79,7 @@ def run_experiment(
         address: Ray cluster to join; by default Ray is started on this machine.
         verbose: Whether to show Ray's own log.
         sync_command: The command that later logs what the tracking store lacks.
+        watch: Called with every event, in order, from a thread; it must not raise.
 
     Raises:
         RequestError: The cluster cannot hold the workers.
@@ -90,6 +99,7 @@ def run_experiment(
         if (counted := ledger.take(event)) is not None:
             display.show(counted)
             tracking.write(counted)
+            watch(counted)
 
     status = "FAILED"
     try:
@@ -108,10 +118,33 @@ def run_experiment(
         raise KeyboardInterrupt from interrupt
     finally:
         missing = _close_tracking(tracking, status, output, experiment.storage, sync_command)
-    outcome = ChainOutcome(records, ledger.cost, tracking.run_id, tracking.link, missing, tracking.complete)
+    outcome = ChainOutcome(
+        records=records,
+        cost=ledger.cost,
+        run_id=tracking.run_id,
+        link=tracking.link,
+        tracking_failure=missing,
+        tracking_complete=tracking.complete,
+        model=_log_model(prepared, tracking, output),
+        prepared=prepared,
+    )
     document = outcome.to_dict()
     output.note(document["sentence"], "run_finished", **{key: document[key] for key in _LOGGED})
     return outcome
+
+
+def _log_model(prepared: PreparedExperiment, tracking: LiveTracking, output: Output) -> str | None:
+    """Log the chain's model to its run in MLflow, where that is complete; return its address."""
+    if not tracking.complete or tracking.run_id is None:
+        return None
+    from nmt.orchestrator.models.logged_model import log_finished_model
+
+    try:
+        return log_finished_model(prepared, tracking.run_id)
+    except Exception as error:  # the chain is finished and stored, whatever happens here
+        later = "nmt register logs it later, nmt export writes it to a folder"
+        output.say(f"the model is not in MLflow: {first_line(error)}; {later}", "model_not_logged", "warning")
+        return None
 
 
 def _close_tracking(tracking: LiveTracking, status: str, output: Output, storage: str, sync_command: str) -> str | None:

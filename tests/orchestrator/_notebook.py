@@ -9,6 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from nmt.orchestrator.tracking.data_input import DataInput
 from nmt.orchestrator.tracking.store import OpenRun, Point, TrackingStore
 
 
@@ -21,6 +22,7 @@ class Notebook(TrackingStore):
         self.points: list[list[Point]] = []
         self.ended: dict[str, str] = {}
         self.kept: dict[str, Any] = {}
+        self.inputs: list[DataInput] = []
 
     def open_run(
         self,
@@ -35,6 +37,9 @@ class Notebook(TrackingStore):
         self.tags.append(dict(tags))
         self.points.append([])
         return OpenRun(str(len(self.names) - 1), finished=False, found=False, tags=tags)
+
+    def data(self, run_id: str, data: DataInput) -> None:
+        self.inputs.append(data)
 
     def doubt(self, run_id: str) -> None:
         raise AssertionError(f"an event of run {run_id} got lost")

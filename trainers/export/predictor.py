@@ -62,8 +62,24 @@ class Predictor:
         """
         return cls(TrainedModel.read(Path(folder)), device)
 
-    def predict(self, rows: Any) -> Predictions:
+    def predict(self, rows: Any) -> Any:
         """Predict.
+
+        Args:
+            rows: A pandas ``DataFrame``, or whatever :meth:`predictions` takes.
+
+        Returns:
+            For a ``DataFrame`` another one of the same index, with one column per task; a row with a value that cannot
+            be used has nulls. :class:`Predictions`, which say what is wrong with such rows, for anything else.
+
+        Raises:
+            ValueError: A column is missing or has a type that cannot hold its values.
+        """
+        found = self.predictions(rows)
+        return found.table.to_pandas().set_index(rows.index) if is_frame(rows) else found
+
+    def predictions(self, rows: Any) -> Predictions:
+        """Predict, and say which values cannot be used.
 
         Args:
             rows: A ``pyarrow.Table``, a pandas ``DataFrame``, a mapping of columns, or a list of mappings.
@@ -92,8 +108,13 @@ class Predictor:
         return {name: torch.cat(part) for name, part in parts.items()}
 
 
+def is_frame(rows: Any) -> bool:
+    """Return whether rows are a pandas ``DataFrame``; pandas itself is not needed to know."""
+    return hasattr(rows, "columns") and hasattr(rows, "to_dict") and hasattr(rows, "index")
+
+
 def to_table(rows: Any) -> pa.Table:
-    """Return rows of any of the kinds that :meth:`Predictor.predict` takes as a table.
+    """Return rows of any of the kinds that :meth:`Predictor.predictions` takes as a table.
 
     Raises:
         ValueError: They are of another kind, or a column has no type that pyarrow knows.
@@ -107,7 +128,7 @@ def to_table(rows: Any) -> pa.Table:
             return pa.table({name: pa.array(values) for name, values in rows.items()})
         if isinstance(rows, Sequence) and not isinstance(rows, str | bytes):
             return pa.Table.from_pylist(list(rows))
-        if hasattr(rows, "columns") and hasattr(rows, "to_dict"):
+        if is_frame(rows):
             return pa.Table.from_pandas(rows, preserve_index=False)
     except pa.ArrowException as error:
         raise ValueError(

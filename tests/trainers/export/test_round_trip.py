@@ -165,7 +165,17 @@ def test_other_kinds_of_rows_give_the_same(trained: Trained, kind: str) -> None:
         "columns": lambda: rows.to_pydict(),
     }.get(kind, lambda: rows)()
     predictor = Predictor(trained.model)
-    assert predictor.predict(given).table.equals(predictor.predict(trained.test).table)
+    assert predictor.predictions(given).table.equals(predictor.predictions(trained.test).table)
+
+
+def test_a_data_frame_gives_a_data_frame_with_its_index(trained: Trained) -> None:
+    frame = trained.test.to_pandas().iloc[::-1]
+    predictor = Predictor(trained.model)
+    found = predictor.predict(frame)
+    assert list(found.index) == list(frame.index)
+    assert list(found.columns) == [task.name for task in trained.model.tasks]
+    whole = predictor.predict(trained.test).table
+    assert found.iloc[::-1]["click"].tolist() == pytest.approx(whole["click"].to_pylist(), abs=1e-6)
 
 
 def test_the_exported_program_gives_the_same_for_any_number_of_rows(trained: Trained, tmp_path: Path) -> None:

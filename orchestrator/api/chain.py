@@ -1,0 +1,61 @@
+"""``nmt.plan`` and ``nmt.run``: one chain."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from nmt.orchestrator.api.callbacks import Callbacks
+from nmt.orchestrator.api.request import Request, to_prepared
+from nmt.orchestrator.terminal.current_output import current_output
+from nmt.orchestrator.verbs.plan import Plan, plan_chain
+from nmt.orchestrator.verbs.run import ChainOutcome, run_experiment
+
+
+def plan(experiment: Request, *, set: Mapping[str, Any] | None = None) -> Plan:
+    """Return what would run and what it would cost at most; trains nothing.
+
+    Args:
+        experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
+        set: Overrides, such as ``{"training.eta_theta": 1e-3}``.
+
+    Raises:
+        RequestError: The experiment or its data is invalid.
+    """
+    return plan_chain(to_prepared(experiment, set))
+
+
+def run(
+    experiment: Request,
+    *,
+    set: Mapping[str, Any] | None = None,
+    address: str | None = None,
+    verbose: bool = False,
+    callbacks: Sequence[object] = (),
+) -> ChainOutcome:
+    """Run one chain on Ray Train: every task in order of priority.
+
+    Args:
+        experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
+        set: Overrides, such as ``{"training.eta_theta": 1e-3}``.
+        address: Ray cluster to join; by default Ray is started on this machine.
+        verbose: Whether to show Ray's own log.
+        callbacks: Hooks (:class:`~nmt.orchestrator.api.callbacks.Callback`).
+
+    Raises:
+        RequestError: The experiment, its data or a callback is invalid, or the cluster cannot hold the workers.
+        RunError: The run failed; finished stages are kept, and the same call resumes from them.
+        KeyboardInterrupt: The user interrupted it; finished stages are kept.
+    """
+    output = current_output()
+    hooks = Callbacks(callbacks, output)
+    prepared = to_prepared(experiment, set)
+    if isinstance(experiment, str | Path):
+        later = ["nmt", "sync", str(experiment)]
+    else:
+        later = ["nmt", "sync", "--storage", prepared.experiment.storage]
+    return run_experiment(
+        prepared, output, address=address, verbose=verbose, sync_command=shlex.join(later), watch=hooks.handle
+    )
