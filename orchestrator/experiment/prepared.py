@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from nmt.orchestrator.experiment import data_source, preflight
 from nmt.orchestrator.experiment.file import load
 from nmt.orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
+from nmt.orchestrator.experiment.live import add_live
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.trainers.data.schema import Schema
 from nmt.trainers.spec.chain_spec import ChainSpec
@@ -76,4 +77,5 @@ def prepare_experiment(
         say(f"the data takes {size:.1f} GB in memory, more than {share}: it is streamed")
     spec = experiment.chain(schema.fingerprint, ingest)
     preflight.check(experiment, spec, schema, folder)
+    spec = add_live(experiment, spec, schema, folder, say)
     return PreparedExperiment(experiment, spec, schema, folder)

@@ -64,12 +64,15 @@ def register(
     although_broken: Annotated[
         bool, typer.Option("--although-broken", help="Register it although a guarantee did not hold.")
     ] = False,
+    although_worse: Annotated[
+        bool, typer.Option("--although-worse", help="Move the alias although the live model is better.")
+    ] = False,
     set: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
     """Make the model of a finished chain a version in MLflow's registry, with its guarantees."""
     from nmt.orchestrator.experiment.prepared import prepare
-    from nmt.orchestrator.models.finished import finished_model
+    from nmt.orchestrator.models.finished import against_live, finished_model
     from nmt.orchestrator.models.mlflow_model import log_model, register_model
     from nmt.orchestrator.tracking.store import run_of_chain
 
@@ -80,9 +83,22 @@ def register(
     if run_id is None:
         raise RequestError(f"the tracking store has no finished run of this chain; log it with: nmt sync {file}")
     uri = log_model(tracking, run_id, model)
-    made = register_model(tracking, run_id, uri, model, name, alias, although_broken=although_broken)
+    live = against_live(prepared)
+    made = register_model(
+        tracking,
+        run_id,
+        uri,
+        model,
+        name,
+        alias,
+        although_broken=although_broken,
+        although_worse=although_worse,
+        live=live,
+    )
     also = f", now {alias}" if alias else ""
-    _print(vars(made), json, lambda out: out.print(f"{made.uri}{also}: run {run_id}", soft_wrap=True, highlight=False))
+    said = f"{made.uri}{also}: run {run_id}" + (f". {live['sentence']}" if live is not None else "")
+    document = {**vars(made), "live": live}
+    _print(document, json, lambda out: out.print(said, soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -130,12 +146,12 @@ def evaluate(
 
 
 def _predictor(model: str, tracking: str | None, device: str) -> Predictor:
-    from nmt.orchestrator.models.address import fetch
+    from nmt.orchestrator.experiment.model_address import read_model
     from nmt.trainers.export.predictor import Predictor
 
     try:
-        return Predictor.load(fetch(model, tracking), device)
-    except (ValueError, FileNotFoundError) as error:
+        return Predictor(read_model(model, tracking), device)
+    except ValueError as error:
         raise RequestError(str(error)) from error
     except RuntimeError as error:
         raise RequestError(f"--device {device}: {str(error).splitlines()[0]}") from error

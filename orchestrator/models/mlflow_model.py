@@ -17,6 +17,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from nmt.orchestrator.errors import RequestError, RunError, first_line
+from nmt.orchestrator.models.alias import check_alias, unheld
 from nmt.orchestrator.models.finished import program_version
 from nmt.trainers.export.model_folder import TrainedModel
 
@@ -140,6 +141,8 @@ def register_model(
     alias: str | None,
     *,
     although_broken: bool = False,
+    although_worse: bool = False,
+    live: Mapping[str, Any] | None = None,
 ) -> Registered:
     """Make a model a version in MLflow's registry, with its guarantees as tags.
 
@@ -151,16 +154,25 @@ def register_model(
         name: Name of the registered model.
         alias: Alias that shall point to the version.
         although_broken: Register it although a guarantee did not hold.
+        although_worse: Register it, and move the alias, although it is worse than the live model.
+        live: How it stands to the live model that its chain protected, if any.
 
     Raises:
-        RequestError: A guarantee did not hold.
+        RequestError: A guarantee did not hold, or the alias must not move.
         RunError: The registry does not take it.
     """
     from mlflow import MlflowClient
     from mlflow import register_model as register
     from mlflow.exceptions import MlflowException
 
-    broken = [task["task"] for task in model.guarantees if task["guarantee"]["status"] != "held"]
+    if alias is not None and not although_worse:
+        check_alias(tracking, name, alias, model, live)
+    broken, worse = unheld(model.guarantees)
+    if worse and not (although_broken or although_worse):
+        raise RequestError(
+            f"not registered: {', '.join(worse)} is worse than the live model on the validation split by more than the "
+            "rule allows; train it longer or allow a tolerance, or give --although-worse"
+        )
     if broken and not although_broken:
         raise RequestError(
             f"not registered: {', '.join(broken)} is worse than its optimum on the validation split by more than the "
@@ -170,7 +182,7 @@ def register_model(
         client = MlflowClient(tracking, registry_uri=tracking)
         known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
         same = [found for found in known if found.tags.get("nmt.stage_key") == model.origin["stage_key"]]
-        made = same[0] if same else register(uri, name, tags=dict(tags_of(model)))
+        made = same[0] if same else register(uri, name, tags={**tags_of(model), **live_tags_of(live)})
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
         return Registered(name, str(made.version), alias, run_id, f"models:/{name}/{made.version}")
@@ -188,6 +200,17 @@ def tags_of(model: TrainedModel) -> Mapping[str, str]:
             for split, found in (task["deviation"][quantity] or {}).items():
                 label = "loss" if quantity == "loss" else task["metric"]
                 tags[f"nmt.deviation.{name}.{label}.{split}"] = f"{found['difference']} ± {found['standard_error']}"
+    return tags
+
+
+def live_tags_of(live: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return a version's tags on how it stands to the model that was live when it was trained."""
+    if live is None:
+        return {}
+    tags = {"nmt.against_live": str(live["sentence"])}
+    for task in live["tasks"]:
+        for split, word in task["standing"].items():
+            tags[f"nmt.against_live.{task['task']}.{split}"] = word
     return tags
 
 

@@ -1,0 +1,86 @@
+"""Where a model is: a folder, a run of MLflow, or a version in its registry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import mkdtemp
+
+from nmt.orchestrator.credentials import without_credentials
+from nmt.orchestrator.errors import RequestError, first_line
+from nmt.trainers.export.model_folder import MODEL, TrainedModel
+
+INSIDE = "artifacts/model"
+"""Folder of :mod:`nmt.trainers.export.model_folder` inside an MLflow model."""
+
+
+def fetch(address: str, tracking: str | None = None) -> Path:
+    """Return the local folder of a model.
+
+    Args:
+        address: A folder, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/RUN/PATH``. A folder may be one
+            that ``nmt export`` wrote or an MLflow model.
+        tracking: MLflow's tracking URI; its default when absent. A folder needs none.
+
+    Raises:
+        RequestError: There is no such model.
+    """
+    if not address.startswith(("models:/", "runs:/")):
+        return _inside(Path(address).expanduser(), address)
+    # As for tracking: a registry that is away is reported at once, where MLflow itself tries for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    if tracking is not None:
+        mlflow.set_tracking_uri(tracking)
+    where = mlflow.get_tracking_uri()
+    try:
+        folder = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"))
+    except (MlflowException, OSError) as error:
+        raise RequestError(
+            f"{address} is not at {without_credentials(where)}: {_there(address) or first_line(error)}; name a version "
+            "or alias that is there (nmt register makes one), or the folder of a model, which needs no server"
+        ) from error
+    return _inside(Path(folder), address)
+
+
+def read_model(address: str, tracking: str | None = None) -> TrainedModel:
+    """Fetch and read a model.
+
+    Raises:
+        RequestError: There is no such model, or it is damaged or of another version.
+    """
+    try:
+        return TrainedModel.read(fetch(address, tracking))
+    except (ValueError, FileNotFoundError) as error:
+        raise RequestError(f"{address}: {error}") from error
+
+
+def _there(address: str) -> str:
+    """Say what the registry has in place of an address that it lacks; empty where it cannot say."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    name = address.removeprefix("models:/").partition("@")[0].partition("/")[0]
+    try:
+        models = MlflowClient().search_registered_models()
+        known = [model for model in models if model.name == name]
+        if not known:
+            return f"its models are {', '.join(model.name for model in models) or 'none'}"
+        versions = [str(found.version) for found in MlflowClient().search_model_versions(f"name = '{name}'")]
+        aliases = [f"{alias} (version {version})" for alias, version in known[0].aliases.items()]
+        return f"{name} has versions {', '.join(reversed(versions))} and aliases {', '.join(aliases) or 'none'}"
+    except (MlflowException, OSError):
+        return ""
+
+
+def _inside(folder: Path, address: str) -> Path:
+    for place in (folder, folder / INSIDE):
+        if (place / MODEL).is_file():
+            return place
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) if folder.is_dir() else "no such folder"
+    raise RequestError(
+        f"{address} is no model of nmt: it has no {MODEL} ({found}); export one with nmt export FILE FOLDER"
+    )
