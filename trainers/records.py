@@ -197,6 +197,8 @@ class StageRecord:
         seconds: What ``wall_seconds`` went to on the first worker: ``start``, ``steps``, ``evaluation``,
             ``checkpoints``, ``certificate``.
         trained_by: UUID of the run that trained the stage; empty where runs have none.
+        live: Protected tasks whose limit was the live model's loss rather than an optimum of their own.
+        against_live: How the accepted model stands to the live model, on the validation and on the test split.
     """
 
     key: str
@@ -224,6 +226,8 @@ class StageRecord:
     certificate: Certificate | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     trained_by: str = ""
+    live: tuple[str, ...] = ()
+    against_live: tuple[Verdict, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -264,7 +268,8 @@ class StageRecord:
         raw["level"] = tuple(raw["level"])
         raw["protected"] = tuple(raw["protected"])
         raw["optima"] = tuple(Optimum(**value) for value in raw["optima"])
-        raw["verdicts"] = _verdicts(raw["verdicts"])
+        raw["live"] = tuple(raw["live"])
+        raw["verdicts"], raw["against_live"] = _verdicts(raw["verdicts"]), _verdicts(raw["against_live"])
         raw["candidates"] = tuple(Candidate._of(value) for value in raw["candidates"])
         raw["rows"] = tuple(Row(**value) for value in raw["rows"])
         if raw.get("certificate") is not None:

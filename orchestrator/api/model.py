@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from nmt.orchestrator.api.request import Request, to_prepared
 from nmt.orchestrator.errors import RequestError, first_line
-from nmt.orchestrator.models.address import load_predictor
 from nmt.orchestrator.models.evaluate import Evaluation, evaluate_files
 from nmt.orchestrator.models.export import Exported, export_model
 from nmt.orchestrator.models.finished import finished_model
+from nmt.orchestrator.models.loading import load_predictor
 from nmt.orchestrator.models.predict import Predicted, predict_files
 from nmt.orchestrator.verbs.run import ChainOutcome
 from nmt.trainers.export.predictor import Predictor

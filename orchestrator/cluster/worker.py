@@ -12,7 +12,7 @@ from nmt.orchestrator.cluster.mailbox import MailboxReporter
 from nmt.orchestrator.errors import RunError
 from nmt.trainers.data.open_feed import open_feed
 from nmt.trainers.faults import NumericalError, TrainingError
-from nmt.trainers.models.build import build_model
+from nmt.trainers.live.build import build_models
 from nmt.trainers.reporter import Reporter
 from nmt.trainers.spec.chain_spec import ChainSpec
 from nmt.trainers.stage.chain import run_chain
@@ -93,9 +93,9 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
         context.get_world_size(),
         device,
     )
-    model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     reporter: Reporter = job.reporter
     try:
+        model, live = build_models(spec, feed.schema, job.data, job.storage, device)
         records = run_chain(
             spec,
             model,
@@ -105,6 +105,7 @@ def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
             CheckpointStore(job.storage),
             StageClaims(job.storage),
             job.stages,
+            live,
         )
     except TrainingError as error:
         return Fault.of(error)

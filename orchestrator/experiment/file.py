@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from nmt.orchestrator.errors import RequestError
-from nmt.orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Scaling, Sweep, Tune
+from nmt.orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Protect, Scaling, Sweep, Tune
 from nmt.trainers.registry import did_you_mean
 from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.task import Task
@@ -76,6 +76,7 @@ def validate(content: Mapping[str, Any], name: str) -> Experiment:
         update={
             "storage": _absolute(experiment.storage),
             "tracking": _absolute_sqlite(experiment.tracking),
+            "protect": _absolute_model(experiment.protect),
             "data": experiment.data.model_copy(
                 update={
                     "path": _absolute(experiment.data.path) if experiment.data.path else None,
@@ -169,7 +170,7 @@ def _lines(error: ValidationError) -> list[str]:
 def _allowed(location: list[str]) -> list[str]:
     sections: dict[str, Any] = {
         "data": Data, "sweep": Sweep, "grid": Grid, "compare": Compare, "tune": Tune, "scaling": Scaling,
-        "training": Training, "execution": Execution, "tasks": Task,
+        "training": Training, "execution": Execution, "tasks": Task, "protect": Protect,
     }  # fmt: skip
     owner = sections.get(location[0], Experiment) if location else Experiment
     if dataclasses.is_dataclass(owner):
@@ -179,6 +180,12 @@ def _allowed(location: list[str]) -> list[str]:
 
 def _absolute(path: str) -> str:
     return path if "://" in path else str(Path(path).absolute())
+
+
+def _absolute_model(protect: Protect | None) -> Protect | None:
+    if protect is None or protect.model.startswith(("models:/", "runs:/")):
+        return protect
+    return protect.model_copy(update={"model": str(Path(protect.model).expanduser().absolute())})
 
 
 def _absolute_sqlite(uri: str) -> str:

@@ -9,6 +9,7 @@ from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment import data_source, preflight
 from nmt.orchestrator.experiment.file import load
 from nmt.orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
+from nmt.orchestrator.experiment.live import add_live
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.trainers.data.schema import Schema
 from nmt.trainers.spec.chain_spec import ChainSpec
@@ -80,4 +81,5 @@ def prepare_experiment(
     except ValueError as error:
         raise RequestError(f"model: {error}") from error
     preflight.check(experiment, spec, schema, folder)
+    spec = add_live(experiment, spec, schema, folder, say)
     return PreparedExperiment(experiment, spec, schema, folder)

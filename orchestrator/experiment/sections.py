@@ -203,6 +203,19 @@ class Scaling(_Section):
         return self.workers.max if isinstance(self.workers, Elastic) else self.workers
 
 
+class Protect(_Section):
+    """The live model, whose losses are limits of every stage for the tasks that it has.
+
+    Attributes:
+        model: Where it is: ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``, ``runs:/RUN/model``, or a folder.
+        start: Whether the chain starts from its parameters, so that it can only gain. By default where network, tasks
+            and columns are the same; ``true`` makes a difference an error.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    start: bool | None = None
+
+
 class Experiment(_Section):
     """A whole experiment file.
 
@@ -218,6 +231,7 @@ class Experiment(_Section):
         compare: Further methods to compare.
         tune: Ray Tune's options.
         scaling: Workers.
+        protect: The live model; text is its address.
         storage: Folder or URI of the finished stages.
         tracking: MLflow tracking URI.
     """
@@ -233,6 +247,7 @@ class Experiment(_Section):
     compare: Compare = Compare()
     tune: Tune = Tune()
     scaling: Scaling = Scaling()
+    protect: Protect | None = None
     storage: str = "./nmt-runs"
     tracking: str = "sqlite:///mlflow.db"
 
@@ -245,6 +260,11 @@ class Experiment(_Section):
         if repeated := _repeated(names):
             raise ValueError(f"task names must differ, found {', '.join(repeated)} more than once")
         return tasks
+
+    @field_validator("protect", mode="before")
+    @classmethod
+    def _address_alone(cls, value: Any) -> Any:
+        return {"model": value} if isinstance(value, str) else value
 
     @field_validator("model")
     @classmethod

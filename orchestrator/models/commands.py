@@ -48,6 +48,9 @@ def register(
     although_broken: Annotated[
         bool, typer.Option("--although-broken", help="Register it although a guarantee did not hold.")
     ] = False,
+    although_worse: Annotated[
+        bool, typer.Option("--although-worse", help="Move the alias although the live model is better.")
+    ] = False,
     set: Set = [],  # noqa: B006
     json: Json = False,
 ) -> None:
@@ -56,9 +59,9 @@ def register(
     from nmt.orchestrator.models.registration import register_chain
 
     prepared = prepare(file, set, current_output().say)
-    made = register_chain(prepared, name, alias, although_broken=although_broken)
+    made = register_chain(prepared, name, alias, although_broken=although_broken, although_worse=although_worse)
     also = f", now {alias}" if alias else ""
-    line = f"{made.uri}{also}: run {made.run_id}"
+    line = f"{made.uri}{also}: run {made.run_id}" + (f". {made.live['sentence']}" if made.live is not None else "")
     _print(made.to_dict(), json, lambda out: out.print(line, soft_wrap=True, highlight=False))
 
 
@@ -74,7 +77,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Predict raw rows: one row out per row in, in their order; rows that cannot be predicted say why."""
-    from nmt.orchestrator.models.address import load_predictor
+    from nmt.orchestrator.models.loading import load_predictor
     from nmt.orchestrator.models.predict import predict_files
 
     predictor = load_predictor(model, tracking, device)
@@ -98,9 +101,9 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a model on raw rows with labels: losses and metrics, with paired errors against another model."""
-    from nmt.orchestrator.models.address import load_predictor
     from nmt.orchestrator.models.evaluate import Evaluation, evaluate_files
     from nmt.orchestrator.models.evaluation_table import evaluation_table
+    from nmt.orchestrator.models.loading import load_predictor
 
     other = None if against is None else load_predictor(against, tracking, device)
     found = evaluate_files(load_predictor(model, tracking, device), data, other, where)

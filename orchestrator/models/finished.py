@@ -9,6 +9,7 @@ from nmt.orchestrator.credentials import without_credentials
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.summary.chain import chain_summary
+from nmt.orchestrator.summary.live import live_summary
 from nmt.trainers.data.prepared import read_encoder
 from nmt.trainers.export.model_folder import TrainedModel
 from nmt.trainers.faults import DamagedError
@@ -60,8 +61,18 @@ def finished_model(prepared: PreparedExperiment) -> TrainedModel:
             "data_fingerprint": prepared.schema.fingerprint,
             "held": last.held,
             "program": program_version(),
+            **({"live": prepared.spec.live.digest} if prepared.spec.live is not None else {}),
         },
     )
+
+
+def against_live(prepared: PreparedExperiment) -> dict[str, Any] | None:
+    """Return how an experiment's model stands to the live one; ``None`` where the chain protected none.
+
+    Raises:
+        RequestError: The chain is not finished.
+    """
+    return live_summary(finished_chain(prepared)[-1])
 
 
 def guarantees_of(records: tuple[StageRecord, ...]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from nmt.orchestrator.errors import RequestError, RunError, first_line
+from nmt.orchestrator.models.alias import check_alias, unheld
 from nmt.orchestrator.models.finished import program_version
 from nmt.trainers.export.model_folder import TrainedModel
 
@@ -99,6 +100,7 @@ class Registered:
         alias: Alias that now points to it, or ``None``.
         run_id: Run of the chain.
         uri: Address to load it by.
+        live: How it stands to the live model that its chain protected, if any.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Registered:
     alias: str | None
     run_id: str
     uri: str
+    live: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready content."""
@@ -188,6 +191,8 @@ def register_model(
     alias: str | None,
     *,
     although_broken: bool = False,
+    although_worse: bool = False,
+    live: Mapping[str, Any] | None = None,
 ) -> Registered:
     """Make a model a version in MLflow's registry, with its guarantees as tags.
 
@@ -199,15 +204,24 @@ def register_model(
         name: Name of the registered model.
         alias: Alias that shall point to the version.
         although_broken: Register it although a guarantee did not hold.
+        although_worse: Register it, and move the alias, although it is worse than the live model.
+        live: How it stands to the live model that its chain protected, if any.
 
     Raises:
-        RequestError: A guarantee did not hold.
+        RequestError: A guarantee did not hold, or the alias must not move.
         RunError: The registry does not take it.
     """
     from mlflow import register_model as register
     from mlflow.exceptions import MlflowException
 
-    broken = [task["task"] for task in model.guarantees if task["guarantee"]["status"] != "held"]
+    if alias is not None and not although_worse:
+        check_alias(tracking, name, alias, model, live)
+    broken, worse = unheld(model.guarantees)
+    if worse and not (although_broken or although_worse):
+        raise RequestError(
+            f"not registered: {', '.join(worse)} is worse than the live model on the validation split by more than the "
+            "rule allows; train it longer or allow a tolerance, or give --although-worse"
+        )
     if broken and not although_broken:
         raise RequestError(
             f"not registered: {', '.join(broken)} is worse than its optimum on the validation split by more than the "
@@ -221,10 +235,11 @@ def register_model(
             made = same[0]
         else:
             with _tracked_at(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
-                made = register(uri, name, tags=dict(tags_of(model)))
+                made = register(uri, name, tags={**tags_of(model), **live_tags_of(live)})
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
-        return Registered(name, str(made.version), alias, made.run_id or run_id, f"models:/{name}/{made.version}")
+        address = f"models:/{name}/{made.version}"
+        return Registered(name, str(made.version), alias, made.run_id or run_id, address, live)
     except (MlflowException, OSError) as error:
         raise RunError(f"the registry does not take the model: {first_line(error)}") from error
 
@@ -239,6 +254,17 @@ def tags_of(model: TrainedModel) -> Mapping[str, str]:
             for split, found in (task["deviation"][quantity] or {}).items():
                 label = "loss" if quantity == "loss" else task["metric"]
                 tags[f"nmt.deviation.{name}.{label}.{split}"] = f"{found['difference']} ± {found['standard_error']}"
+    return tags
+
+
+def live_tags_of(live: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """Return a version's tags on how it stands to the model that was live when it was trained."""
+    if live is None:
+        return {}
+    tags = {"nmt.against_live": str(live["sentence"])}
+    for task in live["tasks"]:
+        for split, word in task["standing"].items():
+            tags[f"nmt.against_live.{task['task']}.{split}"] = word
     return tags
 
 

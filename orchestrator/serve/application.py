@@ -11,7 +11,7 @@ from ray.serve import Application
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from nmt.orchestrator.models.address import fetch
+from nmt.orchestrator.experiment.model_address import fetch
 from nmt.orchestrator.serve.answers import Answer, answer_all, parse_rows
 from nmt.trainers.export.predictor import Predictor
 

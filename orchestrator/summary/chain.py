@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from nmt.orchestrator.summary.limits import against_limit, share_of_limit
+from nmt.orchestrator.summary.live import live_summary
 from nmt.orchestrator.summary.on_test import sentences_on_test
 from nmt.orchestrator.summary.wording import MOST_NAMES, finite_or_none, is_share, join_names, level_name
 from nmt.trainers.certificate import Certificate
@@ -20,8 +21,9 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         records: Records of a chain's stages, in order.
 
     Returns:
-        ``tasks`` by priority, ``stages`` in order (0 is the joint start, k solves level k), ``held`` and ``sentence``.
-        Each task has:
+        ``tasks`` by priority, ``stages`` in order (0 is the joint start, k solves level k), ``held``, ``sentence``, and
+        ``live``, how the model stands to the live one (:func:`~nmt.orchestrator.summary.live.live_summary`). Each task
+        has:
 
         * ``optimum``: mean loss at the accepted θ* of the stage that solved it, on ``train`` (L* itself), ``valid`` and
           ``test``;
@@ -32,7 +34,8 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         * ``test_metric``: its value after the first stage (``start``) and at the end of the chain, their ``change``,
           and the same in ``points`` (hundredths);
         * ``multiplier``: λ at the end of the last stage;
-        * ``guarantee``: ``status`` on the validation split (``held``, ``broken`` or ``not protected``), ``accept_on``
+        * ``guarantee``: ``status`` on the validation split (``held``, ``broken`` or ``not protected``), ``against``
+          (``optimum``, the task's own, or ``live``, the live model's loss where that is the limit), ``accept_on``
           (``loss`` or ``metric``: which of the two decides), ``text``, the comparison with the limit, and
           ``share_of_limit``, the share of what is allowed that the task uses, ``None`` beyond any number.
 
@@ -41,6 +44,7 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
     """
     if not records:
         raise ValueError("a chain has at least one stage, found no record")
+    live = live_summary(records[-1])
     return {
         "held": records[-1].held,
         "sentence": " ".join(
@@ -50,8 +54,10 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
                 *_at_the_edge(records),
                 *_out_of_reach(records),
                 *_balance(records),
+                *([live["sentence"]] if live is not None else []),
             ]
         ),
+        "live": live,
         "tasks": [_task(task, record, records) for record in records for task in record.level],
         "stages": [_stage(record) for record in records],
     }
@@ -83,10 +89,17 @@ def _task(task: str, solved: StageRecord, records: Sequence[StageRecord]) -> dic
             "points": 100 * change if change is not None and is_share(metric) else None,
         },
         "multiplier": finite_or_none(last.multipliers.get(task)),
-        "guarantee": {"status": "not protected", "accept_on": None, "text": None, "share_of_limit": None}
+        "guarantee": {
+            "status": "not protected",
+            "against": None,
+            "accept_on": None,
+            "text": None,
+            "share_of_limit": None,
+        }
         if valid is None
         else {
             "status": "held" if valid.kept else "broken",
+            "against": "live" if task in last.live else "optimum",
             "accept_on": valid.accept_on,
             "text": against_limit(valid),
             "share_of_limit": finite_or_none(share_of_limit(valid)),
@@ -125,6 +138,7 @@ def _stage(record: StageRecord) -> dict[str, Any]:
         "level": list(record.level),
         "objective": dict(record.objective),
         "protected": list(record.protected),
+        "live": list(record.live),
         "held": record.held,
         "gained": record.gained,
         "accepted_step": record.accepted_step,

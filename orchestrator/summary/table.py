@@ -44,7 +44,7 @@ def chain_table(records: Sequence[StageRecord]) -> Group:
     parts: list[RenderableType] = [_tasks_table(shown, records[0].number)]
     protected = [task for task in shown if task["deviation"] is not None]
     if protected:
-        parts += ["", _protected_table(protected)]
+        parts += ["", _protected_table(protected, any(record.live for record in records[-1:]))]
     return Group(*parts, "", Text(" ".join(filter(None, (selection_note(tasks), summary["sentence"])))))
 
 
@@ -71,10 +71,11 @@ def _tasks_table(tasks: Sequence[dict[str, Any]], first: int) -> Table:
     return table
 
 
-def _protected_table(tasks: Sequence[dict[str, Any]]) -> Table:
-    """A row per protected task: how far it is from its optimum, in loss and metric, on both held-out splits."""
+def _protected_table(tasks: Sequence[dict[str, Any]], with_live: bool) -> Table:
+    """A row per protected task: how far it is from its limit, in loss and metric, on both held-out splits."""
     metric = _common_metric(tasks)
-    title = "Protected tasks against their own optima, difference ± standard error"
+    limits = "their own optima or the live model, whichever is better" if with_live else "their own optima"
+    title = f"Protected tasks against {limits}, difference ± standard error"
     folded = _blank_table(Table(), title)
     folded.add_column("task", overflow="fold")
     for name in ("loss", metric or "metric"):
@@ -157,5 +158,5 @@ def _guarantee(row: dict[str, Any], separator: str) -> Text:
     guarantee = row["guarantee"]
     status = guarantee["status"]
     style = {"held": "green", "broken": "bold red", "not protected": "dim"}[status]
-    text = Text(status, style)
+    text = Text(f"{status}, live" if guarantee["against"] == "live" else status, style)
     return text if guarantee["text"] is None else text.append(f"{separator}{guarantee['text']}", "default")

@@ -115,6 +115,8 @@ class ChainRun:
         self._run_uuid = run_uuid or uuid.uuid4().hex
         self._ended = False
         tags = {"nmt.kind": kind, "nmt.method": self._method, "nmt.data": spec.data_fingerprint}
+        if spec.live is not None:
+            tags["nmt.live"] = spec.live.digest
         self._run = store.open_run(self._run_uuid, name, tags, {**params, **self._params}, parent, at)
         self.run_id = self._run.run_id
         if not self._run.finished and not self._flat:
@@ -178,6 +180,7 @@ class ChainRun:
             values += self._optima(record, last.steps)
         values += [(f"lambda/{task}", value, last.steps) for task, value in last.multipliers.items()]
         values += self._deviations(last)
+        values += self._against_live(last)
         at = milliseconds() if at is None else at
         self._store.log(self.run_id, _points(values, at))
         if self._flat:  # its group judges the guarantee
@@ -350,6 +353,15 @@ class ChainRun:
                     place = f"{verdict.split}/{found.quantity}/{verdict.task}"
                     yield f"deviation/{place}", found.difference, record.steps
                     yield f"deviation_se/{place}", found.standard_error, record.steps
+
+    def _against_live(self, record: StageRecord) -> Iterator[Value]:
+        """Return ``live/SPLIT/loss/TASK`` and ``live/SPLIT/METRIC/TASK``: the model minus the live one, with errors."""
+        for verdict in record.against_live:
+            for found in (verdict.loss, verdict.metric):
+                if found is not None:
+                    place = f"{verdict.split}/{found.quantity}/{verdict.task}"
+                    yield f"live/{place}", found.difference, record.steps
+                    yield f"live_se/{place}", found.standard_error, record.steps
 
     def _certificate(self, certificate: Certificate | None, step: int, tasks: Collection[str]) -> Iterator[Value]:
         if certificate is None:

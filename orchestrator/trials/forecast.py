@@ -78,9 +78,9 @@ def forecast_greedy(spec: ChainSpec, thetas: int, lambdas: int, schema: Schema) 
         schema: Sizes of the data.
     """
     each = stage_samples(spec.training, schema)
-    trials = [thetas * (lambdas if level else 1) for level in range(len(spec.levels))]
+    trials = [thetas * (lambdas if level or spec.live is not None else 1) for level in range(len(spec.levels))]
     before = int(spec.has_joint_start)
-    stages = sum(trials) + before * thetas
+    stages = sum(trials) + before * trials[0]
     reused = sum(number * (before + level) for level, number in enumerate(trials) if level)
     return Forecast(
         trials=sum(trials),

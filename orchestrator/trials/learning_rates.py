@@ -40,15 +40,17 @@ def greedy_trials(
     Args:
         spec: The chain.
         eta_theta: Learning rates of the parameters.
-        eta_lambda: Learning rates of the multipliers; the first level protects nothing and uses only the first one.
+        eta_lambda: Learning rates of the multipliers; the first level, where it protects nothing, uses only the
+            first one.
         chosen: Learning rates chosen for the earlier levels; stage 0 has the first level's.
     """
     level = len(chosen)
     rest = len(spec.levels) - level - 1
-    pairs = [Rates(theta, lam) for lam in (eta_lambda if level else eta_lambda[:1]) for theta in eta_theta]
+    protects = level > 0 or spec.live is not None
+    pairs = [Rates(theta, lam) for lam in (eta_lambda if protects else eta_lambda[:1]) for theta in eta_theta]
     return tuple(
         Trial(
-            label=f"stage {level + 1}, {_label(rates) if level else f'η_θ {rates.eta_theta:g}'}",
+            label=f"stage {level + 1}, {_label(rates) if protects else f'η_θ {rates.eta_theta:g}'}",
             source="sweep",
             spec=replace(spec, rates=(*chosen, rates, *[rates] * rest)),
             method=spec.training.method,

@@ -91,7 +91,7 @@ def baseline_trials(spec: ChainSpec, grid: WeightGrid) -> tuple[Trial, ...]:
 
 def _one_stage(spec: ChainSpec, tasks: tuple[Task, ...], weights: tuple[float, ...] | None) -> ChainSpec:
     training = replace(spec.training, method=WEIGHTED_SUM, weights=weights, method_options={})
-    return replace(spec, levels=(tasks,), training=training, rates=None)
+    return replace(spec, levels=(tasks,), training=training, rates=None, live=None)
 
 
 def _moebius(number: int) -> int:

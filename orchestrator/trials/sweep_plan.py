@@ -68,7 +68,7 @@ def plan_sweep(prepared: PreparedExperiment) -> SweepPlan:
         )
     thetas = sweep.eta_theta or (training.eta_theta,)
     lambdas = sweep.eta_lambda or (training.eta_lambda,)
-    if len(spec.levels) == 1:
+    if len(spec.levels) == 1 and spec.live is None:
         lambdas = lambdas[:1]  # nothing is ever protected
     if sweep.greedy:
         trials = greedy_trials(spec, thetas, lambdas, ())

@@ -68,7 +68,8 @@ class Trial:
     @property
     def eta_lambda(self) -> float | None:
         """Learning rate of the multipliers in the last stage to train; ``None`` where nothing is ever protected."""
-        return self._stages[-1].settings.eta_lambda if len(self.spec.levels) > 1 else None
+        protecting = [stage for stage in self.spec.stages if stage.protected]
+        return self._stages[-1].settings.eta_lambda if protecting else None
 
     @property
     def params(self) -> Mapping[str, str]:

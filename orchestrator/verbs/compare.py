@@ -21,6 +21,7 @@ from nmt.orchestrator.trials.trial import Trial
 from nmt.orchestrator.verbs.grid import run_grid
 from nmt.orchestrator.verbs.sweep import run_sweep
 from nmt.orchestrator.verbs.trial_group import GroupSession
+from nmt.trainers.methods.names import is_constrained
 from nmt.trainers.store.stage_store import StageStore
 
 
@@ -62,6 +63,8 @@ def method_trials(prepared: PreparedExperiment, methods: Sequence[str]) -> tuple
         training = replace(experiment.training, method=method, weights=None)
         other = experiment.model_copy(update={"training": training})
         spec = other.chain(prepared.spec.data_fingerprint, prepared.spec.ingest)
+        if is_constrained(method):
+            spec = replace(spec, live=prepared.spec.live)
         spec.check()
         trials.append(Trial(method, "method", spec, method))
     return tuple(trials)

@@ -17,6 +17,8 @@ from nmt.orchestrator.trials.forecast import Forecast
 from nmt.orchestrator.trials.grid_plan import plan_grid
 from nmt.orchestrator.trials.loss_weights import WeightGrid
 from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.store.stage_store import StageStore
 
 MAX_ROWS = 12
@@ -36,6 +38,7 @@ class PlannedStage:
         level: Tasks that it solves; none for the joint start.
         objective: Task → weight in what it minimises.
         protected: Tasks that it holds.
+        live: Those among them that no stage before has solved: the live model's losses are their limits.
         finished: Whether its result is already in the storage.
         max_steps: Most optimisation steps; early stopping may end it sooner.
         max_samples: Most training examples.
@@ -46,6 +49,7 @@ class PlannedStage:
     level: tuple[str, ...]
     objective: dict[str, float]
     protected: tuple[str, ...]
+    live: tuple[str, ...]
     finished: bool
     max_steps: int
     max_samples: int
@@ -113,6 +117,7 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
             level=tuple(task.name for task in stage.level),
             objective=stage.objective_weights,
             protected=tuple(task.name for task in stage.protected),
+            live=_at_live_limits(spec, stage),
             finished=store.read(key) is not None,
             max_steps=steps,
             max_samples=samples,
@@ -136,6 +141,12 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         sweep_name=f"sweep, {sweep.name}" if sweep is not None else "",
         grid_name=grid.name if grid is not None else f"grid of {weights.trials:,}",
     )
+
+
+def _at_live_limits(spec: ChainSpec, stage: StageSpec) -> tuple[str, ...]:
+    """Return the protected tasks that no stage before this one solves."""
+    solved = {task.name for before in spec.stages[: stage.index] for task in before.level}
+    return tuple(task.name for task in stage.protected if task.name not in solved)
 
 
 T = TypeVar("T")
@@ -191,13 +202,19 @@ def _cells(stage: PlannedStage, most: int) -> tuple[str | Text, ...]:
     return (
         str(stage.stage),
         Text(_minimises(stage, most)),
-        Text(
-            f"all {len(stage.protected)} before" if len(stage.protected) > most else ", ".join(stage.protected) or "–"
-        ),
+        Text(_holds(stage, most)),
         f"{stage.max_steps:,}",
         f"{stage.max_samples:,}",
         "finished" if stage.finished else "to train",
     )
+
+
+def _holds(stage: PlannedStage, most: int) -> str:
+    """Write what a stage holds: ``pay, amount (live)`` with a live model's limit, or ``all 12 before and 3 live``."""
+    if len(stage.protected) <= most:
+        return ", ".join(f"{task} (live)" if task in stage.live else task for task in stage.protected) or "–"
+    before, live = len(stage.protected) - len(stage.live), len(stage.live)
+    return " and ".join([f"all {before} before"] * (before > 0) + [f"{live} live"] * (live > 0))
 
 
 def _minimises(stage: PlannedStage, most: int) -> str:

@@ -15,7 +15,7 @@ from nmt.trainers.evaluation.frozen_buffers import frozen_buffers
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.evaluation.outputs import SplitOutputs, join_outputs
 from nmt.trainers.losses.samples import Samples
-from nmt.trainers.losses.task_losses import output_of
+from nmt.trainers.losses.task_losses import TaskLosses, output_of
 from nmt.trainers.metrics.compute import compute_metrics
 from nmt.trainers.registry import METRICS, resolve
 from nmt.trainers.spec.task import Task
@@ -60,8 +60,9 @@ def evaluate(
     with_metrics: bool = True,
     keep_samples: bool = True,
     keep_outputs: bool = False,
+    tasks: Sequence[Task] | None = None,
 ) -> Evaluation:
-    """Evaluate every task of the chain in one pass, sharded over the workers.
+    """Evaluate every task of the chain, or some of them, in one pass, sharded over the workers.
 
     Args:
         learner: The model, its data and its losses.
@@ -70,8 +71,10 @@ def evaluate(
         with_metrics: Whether to compute metrics too.
         keep_samples: Whether ``local`` holds the samples of each example; without, it holds those of none.
         keep_outputs: Whether ``outputs`` holds the outputs of each row.
+        tasks: Tasks of the chain to evaluate; all when absent.
     """
-    model, losses, tasks, device = learner.model, learner.losses, learner.losses.tasks, learner.device
+    model, losses, device = learner.model, learner.losses, learner.device
+    tasks = losses.tasks if tasks is None else tasks
     was_training = model.training
     model.train(mode == "train")
     metrics = (
@@ -93,11 +96,11 @@ def evaluate(
                     sums.append(samples.sums)
                     counts.append(samples.counts)
                 if keep_outputs:
-                    kept.append(_outputs_of(outputs, batch, tasks))
-                for column, task in enumerate(tasks):
+                    kept.append(_outputs_of(outputs, batch, losses, tasks))
+                for task in tasks:
                     if task.name in metrics:
                         output = output_of(outputs, [task], batch).squeeze(1)
-                        metrics[task.name].update(output, batch.labels[:, column], batch)
+                        metrics[task.name].update(output, losses.label_of(task, batch), batch)
     finally:
         model.train(was_training)
     local = Samples(*(torch.cat(parts) if keep_samples else parts[0][:0].clone() for parts in (sums, counts)))
@@ -113,10 +116,10 @@ def evaluate(
     )
 
 
-def _outputs_of(outputs: Mapping[str, Tensor], batch: Batch, tasks: Sequence[Task]) -> SplitOutputs:
+def _outputs_of(outputs: Mapping[str, Tensor], batch: Batch, losses: TaskLosses, tasks: Sequence[Task]) -> SplitOutputs:
     lengths = None if batch.query is None else batch.query.bincount(minlength=batch.examples).cpu()
     return SplitOutputs(
         {task.name: output_of(outputs, [task], batch).squeeze(1).cpu() for task in tasks},
-        {task.name: batch.labels[:, column].cpu() for column, task in enumerate(tasks)},
+        {task.name: losses.label_of(task, batch).cpu() for task in tasks},
         lengths,
     )

@@ -70,7 +70,7 @@ def compare_metric(task: Task, outputs: SplitOutputs, reference: Tensor) -> Metr
         return None
     kind = resolve("metric", task.metric, METRICS)
     metric: Metric = kind()
-    sign = -1.0 if metric.higher_is_better is False else 1.0
+    sign = sign_of(metric)
     output, label = outputs.outputs[task.name], outputs.labels[task.name]
     if isinstance(metric, AUC):
         value, other, error = compare_auc(label, output, reference)
@@ -79,6 +79,11 @@ def compare_metric(task: Task, outputs: SplitOutputs, reference: Tensor) -> Metr
     else:
         value, other, error = _bootstrap(kind, outputs.lengths, label, output, reference)
     return MetricDifference(task.metric.rpartition(":")[2], value, other, error, sign)
+
+
+def sign_of(metric: Metric) -> float:
+    """Return 1 where a higher metric is better, −1 otherwise."""
+    return -1.0 if metric.higher_is_better is False else 1.0
 
 
 def _compare_ratios(

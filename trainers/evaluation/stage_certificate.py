@@ -62,7 +62,7 @@ def certify(
     """
     names = [task.name for task in spec.protected]
     price = torch.tensor([multipliers[name] for name in names], dtype=torch.float64)
-    objective = torch.tensor(spec.weights, dtype=torch.float64)
+    objective = torch.tensor(spec.objective_by_task, dtype=torch.float64)
     coefficients, weights, grouped = _terms(price, objective)
     batches = _batches(learner.feed, spec.execution.certificate_examples)
     if len(weights) > FREE_TERMS:
@@ -101,19 +101,23 @@ def _batches(feed: Feed, examples: int) -> int:
 def _terms(price: Tensor, objective: Tensor) -> tuple[Tensor, Tensor, int]:
     """The gradients to compute.
 
+    Args:
+        price: Shadow price of each protected task.
+        objective: Weight in the objective of each task of the stage, protected ones first.
+
     Returns:
-        Coefficients of the protected tasks' and the objectives' losses, shape ``(terms + 1, tasks)``, the objective in
+        Coefficients of the tasks' losses, shape ``(terms + 1, tasks)``, the objective in
         the last row; the weight of each term, shape ``(terms,)``; and the number of tasks that share a term.
     """
     active = [task for task in price.argsort(descending=True, stable=True).tolist() if price[task] != 0]
     alone, rest = (active, []) if len(active) <= MOST_TERMS else (active[: MOST_TERMS - 1], active[MOST_TERMS - 1 :])
     terms = len(alone) + bool(rest)
-    coefficients = torch.zeros(terms + 1, len(price) + len(objective), dtype=torch.float64)
+    coefficients = torch.zeros(terms + 1, len(objective), dtype=torch.float64)
     for row, task in enumerate(alone):
         coefficients[row, task] = 1.0
     if rest:
         coefficients[-2, rest] = price[rest]
-    coefficients[-1, len(price) :] = objective
+    coefficients[-1] = objective
     weights = torch.ones(terms, dtype=torch.float64)
     weights[: len(alone)] = price[alone]
     return coefficients, weights, len(rest)

@@ -107,19 +107,33 @@ class TrainedModel:
         if not (folder / MODEL).is_file():
             found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else "no such folder"
             raise FileNotFoundError(f"{folder} is not the folder of a model: it has no {MODEL} (found {found})")
+        names = [name for name in (MODEL, WEIGHTS, ENCODER, VOCABULARY) if (folder / name).is_file()]
+        return cls.from_files({name: (folder / name).read_bytes() for name in names}, str(folder))
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes], where: str) -> TrainedModel:
+        """Read what :meth:`to_files` wrote.
+
+        Args:
+            files: Name → content.
+            where: Where they are, for messages.
+
+        Raises:
+            ValueError: They are damaged, or of another version.
+        """
         try:
-            content: dict[str, Any] = json.loads((folder / MODEL).read_bytes())
+            content: dict[str, Any] = json.loads(files[MODEL])
             version = content["version"]
         except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{folder / MODEL} is damaged ({error}); export the model again") from error
+            raise ValueError(f"{where}/{MODEL} is damaged ({error}); export the model again") from error
         if version != VERSION:
             raise ValueError(
-                f"{folder / MODEL} has version {version}, this program reads {VERSION}; export the model again, "
+                f"{where}/{MODEL} has version {version}, this program reads {VERSION}; export the model again, "
                 "or use the program that wrote it"
             )
         try:
-            encoder = Encoder.from_files({name: (folder / name).read_bytes() for name in (ENCODER, VOCABULARY)})
-            state = from_bytes((folder / WEIGHTS).read_bytes())
+            encoder = Encoder.from_files({name: files[name] for name in (ENCODER, VOCABULARY)})
+            state = from_bytes(files[WEIGHTS])
             return cls(
                 tasks=tuple(
                     Task(**{key: value for key, value in task.items() if key != "answer"}) for task in content["tasks"]
@@ -133,4 +147,4 @@ class TrainedModel:
                 origin=content["origin"],
             )
         except (KeyError, TypeError, OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise ValueError(f"the model in {folder} is damaged ({error}); export it again") from error
+            raise ValueError(f"the model in {where} is damaged ({error}); export it again") from error

@@ -58,6 +58,10 @@ class TaskLosses:
                 sums[i], counts[i] = samples.sums[:, column], samples.counts[:, column]
         return Samples(torch.stack(sums, 1), torch.stack(counts, 1))
 
+    def label_of(self, task: Task, batch: Batch) -> Tensor:
+        """Return the labels of a task, shape ``(rows,)``."""
+        return batch.labels[:, self._column[task.name]]
+
     def counts(self, batch: Batch, tasks: Sequence[Task]) -> Tensor:
         """Count the labelled samples of ``tasks`` from the labels alone, shape ``(examples, len(tasks))``.
 

@@ -13,6 +13,8 @@ from nmt.trainers.models.sizes import check_size
 class Features(nn.Module):
     """Embeds categorical columns, standardises numeric ones, unpacks packed bits, and concatenates.
 
+    Mean and deviation are part of the state: who starts from a model's parameters takes its standardisation over.
+
     All categorical columns share one embedding matrix, each at its own offset, so a batch takes one look-up. A missing
     or infinite number becomes 0, the mean after standardisation. The embedding of PAD (id 0) is initialised to zeros.
 
@@ -40,8 +42,8 @@ class Features(nn.Module):
         with torch.no_grad():
             self.embedding.weight[offsets] = 0.0
         self.register_buffer("offsets", offsets, persistent=False)
-        self.register_buffer("mean", torch.tensor([n.mean for n in numeric]), persistent=False)
-        self.register_buffer("std", torch.tensor([n.std for n in numeric]), persistent=False)
+        self.register_buffer("mean", torch.tensor([n.mean for n in numeric]))
+        self.register_buffer("std", torch.tensor([n.std for n in numeric]))
         self.register_buffer("shifts", torch.arange(7, -1, -1, dtype=torch.uint8), persistent=False)
         self.width = embedding_dim * len(sizes) + len(schema.numeric) + sum(schema.packed.values())
         self._bits = tuple(schema.packed.values())

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from nmt.trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM
+from nmt.trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM, is_constrained
 from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.live import Live
 from nmt.trainers.spec.settings import CONSTRAINT_FIELDS, Settings
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.spec.task import Level, Task
 
-ALGORITHM_VERSION = 4
+ALGORITHM_VERSION = 5
 """Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
 reused."""
 
@@ -66,6 +67,7 @@ class ChainSpec:
             the first level's.
         rounds: Times that the one stage of a method without priorities is trained, each time from the model that the
             last one accepted: a baseline with the samples of a whole chain.
+        live: The live model, if its losses are limits.
     """
 
     levels: tuple[Level, ...]
@@ -77,6 +79,7 @@ class ChainSpec:
     execution: Execution = field(default_factory=Execution)
     rates: tuple[Rates, ...] | None = None
     rounds: int = 1
+    live: Live | None = None
 
     def __post_init__(self) -> None:
         if self.rates is not None and len(self.rates) != len(self.levels):
@@ -88,6 +91,12 @@ class ChainSpec:
     def tasks(self) -> tuple[Task, ...]:
         """All tasks, by priority."""
         return tuple(task for level in self.levels for task in level)
+
+    @property
+    def live_tasks(self) -> tuple[Task, ...]:
+        """Tasks that no stage may leave worse than the live model has them, by priority."""
+        names = set(self.live.tasks) if self.live is not None else set()
+        return tuple(task for task in self.tasks if task.name in names)
 
     @property
     def has_joint_start(self) -> bool:
@@ -124,7 +133,13 @@ class ChainSpec:
                 f"compile: a compiled model gives one gradient a step, and method {method!r} needs one for each "
                 "task; leave execution.compile out"
             )
-        without = [task.name for level in self.levels[:-1] for task in level if not task.metric]
+        if self.live is not None and not is_constrained(method):
+            raise ValueError(
+                f"protect needs a method that holds tasks at their limits, found method {method!r}; set it to nmt, "
+                "nmt+famo or nmt+torchjd:NAME, or leave protect out"
+            )
+        held = [*(task for level in self.levels[:-1] for task in level), *self.live_tasks]
+        without = list(dict.fromkeys(task.name for task in held if not task.metric))
         if training.accept_on == "metric" and without:
             raise ValueError(
                 f"accept_on: metric needs a metric of every task that a stage protects, and {', '.join(without)} have "
@@ -145,7 +160,7 @@ class ChainSpec:
         A key hashes what determines the stage's result (objective, tolerances, model, settings, pace of evaluations,
         batch size, data, the parent's key), and nothing that does not (workers, paths, tracking address). A stage that
         protects nothing leaves out the multipliers' settings, so that a sweep over η_λ trains stages 0 and 1 once per
-        η_θ. Stage 0 depends on no priority below the first level.
+        η_θ. Stage 0 depends on no priority below the first level. Every stage depends on the live model by its content.
         """
         keys: list[str] = []
         for stage in self.stages:
@@ -167,9 +182,29 @@ class ChainSpec:
                 "data": self.data_fingerprint,
                 "ingest": self.ingest,
             }
-            text = json.dumps(_canonical(content), sort_keys=True)
-            keys.append(hashlib.sha256(text.encode()).hexdigest()[:20])
+            if self.live is not None:
+                content["live"] = dataclasses.asdict(replace(self.live, tasks=tuple(sorted(self.live.tasks))))
+            keys.append(_digest(content))
         return tuple(keys)
+
+    def live_key(self) -> str:
+        """The key under which the live model's losses on these data are kept.
+
+        Raises:
+            ValueError: There is no live model.
+        """
+        if self.live is None:
+            raise ValueError("the chain protects no live model")
+        fields = sorted((_result_fields(task) for task in self.live_tasks), key=lambda found: str(found["name"]))
+        return _digest(
+            {
+                "version": ALGORITHM_VERSION,
+                "live": self.live.digest,
+                "tasks": fields,
+                "data": self.data_fingerprint,
+                "ingest": self.ingest,
+            }
+        )
 
     def _settings(self, level: int) -> Settings:
         if self.rates is None:
@@ -187,22 +222,31 @@ class ChainSpec:
             level=self.levels[level],
             later=later,
             weights=(*own, *(alpha,) * len(later)),
-            protected=tuple(task for tasks in self.levels[:level] for task in tasks),
+            protected=self._protected(level),
             settings=settings,
             execution=self.execution,
         )
+
+    def _protected(self, level: int) -> tuple[Task, ...]:
+        """Tasks that the stage of a level protects: those of earlier levels, and those that the live model has."""
+        names = {task.name for tasks in self.levels[:level] for task in tasks} | {task.name for task in self.live_tasks}
+        return tuple(task for task in self.tasks if task.name in names)
 
     def _joint_stage(self) -> StageSpec:
         first, others = self.levels[0], self.tasks[len(self.levels[0]) :]
         share = self.training.joint_weight
         weights = (*(share / len(first),) * len(first), *((1 - share) / len(others),) * len(others))
-        return StageSpec(0, 0, (), self.tasks, weights, (), self._settings(0), self.execution)
+        return StageSpec(0, 0, (), self.tasks, weights, self.live_tasks, self._settings(0), self.execution)
 
 
 def _result_fields(task: Task) -> dict[str, Any]:
     content = dataclasses.asdict(task)
     del content["tolerance"]  # matters to the stages that protect the task, not to the one that solves it
     return content
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(_canonical(content), sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _canonical(value: Any) -> Any:

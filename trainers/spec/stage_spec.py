@@ -20,7 +20,7 @@ class StageSpec:
         later: Tasks that stay in the mix with a weight of their own: those of later levels, or, for the joint start,
             all tasks.
         weights: Weight of each objective task, those of ``level`` first, then those of ``later``.
-        protected: Tasks to hold at their optima, by priority.
+        protected: Tasks to hold at their optima, or at the live model's losses, by priority.
         settings: How the stage is trained.
         execution: How it runs and what is recorded.
     """
@@ -55,8 +55,15 @@ class StageSpec:
 
     @property
     def tasks(self) -> tuple[Task, ...]:
-        """Tasks of the stage, protected ones first."""
-        return (*self.protected, *self.objective)
+        """Tasks of the stage, each once, protected ones first."""
+        held = {task.name for task in self.protected}
+        return (*self.protected, *(task for task in self.objective if task.name not in held))
+
+    @property
+    def objective_by_task(self) -> tuple[float, ...]:
+        """Weight in the objective of each of :attr:`tasks`; a live model's limits protect what is also minimised."""
+        weights = self.objective_weights
+        return tuple(weights.get(task.name, 0.0) for task in self.tasks)
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nmt.trainers.evaluation.evaluation import evaluate
 from nmt.trainers.evaluation.learner import Learner
-from nmt.trainers.records import Candidate
+from nmt.trainers.records import Candidate, Verdict
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.stage.protection import Protection
 
@@ -32,6 +32,7 @@ class Candidates:
         self._protection = protection
         self._state: dict[str, Tensor] = {}
         self._step = 0
+        self._excess = math.inf
         self.best = math.inf
         self.all: list[Candidate] = []
 
@@ -44,7 +45,7 @@ class Candidates:
         """Evaluate the trained model, and points on the way to it if it is better but not feasible."""
         trained = self.evaluate(step)
         yield trained
-        if trained.feasible or not self._objective(trained.losses) < self.best:
+        if trained.feasible or self._excess > 0 or not self._objective(trained.losses) < self.best:
             return
         here = {name: value.clone() for name, value in self._model.state_dict().items()}
         start = self._state
@@ -60,21 +61,32 @@ class Candidates:
     def evaluate(self, step: int, share: float = 1.0) -> Candidate:
         """Evaluate the model as it stands; keep its parameters when it is the best feasible candidate.
 
-        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible.
+        The starting point (step 0) is the parent's accepted θ*, which kept every earlier limit: always feasible. Only
+        a chain that protects a live model and does not start from it may begin beyond its limits; the candidate that
+        exceeds them least then stands in for the best feasible one.
         """
         by_metric = self._spec.settings.accept_on == "metric" and bool(self._spec.protected)
         evaluation = evaluate(self._learner, "valid", keep_outputs=by_metric)
         verdicts = self._protection.judge(self._spec, evaluation, with_metrics=by_metric)
-        feasible = step == 0 or all(verdict.kept for verdict in verdicts)
+        excess = self._excess_of(verdicts) if step > 0 or self._protection.live else 0.0
+        feasible = excess == 0
         objective = self._objective(evaluation.losses)
-        accepted = step == 0 or (feasible and objective < self.best)
+        better = objective < self.best if self._excess == 0 else feasible or excess < self._excess
+        accepted = step == 0 or (better and (feasible or self._excess > 0))
         if accepted:
-            self.best = objective if math.isfinite(objective) else math.inf
+            self._excess = excess
+            self.best = objective if feasible and math.isfinite(objective) else math.inf
             self._step = step
             self._state = {name: value.clone() for name, value in self._model.state_dict().items()}
         candidate = Candidate(step, evaluation.losses, evaluation.metrics, verdicts, feasible, accepted, share)
         self.all.append(candidate)
         return candidate
+
+    def _excess_of(self, verdicts: Sequence[Verdict]) -> float:
+        """How far verdicts are beyond their limits, summed in shares of the references; 0 if all are kept."""
+        broken = [verdict.deciding for verdict in verdicts if not verdict.kept]
+        shares = [(found.worse - found.allowed) / max(abs(found.reference), 1e-12) for found in broken]
+        return sum(share if math.isfinite(share) else math.inf for share in shares)
 
     def _objective(self, losses: Mapping[str, float]) -> float:
         return sum(
@@ -87,6 +99,7 @@ class Candidates:
             "state": {name: value.clone() for name, value in self._state.items()},
             "step": self._step,
             "best": self.best,
+            "excess": self._excess,
             "all": [candidate.to_json() for candidate in self.all],
         }
 
@@ -96,6 +109,7 @@ class Candidates:
         self._state = {name: value.to(here[name].device) for name, value in state["state"].items()}
         self._step = state["step"]
         self.best = state["best"]
+        self._excess = state["excess"]
         self.all = [Candidate.from_json(text) for text in state["all"]]
 
     def restore(self) -> int:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from torch import nn
 
 from nmt.trainers.data.feed import Feed
-from nmt.trainers.evaluation.evaluation import evaluate
+from nmt.trainers.evaluation.evaluation import Evaluation, evaluate
 from nmt.trainers.evaluation.learner import Learner
+from nmt.trainers.evaluation.live_evaluation import evaluate_live
+from nmt.trainers.evaluation.references import HELD_OUT, gathered_outputs, gathered_references
 from nmt.trainers.faults import NonFiniteStepError, StorageError, TrainingError
 from nmt.trainers.losses.task_losses import TaskLosses
-from nmt.trainers.records import Optimum, StageRecord
+from nmt.trainers.records import Optimum, StageRecord, Verdict
 from nmt.trainers.reporter import CheckpointFailed, NullReporter, Reporter, StageAwaited, StageFinished, StageStarted
 from nmt.trainers.spec.chain_spec import ChainSpec
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.spec.task import Task
 from nmt.trainers.stage.followed import trim_curves
+from nmt.trainers.stage.limits import Limits
 from nmt.trainers.stage.precision import computing_in
-from nmt.trainers.stage.protection import Protection
-from nmt.trainers.stage.references import StageReferences, gathered_outputs, gathered_references
 from nmt.trainers.stage.stage import Stage, StageResult
 from nmt.trainers.store.checkpoint_store import CheckpointStore
 from nmt.trainers.store.stage_checkpoints import StageCheckpoints
@@ -43,6 +45,7 @@ def run_chain(
     checkpoints: CheckpointStore | None = None,
     claims: StageClaims | None = None,
     stages: int | None = None,
+    live: nn.Module | None = None,
 ) -> tuple[StageRecord, ...]:
     """Run all stages inside the present worker group; every worker calls this.
 
@@ -57,6 +60,8 @@ def run_chain(
         claims: Who trains which stage, where several chains share some: a stage that another process trains is waited
             for. Without, nobody asks.
         stages: How many stages to run; all of them when absent.
+        live: The live model, where ``spec.live`` names one: it reads today's batches, and computes in its own
+            precision.
 
     Raises:
         TrainingError: A stage cannot go on; on every worker alike.
@@ -66,6 +71,8 @@ def run_chain(
     """
     learner = Learner(model, feed, TaskLosses(spec.tasks))
     chain = _Chain(spec, learner, store, reporter if rank() == 0 else NullReporter(), checkpoints, claims)
+    if live is not None:
+        chain.protect(live)
     with computing_in(spec.training.precision, model):
         return chain.run(stages)
 
@@ -90,7 +97,23 @@ class _Chain:
         self._claims = claims
         self._keys = spec.stage_keys()
         self._records: list[StageRecord] = []
-        self._references = StageReferences(learner.device)
+        self._limits = Limits(learner.device, spec.training.accept_on)
+
+    def protect(self, live: nn.Module) -> None:
+        """Take the live model's losses on these data as limits, from the store or by evaluation."""
+        key, tasks = self._spec.live_key(), self._spec.live_tasks
+        record = broadcast_object(self._store.read(key) if rank() == 0 else None)
+        if record is None:
+            learner = Learner(live, self._feed, self._learner.losses)
+            record, references, outputs = evaluate_live(learner, tasks, key)
+            try:
+                run_on_first_worker(lambda: self._store.write(record, {}, references, outputs))
+            except OSError as error:
+                raise StorageError(
+                    f"the live model's losses cannot be kept: {error}; make room in the storage and run again"
+                ) from error
+        kept = self._store.outputs(key) if rank() == 0 else None
+        self._limits.add_live(record, self._store.references(key), kept, tasks)
 
     def run(self, stages: int | None) -> tuple[StageRecord, ...]:
         keys = self._keys[:stages]
@@ -108,7 +131,7 @@ class _Chain:
             if self._checkpoints is not None and rank() == 0:
                 self._checkpoints.clear(key)  # a stage that has its record needs none
             outputs = self._store.outputs(key) if rank() == 0 else None
-            self._references.add(self._store.references(key), outputs, stage.level)
+            self._limits.add(record, self._store.references(key), outputs, stage.level)
             self._records.append(record)
             self._reporter.report(StageFinished(record, reused))
         return tuple(self._records)
@@ -204,7 +227,7 @@ class _Chain:
             self._reporter.report(self._started(stage, checkpoint["step"] if checkpoint is not None else 0))
             seed_everything(stage.settings.seed, stage.index, rank())
             try:
-                protection = self._protection(stage)
+                protection = self._limits.protection(stage.protected)
                 return Stage(self._learner, stage, protection, self._reporter, checkpoints, checked).run(checkpoint)
             except NonFiniteStepError:
                 self._model.load_state_dict(start)
@@ -220,14 +243,6 @@ class _Chain:
             self._checkpoints,
             self._keys[stage.index],
             lambda step, reason: self._reporter.report(CheckpointFailed(stage.index, step, reason)),
-        )
-
-    def _protection(self, stage: StageSpec) -> Protection:
-        optima = {optimum.task: optimum for record in self._records for optimum in record.optima}
-        return Protection(
-            optima=tuple(optima[task.name] for task in stage.protected),
-            references=self._references.samples if stage.protected else {},
-            outputs=self._references.outputs if stage.protected else {},
         )
 
     def _started(self, stage: StageSpec, resumed_step: int) -> StageStarted:
@@ -273,8 +288,20 @@ class _Chain:
             rows=tuple(result.history.rows),
             certificate=result.certificate,
             seconds=result.seconds,
+            live=self._limits.live_among(stage.protected),
+            against_live=self._against_live(stage, result.evaluations),
         )
         return trim_curves(whole)
+
+    def _against_live(self, stage: StageSpec, evaluations: Mapping[str, Evaluation]) -> tuple[Verdict, ...]:
+        """Compare a stage's result with the live model, whichever limits it had; every worker calls this."""
+        tasks = self._spec.live_tasks
+        protection, all_live = self._limits.live_protection(tasks), replace(stage, protected=tasks)
+        return tuple(
+            verdict
+            for split in HELD_OUT
+            for verdict in protection.judge(all_live, evaluations[split], with_metrics=True)
+        )
 
 
 def _looks_at_every_step(model: nn.Module) -> bool:

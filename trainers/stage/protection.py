@@ -21,11 +21,13 @@ class Protection:
         optima: Optima of the stage's protected tasks, in their order.
         references: Split → task → this worker's samples at the task's θ*.
         outputs: Split → task → outputs at the task's θ* on all rows of a held-out split; on the first worker alone.
+        live: Whether limits of a live model are among them, which a stage's starting point may exceed.
     """
 
     optima: tuple[Optimum, ...] = ()
     references: Mapping[str, References] = field(default_factory=dict)
     outputs: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    live: bool = False
 
     def judge(self, spec: StageSpec, evaluation: Evaluation, with_metrics: bool) -> tuple[Verdict, ...]:
         """Judge a candidate of a stage; every worker calls this.

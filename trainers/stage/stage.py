@@ -16,7 +16,7 @@ from nmt.trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
 from nmt.trainers.evaluation.stage_certificate import certify
 from nmt.trainers.faults import NumericalError
 from nmt.trainers.methods.method import Method, build_method
-from nmt.trainers.methods.names import WEIGHTED_SUM
+from nmt.trainers.methods.names import CONSTRAINED, WEIGHTED_SUM
 from nmt.trainers.multipliers import Multipliers
 from nmt.trainers.records import Candidate, Verdict
 from nmt.trainers.reporter import Evaluated, Progress, Reporter
@@ -160,8 +160,9 @@ class Stage:
 
     def _build_method(self) -> Method:
         spec, settings = self._spec, self._spec.settings
+        joint = CONSTRAINED if spec.protected else WEIGHTED_SUM
         return build_method(
-            WEIGHTED_SUM if spec.is_joint else settings.method,
+            joint if spec.is_joint else settings.method,
             self._multipliers,
             self._learner.model,
             self._terms.count,

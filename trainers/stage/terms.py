@@ -14,7 +14,8 @@ class Terms:
     The protected tasks come first, one term each. Each of the t tasks j of the level is a term
     :math:`\ell_j + \frac{1}{t} \sum_i \alpha \ell_i` over the tasks i of later levels: the terms of the level add up to
     the objective :math:`L_k + \alpha \sum_i L_i`, whatever balances them, and later tasks have no say of their own in
-    an aggregator of gradients. In the joint start every task is a term.
+    an aggregator of gradients. In the joint start every task is a term; where a live model's limits hold in it, the
+    weighted sum is one term.
 
     Args:
         spec: The stage.
@@ -24,11 +25,23 @@ class Terms:
     def __init__(self, spec: StageSpec, device: torch.device) -> None:
         self._matrix: Tensor | None = None
         protected, level = len(spec.protected), len(spec.level)
-        self.count = len(spec.tasks) if spec.is_joint else protected + level
-        if level and spec.later:
-            matrix = torch.eye(self.count, len(spec.tasks), dtype=torch.float64)
-            matrix[protected:, protected + level :] = torch.tensor(spec.weights[level:], dtype=torch.float64) / level
-            self._matrix = matrix.to(device)
+        if spec.is_joint:
+            self.count = protected + 1 if protected else len(spec.tasks)
+        else:
+            self.count = protected + level
+        place = {task.name: column for column, task in enumerate(spec.tasks)}
+        objective = [place[task.name] for task in spec.objective]
+        if self.count == len(spec.tasks) and not (level and spec.later) and min(objective) >= protected:
+            return  # every task is a term
+        weights = torch.tensor(spec.weights, dtype=torch.float64)
+        matrix = torch.eye(self.count, len(spec.tasks), dtype=torch.float64)
+        matrix[protected:] = 0.0
+        if spec.is_joint:
+            matrix[protected, objective] = weights
+        for row, column in enumerate(objective[:level], protected):
+            matrix[row, column] = 1.0
+            matrix[row, objective[level:]] = weights[level:] / level
+        self._matrix = matrix.to(device)
 
     def __call__(self, losses: Tensor) -> Tensor:
         """The terms, shape ``(count,)``.

@@ -14,7 +14,7 @@ from nmt.orchestrator.cluster.tuning.feed_cache import cached_feed
 from nmt.orchestrator.cluster.worker import Fault, StageError
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.trainers.faults import TrainingError
-from nmt.trainers.models.build import build_model
+from nmt.trainers.live.build import build_models
 from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import Evaluated, Event, Progress, StageFinished
 from nmt.trainers.spec.chain_spec import ChainSpec
@@ -93,8 +93,8 @@ def _train_in_process(trial: TrialJob, job: GroupJob) -> None:
     spec = trial.spec
     device = torch.device("cuda" if job.experiment.scaling.use_gpu else "cpu")
     feed = cached_feed(spec, job.data, device)
-    model = build_model(spec.model, feed.schema, spec.tasks, spec.training.seed).to(device)
     storage = job.experiment.storage
+    model, live = build_models(spec, feed.schema, job.data, storage, device)
     run_chain(
         spec,
         model,
@@ -104,6 +104,7 @@ def _train_in_process(trial: TrialJob, job: GroupJob) -> None:
         CheckpointStore(storage),
         StageClaims(storage),
         trial.stages,
+        live,
     )
 
 

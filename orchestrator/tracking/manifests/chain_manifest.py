@@ -13,6 +13,7 @@ from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import Event, StageFinished, StageStarted
 from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec, Rates
 from nmt.trainers.spec.execution import Execution
+from nmt.trainers.spec.live import Live
 from nmt.trainers.spec.settings import Settings
 from nmt.trainers.spec.task import Task
 
@@ -137,13 +138,14 @@ class ChainManifest:
 
 
 def _spec(raw: Mapping[str, Any]) -> ChainSpec:
-    training, rates = raw["training"], raw["rates"]
+    training, rates, live = raw["training"], raw["rates"], raw["live"]
     weights = training["weights"]
     rebuilt = {
         "levels": tuple(tuple(Task(**task) for task in level) for level in raw["levels"]),
         "model": ModelSpec(**raw["model"]),
         "training": Settings(**{**training, "weights": None if weights is None else tuple(weights)}),
         "execution": Execution(**raw["execution"]),
+        "live": None if live is None else Live(live["digest"], tuple(live["tasks"]), live["start"]),
         "rates": None if rates is None else tuple(Rates(**pair) for pair in rates),
     }
     return ChainSpec(**{**raw, **rebuilt})

@@ -12,7 +12,7 @@ import pytest
 from mlflow import MlflowClient
 
 from nmt.orchestrator.errors import RequestError
-from nmt.orchestrator.models.address import fetch
+from nmt.orchestrator.experiment.model_address import fetch
 from nmt.orchestrator.models.mlflow_model import log_model, register_model, requirements
 from nmt.trainers.export.model_folder import TrainedModel
 from nmt.trainers.export.predictor import Predictor

@@ -179,7 +179,7 @@ class TestCertify:
         """Those with the largest λ alone, in that order; λ = 0 not at all; one that is not finite is not lost."""
         terms = nmt.trainers.evaluation.stage_certificate._terms
         price = torch.tensor([2.0, 0.0, 5.0, 1.0], dtype=torch.float64)
-        objective = torch.tensor([1.0, 0.5], dtype=torch.float64)
+        objective = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 0.5], dtype=torch.float64)
         coefficients, weights, grouped = terms(price, objective)
         assert coefficients.tolist() == [
             [0, 0, 1, 0, 0, 0],
@@ -192,8 +192,15 @@ class TestCertify:
         coefficients, weights, grouped = terms(price, objective)
         assert coefficients.tolist() == [[0, 0, 1, 0, 0, 0], [2, 0, 0, 1, 0, 0], [0, 0, 0, 0, 1, 0.5]]
         assert (weights.tolist(), grouped) == ([5, 1], 2)
-        assert terms(torch.tensor([nan], dtype=torch.float64), objective)[0].shape == (2, 3)
-        assert terms(torch.zeros(0, dtype=torch.float64), objective)[0].tolist() == [[1, 0.5]]
+        assert terms(torch.tensor([nan], dtype=torch.float64), objective[3:])[0].shape == (2, 3)
+        assert terms(torch.zeros(0, dtype=torch.float64), objective[4:])[0].tolist() == [[1, 0.5]]
+
+    def test_a_task_that_is_minimised_within_a_limit_of_its_own_is_in_both(self) -> None:
+        """Of a live model: its gradient with λ, and its weight in the objective's."""
+        price, objective = torch.tensor([2.0], dtype=torch.float64), torch.tensor([1.0, 0.5], dtype=torch.float64)
+        coefficients, weights, _ = nmt.trainers.evaluation.stage_certificate._terms(price, objective)
+        assert coefficients.tolist() == [[1, 0], [1, 0.5]]
+        assert weights.tolist() == [2]
 
 
 def chain(data: Path, storage: Path, examples: int) -> tuple[tuple[StageRecord, ...], dict[str, Tensor]]:

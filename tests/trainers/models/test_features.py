@@ -101,9 +101,13 @@ def test_no_rows() -> None:
     assert features(batch).shape == (0, features.width)
 
 
-def test_statistics_are_not_in_the_checkpoint() -> None:
-    features = Features(Schema(categorical={"a": 3}, numeric={"x": Numeric()}), DIM)
-    assert list(features.state_dict()) == ["embedding.weight"]
+def test_statistics_are_part_of_the_state() -> None:
+    """A model that starts from another one's parameters standardises as these expect."""
+    first = Features(Schema(categorical={"a": 3}, numeric={"x": Numeric(2.0, 4.0)}), DIM)
+    second = Features(Schema(categorical={"a": 3}, numeric={"x": Numeric()}), DIM)
+    second.load_state_dict(first.state_dict())
+    assert set(first.state_dict()) == {"embedding.weight", "mean", "std"}
+    assert (float(second.mean), float(second.std)) == (2.0, 4.0)
 
 
 def test_errors() -> None:

@@ -115,6 +115,7 @@ def test_workers_and_places_are_no_part() -> None:
         "execution",
         "rates",
         "rounds",
+        "live",
     }
     assert not {name for name in vars(SPEC.training) if "worker" in name or "path" in name}
 

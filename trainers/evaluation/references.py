@@ -1,4 +1,4 @@
-"""Per-example losses at the θ* of solved tasks, in the workers' hands and on their way to the store."""
+"""Per-example losses and outputs of a model, on their way from the workers to the store."""
 
 from __future__ import annotations
 
@@ -10,47 +10,12 @@ from torch import Tensor
 from nmt.trainers.data.feed import Feed
 from nmt.trainers.evaluation.evaluation import Evaluation
 from nmt.trainers.evaluation.outputs import gather_outputs
-from nmt.trainers.losses.samples import Samples
 from nmt.trainers.spec.task import Task
 from nmt.trainers.store.stage_store import StoredOutputs, StoredReferences
-from nmt.trainers.workers.process_group import interleave_on_first_worker, rank, world_size
+from nmt.trainers.workers.process_group import interleave_on_first_worker
 
 SPLITS = ("train", "valid", "test")
 HELD_OUT = ("valid", "test")
-
-
-class StageReferences:
-    """This worker's reference samples of all tasks solved so far: split → task → samples.
-
-    Worker r of W holds the examples i of a split with i mod W = r, as feeds do.
-
-    Args:
-        device: Where they are used.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
-        self.samples: dict[str, dict[str, Samples]] = {split: {} for split in SPLITS}
-        self.outputs: dict[str, dict[str, Tensor]] = {split: {} for split in HELD_OUT}
-
-    def add(self, stored: StoredReferences, outputs: StoredOutputs | None, level: Sequence[Task]) -> None:
-        """Take this worker's part of what a finished stage kept, of the splits that it kept any of.
-
-        Args:
-            stored: Its references.
-            outputs: Its outputs, on the first worker.
-            level: Tasks that it solved.
-        """
-        if outputs is not None:
-            for split in HELD_OUT:
-                self.outputs[split] |= {task.name: outputs.outputs[split][task.name] for task in level}
-        mine = slice(rank(), None, world_size())
-        for split in stored.sums:
-            for task in level:
-                self.samples[split][task.name] = Samples(
-                    stored.sums[split][task.name][mine].to(self._device),
-                    stored.counts[split][task.name][mine].to(self._device),
-                )
 
 
 def gathered_references(

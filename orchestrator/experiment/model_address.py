@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from tempfile import mkdtemp
 
+from nmt.orchestrator.credentials import without_credentials
 from nmt.orchestrator.errors import RequestError, first_line
-from nmt.trainers.export.model_folder import MODEL
-from nmt.trainers.export.predictor import Predictor
+from nmt.trainers.export.model_folder import MODEL, TrainedModel
 
 INSIDE = "artifacts/model"
 """Folder of :mod:`nmt.trainers.export.model_folder` inside an MLflow model."""
@@ -26,6 +27,9 @@ def fetch(address: str, tracking: str | None = None) -> Path:
     """
     if not address.startswith(("models:/", "runs:/")):
         return _inside(Path(address).expanduser(), address)
+    # As for tracking: a registry that is away is reported at once, where MLflow itself tries for minutes.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -35,25 +39,43 @@ def fetch(address: str, tracking: str | None = None) -> Path:
             artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"), tracking_uri=where, registry_uri=where
         )
     except (MlflowException, OSError) as error:
+        there = _there(address, where) or first_line(error)
         raise RequestError(
-            f"{address} is not at {where}: {first_line(error).rstrip('.')}; name a version or alias that is there "
+            f"{address} is not at {without_credentials(where)}: {there}; name a version or alias that is there "
             "(nmt register makes one), or the folder of a model, which needs no server"
         ) from error
     return _inside(Path(folder), address)
 
 
-def load_predictor(address: str, tracking: str | None = None, device: str = "cpu") -> Predictor:
-    """Return the model at an address of :func:`fetch`, ready to predict.
+def read_model(address: str, tracking: str | None = None) -> TrainedModel:
+    """Fetch and read a model.
 
     Raises:
-        RequestError: There is no such model, it is damaged, or the device is not there.
+        RequestError: There is no such model, or it is damaged or of another version.
     """
     try:
-        return Predictor.load(fetch(address, tracking), device)
+        return TrainedModel.read(fetch(address, tracking))
     except (ValueError, FileNotFoundError) as error:
-        raise RequestError(str(error)) from error
-    except RuntimeError as error:
-        raise RequestError(f"device {device}: {first_line(error)}") from error
+        raise RequestError(f"{address}: {error}") from error
+
+
+def _there(address: str, where: str) -> str:
+    """Say what the registry has in place of an address that it lacks; empty where it cannot say."""
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    name = address.removeprefix("models:/").partition("@")[0].partition("/")[0]
+    try:
+        client = MlflowClient(where, registry_uri=where)
+        models = client.search_registered_models()
+        known = [model for model in models if model.name == name]
+        if not known:
+            return f"its models are {', '.join(model.name for model in models) or 'none'}"
+        versions = [str(found.version) for found in client.search_model_versions(f"name = '{name}'")]
+        aliases = [f"{alias} (version {version})" for alias, version in known[0].aliases.items()]
+        return f"{name} has versions {', '.join(reversed(versions))} and aliases {', '.join(aliases) or 'none'}"
+    except (MlflowException, OSError):
+        return ""
 
 
 def _inside(folder: Path, address: str) -> Path:
