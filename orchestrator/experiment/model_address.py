@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -35,9 +37,8 @@ def fetch(address: str, tracking: str | None = None) -> Path:
 
     where = mlflow.get_tracking_uri() if tracking is None else tracking
     try:
-        folder = mlflow.artifacts.download_artifacts(
-            artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"), tracking_uri=where, registry_uri=where
-        )
+        with at_store(where):
+            folder = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"))
     except (MlflowException, OSError) as error:
         there = _there(address, where) or first_line(error)
         raise RequestError(
@@ -45,6 +46,19 @@ def fetch(address: str, tracking: str | None = None) -> Path:
             "(nmt register makes one), or the folder of a model, which needs no server"
         ) from error
     return _inside(Path(folder), address)
+
+
+@contextmanager
+def at_store(uri: str) -> Iterator[None]:
+    """Let MLflow's fluent functions use a store: they know one for the whole process, which may be the user's own."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)  # the registry is there too, unless one is set apart
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def read_model(address: str, tracking: str | None = None) -> TrainedModel:

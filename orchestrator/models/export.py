@@ -63,11 +63,11 @@ def export_model(prepared: PreparedExperiment, folder: str, *, mlflow: bool = Fa
 
 
 def _save_mlflow(model: TrainedModel, folder: Path, example: pd.DataFrame | None) -> None:
-    import mlflow.pyfunc
-
     from nmt.orchestrator.models.mlflow_model import arguments_of, without_warnings
 
     with arguments_of(model, example) as arguments, without_warnings():
+        import mlflow.pyfunc
+
         mlflow.pyfunc.save_model(path=str(folder), **arguments)
 
 

@@ -18,6 +18,7 @@ from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from mlflow.types.schema import Array
 
 from nmt.orchestrator.errors import RequestError, RunError, first_line
+from nmt.orchestrator.experiment.model_address import at_store
 from nmt.orchestrator.models.alias import check_alias, unheld
 from nmt.orchestrator.models.finished import program_version
 from nmt.trainers.export.model_folder import TrainedModel
@@ -129,7 +130,8 @@ def log_model(tracking: str, run_id: str, model: TrainedModel, example: Callable
     Raises:
         RunError: The tracking store does not take it.
     """
-    import mlflow.pyfunc
+    with without_warnings():  # MLflow warns of type hints of its own
+        import mlflow.pyfunc
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
@@ -143,7 +145,7 @@ def log_model(tracking: str, run_id: str, model: TrainedModel, example: Callable
         if uri is not None:
             client.log_outputs(run_id, [LoggedModelOutput(model_id=_id_of(uri), step=0)])
         else:
-            with arguments_of(model, example()) as arguments, _tracked_at(tracking), without_warnings():
+            with arguments_of(model, example()) as arguments, at_store(tracking), without_warnings():
                 # Not pyfunc.log_model: it would open the finished run again, and give it another end. Not without an
                 # id: the model would get into whichever experiment this process uses at present.
                 made = client.create_logged_model(run.info.experiment_id, NAME, run_id, params=run.data.params)
@@ -234,7 +236,7 @@ def register_model(
         if same:
             made = same[0]
         else:
-            with _tracked_at(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
+            with at_store(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
                 made = register(uri, name, tags={**tags_of(model), **live_tags_of(live)})
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
@@ -266,19 +268,6 @@ def live_tags_of(live: Mapping[str, Any] | None) -> Mapping[str, str]:
         for split, word in task["standing"].items():
             tags[f"nmt.against_live.{task['task']}.{split}"] = word
     return tags
-
-
-@contextmanager
-def _tracked_at(uri: str) -> Iterator[None]:
-    """MLflow's fluent functions know one tracking URI for the whole process, which may be the user's own."""
-    import mlflow
-
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        mlflow.set_tracking_uri(before)
 
 
 @contextmanager

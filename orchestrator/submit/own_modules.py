@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.data_source import module_of
 from nmt.orchestrator.experiment.sections import Experiment
 
-ROOMS = ("trainers", "orchestrator", "experiments")
-"""The project's own packages, which every job gets."""
+PROJECT = "nmt"
+"""The project's own package, which every job gets."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def import_paths(experiment: Experiment) -> tuple[str, ...]:
     names += [task.metric for level in experiment.levels for task in level if task.metric]
     modules = [name.partition(":")[0] for name in names if ":" in name]
     if experiment.data.source is not None:
-        modules.append(experiment.data.source.partition(":")[0])
+        modules.append(module_of(experiment.data.source.partition(":")[0]))
     return tuple(dict.fromkeys(modules))
 
 
@@ -51,9 +52,9 @@ def find(experiment: Experiment) -> OwnModules:
     wanted = list(dict.fromkeys(module.partition(".")[0] for module in import_paths(experiment)))
     roots: set[Path] = set()
     for name in wanted:
-        place = _locate(name)
-        if name in ROOMS:
+        if name == PROJECT:
             continue
+        place = _locate(name)
         if place is None:
             raise RequestError(
                 f"the experiment names the module {name!r}, which is neither in {Path.cwd()} nor on the Python path; "
@@ -70,7 +71,7 @@ def find(experiment: Experiment) -> OwnModules:
         root = places[place]
         for name in _imports(place):
             beside = _beside(root, name)
-            if beside is not None and name not in ROOMS and beside not in places:
+            if beside is not None and name != PROJECT and beside not in places:
                 places[beside] = root
                 queue.append(beside)
             elif beside is None and (found := _locate(name)) is not None and _in_packages(found):

@@ -16,6 +16,7 @@ from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.orchestrator.submit import own_modules
 from nmt.orchestrator.submit.ignore_rules import IgnoreRules
+from nmt.orchestrator.submit.own_modules import PROJECT
 from nmt.orchestrator.submit.requirements import REQUIREMENTS, Requirements
 from nmt.orchestrator.submit.secret_scan import find_secret, known_secrets
 
@@ -24,6 +25,9 @@ EXPERIMENT, PINS = "experiment.yaml", "requirements.txt"
 
 LIMIT = 100 * 2**20
 """Most bytes that Ray's job server accepts in one upload; its client assumes 512 MiB."""
+
+ROOMS = ("trainers", "orchestrator", "experiments")
+"""Packages below :data:`~nmt.orchestrator.submit.own_modules.PROJECT`, which every job gets."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _OF_ROOMS = (".py", ".yaml", ".typed", ".jinja", ".css")
@@ -108,16 +112,16 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
 
 
 def _rooms() -> dict[str, Path]:
-    """Return the files of the project itself, from where it is installed; no pictures."""
+    """Return the files of the project itself, as ``nmt/…``, from where it is installed; no pictures."""
     found = {}
-    for room in own_modules.ROOMS:
-        spec = importlib.util.find_spec(room)
+    for package in (PROJECT, *(f"{PROJECT}.{room}" for room in ROOMS)):
+        spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
-            raise RequestError(f"the package {room} is not installed as a folder here, so it cannot be sent")
+            raise RequestError(f"the package {package} is not installed as a folder here, so it cannot be sent")
         folder = Path(next(iter(spec.submodule_search_locations))).resolve()
         for path in IgnoreRules(folder.parent, with_ignore_files=False).files(folder):
             if path.suffix in _OF_ROOMS:
-                found[path.relative_to(folder.parent).as_posix()] = path
+                found[f"{package.replace('.', '/')}/{path.relative_to(folder).as_posix()}"] = path
     return found
 
 

@@ -41,7 +41,7 @@ def test_without_a_test_split() -> None:
 
 def test_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = HeldOut().split(1000)
-    monkeypatch.setattr("experiments.data.official.held_out._CHUNK", 8)
+    monkeypatch.setattr("nmt.experiments.data.official.held_out._CHUNK", 8)
     assert (HeldOut().split(1000) == expected).all()
 
 

@@ -142,7 +142,7 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_result_is_the_same_on_ray(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("experiments.data.official.text.blocks.BYTES", 5000)
+    monkeypatch.setattr("nmt.experiments.data.official.text.blocks.BYTES", 5000)
     one = json.loads(run("prepare", "tiktok", str(file), str(tmp_path / "one"), "--json", "--no-ray").stdout)
     other = json.loads(run("prepare", "tiktok", str(file), str(tmp_path / "other"), "--json", "--ray").stdout)
     assert other["on_ray"]

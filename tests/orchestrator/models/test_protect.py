@@ -123,7 +123,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def champion(place: Path) -> int:
     """Version that is champion."""
-    return int(MlflowClient(f"sqlite:///{place}/mlflow.db").get_model_version_by_alias("ranker", "champion").version)
+    uri = f"sqlite:///{place}/mlflow.db"
+    return int(MlflowClient(uri, registry_uri=uri).get_model_version_by_alias("ranker", "champion").version)
 
 
 def test_a_challenger_with_shuffled_labels_is_refused(place: Path) -> None:

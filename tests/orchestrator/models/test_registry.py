@@ -30,7 +30,7 @@ GUARANTEE = {
 
 
 def trained(status: str = "held", key: str = "abc") -> TrainedModel:
-    guarantee = {**GUARANTEE, "guarantee": {"status": status}}
+    guarantee = {**GUARANTEE, "guarantee": {"status": status, "against": "optimum"}}
     return replace(model(), guarantees=[guarantee], origin={"stage_key": key, "experiment": "tests"})
 
 
@@ -48,7 +48,7 @@ def tracked(tmp_path: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_model_goes_into_the_registry_and_back(tracked: tuple[str, str]) -> None:
     uri, run_id = tracked
-    address = log_model(uri, run_id, trained(), table().to_pandas().head(3))
+    address = log_model(uri, run_id, trained(), lambda: table().to_pandas().head(3))
     assert log_model(uri, run_id, trained()) == address
     made = register_model(uri, run_id, address, trained(), "ranker", "champion")
     assert register_model(uri, run_id, address, trained(), "ranker", "champion") == made
@@ -64,6 +64,7 @@ def test_a_model_goes_into_the_registry_and_back(tracked: tuple[str, str]) -> No
     expected = Predictor(model()).predict(rows).table.to_pandas()
     folder = fetch("models:/ranker@champion", uri)
     assert Predictor.load(folder).predict(rows).table.to_pandas().equals(expected)
+    mlflow.set_tracking_uri(uri)
     served = mlflow.pyfunc.load_model("models:/ranker@champion")
     found = served.predict(rows.to_pandas())
     np.testing.assert_array_equal(found.to_numpy(), expected.to_numpy())
@@ -85,7 +86,9 @@ def test_the_next_model_is_the_next_version(tracked: tuple[str, str]) -> None:
     uri, run_id = tracked
     for key in ("one", "two"):
         found = trained(key=key)
-        made = register_model(uri, run_id, log_model(uri, run_id, found), found, "ranker", "champion")
+        made = register_model(
+            uri, run_id, log_model(uri, run_id, found), found, "ranker", "champion", although_worse=True
+        )
     assert made.version == "2"
     assert MlflowClient(uri).get_model_version_by_alias("ranker", "champion").version in ("2", 2)
 

@@ -41,7 +41,7 @@ def gated(output, label, batch, gate, stages):
     return cross_entropy(output, label, batch)
 '''
 
-BESIDE = "from trainers.losses.binary_cross_entropy import binary_cross_entropy as cross_entropy\n"
+BESIDE = "from nmt.trainers.losses.binary_cross_entropy import binary_cross_entropy as cross_entropy\n"
 
 
 def of_readme(start: str) -> tuple[str, ...]:

@@ -23,8 +23,7 @@ from ._files import NONE, experiment, fill
 
 def own(files: dict[str, bytes]) -> set[str]:
     """Return the files that are neither the project's nor generated for the job."""
-    rooms = ("trainers/", "orchestrator/", "experiments/")
-    return {name for name in files if not name.startswith(rooms)} - {EXPERIMENT, REQUIREMENTS, "requirements.txt"}
+    return {name for name in files if not name.startswith("nmt/")} - {EXPERIMENT, REQUIREMENTS, "requirements.txt"}
 
 
 class TestWhatIsSent:
@@ -32,8 +31,14 @@ class TestWhatIsSent:
         fill(folder, {"notes.txt": "mine", "other.py": "x = 1", "nmt-runs/stages/a.json": "{}"})
         files = dict(pack(experiment(), NONE).files)
         assert own(files) == set()
-        assert {"trainers/multipliers.py", "orchestrator/cli/app.py", "experiments/complete_journey.yaml"} <= set(files)
-        assert {"orchestrator/comparison/page.html.jinja", "orchestrator/comparison/page.css"} <= set(files)
+        sent = {
+            "__init__.py",
+            "trainers/multipliers.py",
+            "orchestrator/cli/app.py",
+            "experiments/complete_journey.yaml",
+        }
+        sent |= {"orchestrator/comparison/page.html.jinja", "orchestrator/comparison/page.css"}
+        assert {f"nmt/{name}" for name in sent} <= set(files)
         assert not [name for name in files if name.endswith((".png", ".pyc"))]
         assert files["requirements.txt"] == b"torch==2.13.0\n"
 
@@ -156,7 +161,7 @@ class TestTheArchive:
         pack(experiment(), NONE).write(place / "package.zip")
         with zipfile.ZipFile(place / "package.zip") as archive:
             archive.extractall(place)
-        code = "import nmt.orchestrator.cli, trainers, experiments.data.conflict; print(nmt.orchestrator.cli.__file__)"
+        code = "import nmt.trainers, nmt.experiments.data.conflict, nmt.orchestrator.cli as cli; print(cli.__file__)"
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=place, env=environment, capture_output=True, text=True, check=False

@@ -303,7 +303,7 @@ class TestJson:
             },
             "test_metric": {"start": 0.742, "end": 0.741},
             "multiplier": 1.0246,
-            "guarantee": {"status": "held", "accept_on": "loss", "text": "+0.0005 ≤ 0.0012"},
+            "guarantee": {"status": "held", "against": "optimum", "accept_on": "loss", "text": "+0.0005 ≤ 0.0012"},
         }
         relevance = summary["tasks"][2]
         assert (relevance["deviation"], relevance["multiplier"]) == (None, None)
