@@ -50,7 +50,7 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         "sentence": " ".join(
             [
                 _sentence(records),
-                *sentences_on_test(records[-1].verdicts),
+                *sentences_on_test(records[-1].verdicts, records[-1].live),
                 *_at_the_edge(records),
                 *_out_of_reach(records),
                 *_balance(records),

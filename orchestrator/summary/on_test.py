@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from nmt.orchestrator.summary.wording import MOST_NAMES, format_difference, join_names
 from nmt.trainers.records import Verdict
@@ -11,12 +11,21 @@ SEE = "METHOD.md, “Guarantees in the metric”"
 """Where the sentences send the reader."""
 
 
-def sentences_on_test(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def sentences_on_test(verdicts: Sequence[Verdict], live: Collection[str] = ()) -> Iterator[str]:
     """Yield a sentence for each way in which protected tasks kept their limits on valid but not on test.
 
     Args:
         verdicts: Verdicts on a model, on both splits.
+        live: Tasks whose limit is the live model's loss; that of the others is their own optimum.
     """
+    for than, found in (
+        ("at its optimum", [verdict for verdict in verdicts if verdict.task not in live]),
+        ("the live model's", [verdict for verdict in verdicts if verdict.task in live]),
+    ):
+        yield from _sentences(found, than)
+
+
+def _sentences(verdicts: Sequence[Verdict], than: str) -> Iterator[str]:
     valid = {verdict.task: verdict for verdict in verdicts if verdict.split == "valid" and verdict.kept}
     moved: list[Verdict] = []
     worse: list[Verdict] = []
@@ -32,20 +41,17 @@ def sentences_on_test(verdicts: Sequence[Verdict]) -> Iterator[str]:
     if moved:
         metrics = _metrics(moved)
         yield (
-            f"On test the loss of {_names(moved, 'loss')} is worse than at its optimum although its {metrics} is not: "
+            f"On test the loss of {_names(moved, 'loss')} is worse than {than} although its {metrics} is not: "
             f"calibration moved, see {SEE}."
         )
     if worse:
         both = any(verdict.metric for verdict in worse)
         which, verb = (f"the loss and the {_metrics(worse)}", "are") if both else ("the loss", "is")
-        yield (
-            f"On test {which} of {_names(worse, 'loss')} {verb} worse than at its optimum: valid promised more, "
-            f"see {SEE}."
-        )
+        yield (f"On test {which} of {_names(worse, 'loss')} {verb} worse than {than}: valid promised more, see {SEE}.")
     if ranking:
         yield (
-            f"On test the {_metrics(ranking)} of {_names(ranking, 'metric')} is worse than at its optimum although its "
-            f"loss is not, see {SEE}."
+            f"On test the {_metrics(ranking)} of {_names(ranking, 'metric')} is worse than {than} although its loss is "
+            f"not, see {SEE}."
         )
 
 

@@ -37,6 +37,13 @@ def test_a_worse_loss_with_a_kept_metric_is_calibration() -> None:
     )
 
 
+def test_a_task_that_is_held_to_the_live_model_is_compared_with_it() -> None:
+    own, live = pair("finish", test=0.02), pair("like", test=0.02)
+    first, second = sentences_on_test([*own, *live], live=["like"])
+    assert "of finish (+0.0200 ±0.0100) is worse than at its optimum" in first
+    assert "of like (+0.0200 ±0.0100) is worse than the live model's" in second
+
+
 def test_a_worse_loss_and_metric_are_named_together() -> None:
     text = said(*pair(test=0.02, auc=-0.02))
     assert text.startswith("On test the loss and the auc of like (+0.0200 ±0.0100) are worse")
