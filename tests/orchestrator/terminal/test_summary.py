@@ -314,6 +314,7 @@ class TestJson:
             "level": ["relevance"],
             "objective": {"relevance": 1.0},
             "protected": ["pay", "amount"],
+            "live": [],
             "held": True,
             "gained": False,
             "accepted_step": 0,
