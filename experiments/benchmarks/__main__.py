@@ -87,7 +87,7 @@ def main(words: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if words and words[0] in SCRIPTS:
         sys.argv = list(words)
-        runpy.run_module(f"experiments.benchmarks.{words[0]}", run_name="__main__", alter_sys=True)
+        runpy.run_module(f"nmt.experiments.benchmarks.{words[0]}", run_name="__main__", alter_sys=True)
         return
     arguments = parse_arguments(words)
     import torch

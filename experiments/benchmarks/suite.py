@@ -33,7 +33,7 @@ class Benchmark:
         return function(options)
 
 
-_HERE = "experiments.benchmarks"
+_HERE = "nmt.experiments.benchmarks"
 
 BENCHMARKS = {
     "step": Benchmark(f"{_HERE}.steps.step", "a constrained step, against a weighted sum in a bare loop", 2),
@@ -55,6 +55,7 @@ BENCHMARKS = {
 SCRIPTS = {
     "sweep_overhead": "overhead of Ray Tune in a sweep",
     "cost_table": "samples of NMT's sweep, against the grid's",
+    "predict_throughput": "nmt predict, against a bare loop over the same rows",
     "prepare_throughput": "preparation of TikTok's format, against reading it",
     "stream_ingest": "an epoch of files larger than memory, against a scan",
     "paired_violations": "noise of violations, plain against paired",

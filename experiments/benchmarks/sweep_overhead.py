@@ -64,7 +64,7 @@ def measure(name: str, file: str, overrides: Sequence[str], cache: str) -> dict[
         if name == ONE_TRIAL:
             settings["tune.max_concurrent_trials"] = "1"
         words = [*(word for setting in overrides for word in ("--set", setting)), *set_options(settings)]
-        alone = ["experiments.benchmarks.sweep_overhead", "--one-process", file]
+        alone = ["nmt.experiments.benchmarks.sweep_overhead", "--one-process", file]
         command = alone if name == ONE_PROCESS else ["nmt.orchestrator.cli", "sweep", file, "--json"]
         started = time.monotonic()
         found = json.loads(run_module(*command, *words, environment={**os.environ, "OMP_NUM_THREADS": "1"}))

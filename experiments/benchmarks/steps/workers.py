@@ -71,7 +71,7 @@ def with_timed_model(stated: Problem, folder: Path) -> Problem:
     calls = folder / "calls"
     calls.mkdir(parents=True)
     options = {"base": stated.model.name, "options": dict(stated.model.options), "calls": str(calls)}
-    name = "experiments.benchmarks.steps.timed_model:TimedModel"
+    name = "nmt.experiments.benchmarks.steps.timed_model:TimedModel"
     return replace(stated, model=ModelSpec(name, options))
 
 
@@ -101,6 +101,6 @@ def run_torchrun(stated: Problem, steps: int, niceness: int, folder: Path) -> li
     stated = with_timed_model(stated, folder)
     file = folder / "run.pickle"
     file.write_bytes(pickle.dumps(Run(stated, steps, niceness)))
-    loop = ["-m", "experiments.benchmarks.steps.torchrun_loop", str(file)]
+    loop = ["-m", "nmt.experiments.benchmarks.steps.torchrun_loop", str(file)]
     run_module("torch.distributed.run", "--standalone", f"--nproc-per-node={WORKERS}", *loop)
     return read_calls(folder / "calls")

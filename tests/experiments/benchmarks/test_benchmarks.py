@@ -94,7 +94,7 @@ class TestRunner:
     def test_a_script_is_told_apart(self) -> None:
         with pytest.raises(ValueError, match=r"is a script: python -m experiments\.benchmarks promise"):
             select(["promise"])
-        assert all(find_spec(f"experiments.benchmarks.{name}") for name in SCRIPTS)
+        assert all(find_spec(f"nmt.experiments.benchmarks.{name}") for name in SCRIPTS)
 
     def test_a_script_has_its_own_arguments(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
