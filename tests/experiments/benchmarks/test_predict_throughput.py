@@ -1,4 +1,4 @@
-"""The benchmark of predictions: its loop gives what ``nmt predict`` gives, and it measures memory in a process apart."""
+"""The benchmark of predictions: its loop gives what ``nmt predict`` gives, and memory is measured apart."""
 
 from __future__ import annotations
 
