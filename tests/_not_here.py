@@ -49,6 +49,7 @@ CANNOT = {
         "python -m experiments.benchmarks",
         "python -m experiments.benchmarks run",
         "python -m experiments.benchmarks step tasks --json found.json",
+        "python -m experiments.benchmarks.predict_throughput",
         "python -m experiments.benchmarks.prepare_throughput",
         "python -m tests.drill",
     ),
