@@ -10,7 +10,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from nmt.orchestrator.experiment.sections import Compare, Data, Elastic, Experiment, Grid, Scaling, Sweep, Tune
+from nmt.orchestrator.experiment.sections import (
+    Compare,
+    Data,
+    Elastic,
+    Experiment,
+    Grid,
+    Protect,
+    Scaling,
+    Sweep,
+    Tune,
+)
 from nmt.trainers.registry import LOSSES, METRICS, MODELS
 from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.task import Task
@@ -18,7 +28,7 @@ from nmt.trainers.spec.training import Training
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-SECTIONS = (Compare, Data, Elastic, Execution, Grid, Scaling, Sweep, Task, Training, Tune)
+SECTIONS = (Compare, Data, Elastic, Execution, Grid, Protect, Scaling, Sweep, Task, Training, Tune)
 """Classes of the sections; the schema names its parts after them."""
 
 _FIELD = re.compile(r"^    (\w+): (.*)$")

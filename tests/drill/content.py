@@ -22,6 +22,10 @@ RUN_TAGS = ("mlflow.", "nmt.run_uuid")
 """Start of the names of tags that differ between any two runs."""
 
 
+ADDRESSES = ("nmt.model",)
+"""Tags that every run of a chain has, with an address that differs between any two stores."""
+
+
 @dataclass(frozen=True)
 class Content:
     """The contents of the storage and of MLflow, without times.
@@ -72,7 +76,11 @@ def _logged(database: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for name in run.data.metrics
             for point in client.get_metric_history(run.info.run_id, name)
         ]
-        tags = {name: value for name, value in run.data.tags.items() if not name.startswith(RUN_TAGS)}
+        tags = {
+            name: "an address" if name in ADDRESSES else value
+            for name, value in run.data.tags.items()
+            if not name.startswith(RUN_TAGS)
+        }
         content = {
             "status": run.info.status,
             "tags": tags,
