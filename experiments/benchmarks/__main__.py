@@ -16,12 +16,13 @@ import argparse
 import json
 import os
 import platform
-import runpy
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,10 @@ def main(words: Sequence[str] | None = None) -> None:
     words = sys.argv[1:] if words is None else words
     if words and words[0] in SCRIPTS:
         sys.argv = list(words)
-        runpy.run_module(f"nmt.experiments.benchmarks.{words[0]}", run_name="__main__", alter_sys=True)
+        script = f"nmt.experiments.benchmarks.{words[0]}"
+        spec = find_spec(script)
+        is_folder = spec is not None and spec.submodule_search_locations is not None
+        import_module(f"{script}.__main__" if is_folder else script).main()
         return
     arguments = parse_arguments(words)
     import torch
