@@ -7,15 +7,10 @@ from typing import Any
 
 from nmt.orchestrator.api.request import Request, to_prepared
 from nmt.orchestrator.cluster.tuning.placement import check_trial
-from nmt.orchestrator.cluster.tuning.runner import TrialRunner
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
-from nmt.orchestrator.terminal.current_output import current_output
-from nmt.orchestrator.trials.grid_plan import plan_grid
 from nmt.orchestrator.trials.group_outcome import GroupOutcome
-from nmt.orchestrator.trials.sweep_plan import plan_sweep
-from nmt.orchestrator.verbs.compare import CompareOutcome, run_compare, trials_to_compare
-from nmt.orchestrator.verbs.grid import run_grid
-from nmt.orchestrator.verbs.sweep import run_sweep
+from nmt.orchestrator.verbs.compare import CompareOutcome
+from nmt.orchestrator.verbs.groups import train_comparison, train_grid, train_sweep
 
 
 def sweep(
@@ -41,9 +36,7 @@ def sweep(
         KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
     prepared = _prepare(experiment, {**(set or {}), **_given({"sweep.greedy": greedy})}, address)
-    planned = plan_sweep(prepared)
-    with _runner(prepared, address, verbose) as runner:
-        outcome = run_sweep(prepared, planned, runner, current_output())
+    outcome = train_sweep(prepared, address, verbose)
     outcome.check()
     return outcome
 
@@ -73,9 +66,7 @@ def grid(
         RequestError, RunError, KeyboardInterrupt: As for :func:`sweep`.
     """
     prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit)}, address)
-    planned = plan_grid(prepared)
-    with _runner(prepared, address, verbose) as runner:
-        outcome = run_grid(prepared, planned, runner, current_output())
+    outcome = train_grid(prepared, address, verbose)
     outcome.check()
     return outcome
 
@@ -108,9 +99,7 @@ def compare(
     """
     named = _given({"compare.methods": None if methods is None else list(methods)})
     prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit), **named}, address)
-    trials = trials_to_compare(prepared)
-    with _runner(prepared, address, verbose) as runner:
-        outcome = run_compare(prepared, trials, runner, current_output())
+    outcome = train_comparison(prepared, address, verbose)
     for group in outcome.groups:
         group.check()
     return outcome
@@ -118,10 +107,6 @@ def compare(
 
 def _prepare(request: Request, overrides: Mapping[str, Any], address: str | None) -> PreparedExperiment:
     return to_prepared(request, overrides, lambda experiment: check_trial(experiment, address))
-
-
-def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:
-    return TrialRunner(prepared.experiment, prepared.folder, address, verbose)
 
 
 def _grid_keys(points: int | None, normalised: bool | None, limit: int | None) -> dict[str, Any]:

@@ -139,6 +139,7 @@ def register(
     *,
     set: Mapping[str, Any] | None = None,
     although_broken: bool = False,
+    although_worse: bool = False,
 ) -> Registered:
     """Make the model of a finished chain a version in MLflow's registry, with its guarantees.
 
@@ -148,14 +149,17 @@ def register(
         alias: Alias that shall point to the version, such as ``champion``.
         set: Overrides, the same as for the run.
         although_broken: Register it although a guarantee did not hold.
+        although_worse: Register it, and move the alias, although it is worse than the live model.
 
     Raises:
-        RequestError: The chain is not finished or not tracked, or a guarantee did not hold.
+        RequestError: The chain is not finished or not tracked, a guarantee did not hold, or the alias must not move.
         RunError: The tracking store or its registry does not take the model.
     """
     from nmt.orchestrator.models.registration import register_chain  # MLflow takes seconds to import
 
-    return register_chain(to_prepared(experiment, set), name, alias, although_broken=although_broken)
+    return register_chain(
+        to_prepared(experiment, set), name, alias, although_broken=although_broken, although_worse=although_worse
+    )
 
 
 def _name(model: Model) -> str:

@@ -23,7 +23,6 @@ from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
 from nmt.orchestrator.terminal.standard_error import VARIABLE
 
 if TYPE_CHECKING:
-    from nmt.orchestrator.cluster.tuning.runner import TrialRunner
     from nmt.orchestrator.experiment.prepared import PreparedExperiment
     from nmt.orchestrator.experiment.sections import Experiment
     from nmt.orchestrator.trials.group_outcome import GroupOutcome
@@ -110,16 +109,14 @@ def sweep(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
-    from nmt.orchestrator.trials.sweep_plan import plan_sweep
-    from nmt.orchestrator.verbs.sweep import run_sweep
+    from nmt.orchestrator.verbs.groups import train_sweep
 
     prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _trial_check(address))
     if tasks is not None:
         _run_cost_curve(prepared, tasks, file, json, address, verbose)
         return
-    planned = plan_sweep(prepared)
-    with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_sweep(prepared, planned, runner, current_output())
+    with _interruptible():
+        outcome = train_sweep(prepared, address, verbose)
     _show_group(outcome, prepared, file, json)
 
 
@@ -136,13 +133,11 @@ def grid(
     log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Train the p^m grid of loss weights on Ray Tune, with equal weights and single-task models as baselines."""
-    from nmt.orchestrator.trials.grid_plan import plan_grid
-    from nmt.orchestrator.verbs.grid import run_grid
+    from nmt.orchestrator.verbs.groups import train_grid
 
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address))
-    planned = plan_grid(prepared)
-    with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_grid(prepared, planned, runner, current_output())
+    with _interruptible():
+        outcome = train_grid(prepared, address, verbose)
     _show_group(outcome, prepared, file, json)
 
 
@@ -162,13 +157,12 @@ def compare(
     """Compare NMT's sweep with the grid of loss weights and with named methods, in MLflow and on one page."""
     from nmt.orchestrator.comparison.files import PAGE
     from nmt.orchestrator.comparison.table import comparison_table
-    from nmt.orchestrator.verbs.compare import run_compare, trials_to_compare
+    from nmt.orchestrator.verbs.groups import train_comparison
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
-    trials = trials_to_compare(prepared)
-    with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_compare(prepared, trials, runner, current_output())
+    with _interruptible():
+        outcome = train_comparison(prepared, address, verbose)
 
     def show(out: Console) -> None:
         out.print(comparison_table(outcome.comparison))
@@ -319,11 +313,12 @@ def _run_cost_curve(
     prepared: PreparedExperiment, tasks: str, file: str, as_json: bool, address: str | None, verbose: bool
 ) -> None:
     """Run a sweep for each number of tasks."""
-    from nmt.orchestrator.verbs.cost_curve import cost_curve_table, parse_numbers, run_cost_curve
+    from nmt.orchestrator.verbs.cost_curve import cost_curve_table, parse_numbers
+    from nmt.orchestrator.verbs.groups import train_cost_curve
 
     numbers = parse_numbers(tasks, prepared)
-    with _interruptible(), _runner(prepared, address, verbose) as runner:
-        outcome = run_cost_curve(prepared, numbers, runner, current_output())
+    with _interruptible():
+        outcome = train_cost_curve(prepared, numbers, address, verbose)
 
     def show(out: Console) -> None:
         out.print(cost_curve_table(outcome))
@@ -358,12 +353,6 @@ def _trial_check(address: str | None) -> Callable[[Experiment], None]:
     from nmt.orchestrator.cluster.tuning.placement import check_trial
 
     return lambda experiment: check_trial(experiment, address)
-
-
-def _runner(prepared: PreparedExperiment, address: str | None, verbose: bool) -> TrialRunner:
-    from nmt.orchestrator.cluster.tuning.runner import TrialRunner
-
-    return TrialRunner(prepared.experiment, prepared.folder, address, verbose)
 
 
 def _grid_options(points: int | None, normalised: bool, limit: int | None) -> list[str]:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 
 from nmt.orchestrator.credentials import without_credentials
 from nmt.orchestrator.errors import RequestError, first_line
@@ -16,8 +16,8 @@ INSIDE = "artifacts/model"
 """Folder of :mod:`nmt.trainers.export.model_folder` inside an MLflow model."""
 
 
-def fetch(address: str, tracking: str | None = None) -> Path:
-    """Return the local folder of a model.
+def read_model(address: str, tracking: str | None = None) -> TrainedModel:
+    """Read a model; what is fetched for it does not stay on the disk.
 
     Args:
         address: A folder, ``models:/NAME/VERSION``, ``models:/NAME@ALIAS`` or ``runs:/RUN/PATH``. A folder may be one
@@ -25,10 +25,15 @@ def fetch(address: str, tracking: str | None = None) -> Path:
         tracking: MLflow's tracking URI; its default when absent. A folder needs none.
 
     Raises:
-        RequestError: There is no such model.
+        RequestError: There is no such model, or it is damaged or of another version.
     """
     if not address.startswith(("models:/", "runs:/")):
-        return _inside(Path(address).expanduser(), address)
+        return _read(Path(address).expanduser(), address)
+    with TemporaryDirectory(prefix="nmt-model-") as temporary:
+        return _read(_fetch(address, tracking, temporary), address)
+
+
+def _fetch(address: str, tracking: str | None, target: str) -> Path:
     # As for tracking: a registry that is away is reported at once, where MLflow itself tries for minutes.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
@@ -38,14 +43,20 @@ def fetch(address: str, tracking: str | None = None) -> Path:
     where = mlflow.get_tracking_uri() if tracking is None else tracking
     try:
         with at_store(where):
-            folder = mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=mkdtemp(prefix="nmt-model-"))
+            return Path(mlflow.artifacts.download_artifacts(artifact_uri=address, dst_path=target))
     except (MlflowException, OSError) as error:
         there = _there(address, where) or first_line(error)
         raise RequestError(
             f"{address} is not at {without_credentials(where)}: {there}; name a version or alias that is there "
             "(nmt register makes one), or the folder of a model, which needs no server"
         ) from error
-    return _inside(Path(folder), address)
+
+
+def _read(folder: Path, address: str) -> TrainedModel:
+    try:
+        return TrainedModel.read(_inside(folder, address))
+    except (ValueError, FileNotFoundError) as error:
+        raise RequestError(f"{address}: {error}") from error
 
 
 @contextmanager
@@ -59,18 +70,6 @@ def at_store(uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(before)
-
-
-def read_model(address: str, tracking: str | None = None) -> TrainedModel:
-    """Fetch and read a model.
-
-    Raises:
-        RequestError: There is no such model, or it is damaged or of another version.
-    """
-    try:
-        return TrainedModel.read(fetch(address, tracking))
-    except (ValueError, FileNotFoundError) as error:
-        raise RequestError(f"{address}: {error}") from error
 
 
 def _there(address: str, where: str) -> str:

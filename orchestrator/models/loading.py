@@ -8,7 +8,7 @@ from nmt.trainers.export.predictor import Predictor
 
 
 def load_predictor(address: str, tracking: str | None = None, device: str = "cpu") -> Predictor:
-    """Return the model at an address of :func:`~nmt.orchestrator.experiment.model_address.fetch`, ready to predict.
+    """Return the model at an address (:func:`~nmt.orchestrator.experiment.model_address.read_model`), ready.
 
     Raises:
         RequestError: There is no such model, it is damaged, or the device is not there.

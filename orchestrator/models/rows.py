@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
 import pyarrow.parquet as pq
@@ -113,13 +114,11 @@ def _flat(table: pa.Table) -> pa.Table:
     columns = {}
     for name in table.column_names:
         column = table[name]
-        if not pa.types.is_list(column.type):
+        if not pa.types.is_fixed_size_list(column.type):
             columns[name] = column
             continue
-        whole = column.combine_chunks()
-        width = max((len(value) for value in whole.slice(0, 1000).to_pylist() if value), default=0)
-        for place in range(width):
-            columns[f"{name}_{place}"] = pa.array([None if v is None else v[place] for v in whole.to_pylist()])
+        for place in range(column.type.list_size):
+            columns[f"{name}_{place}"] = pc.list_element(column, place)
     return pa.table(columns)
 
 

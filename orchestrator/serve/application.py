@@ -11,9 +11,8 @@ from ray.serve import Application
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from nmt.orchestrator.experiment.model_address import fetch
+from nmt.orchestrator.models.loading import load_predictor
 from nmt.orchestrator.serve.answers import Answer, answer_all, parse_rows
-from nmt.trainers.export.predictor import Predictor
 
 BATCH_REQUESTS = 64
 """Most requests that are answered in one pass."""
@@ -52,7 +51,7 @@ class ModelServer:
     """
 
     def __init__(self, served: ServedModel) -> None:
-        self._predictor = Predictor.load(fetch(served.model, served.tracking), served.device)
+        self._predictor = load_predictor(served.model, served.tracking, served.device)
 
     def check_health(self) -> None:
         """Predict a row without a value; a replica that cannot is replaced."""

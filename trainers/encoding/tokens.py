@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -20,7 +25,7 @@ class TokenColumn:
 
     Attributes:
         type: Type of the raw column in training.
-        tokens: The tokens, of this type as :func:`comparable` makes it.
+        tokens: The tokens in ascending order, of this type as :func:`comparable` makes it.
         empty_is_missing: Whether an empty text is a missing value, as in the official text files.
     """
 
@@ -44,18 +49,44 @@ class TokenColumn:
             ValueError: The type cannot hold such tokens.
         """
         found = comparable(values)
-        if is_text(self.tokens.type) and is_text(found.type):
-            tokens = self.tokens.cast(found.type)  # a column of more than 2 GiB has the large type
-        else:
-            tokens = self.tokens
+        if not (is_text(self.tokens.type) and is_text(found.type)):
             try:
-                found = _convert(found, tokens.type)
+                found = _convert(found, self.tokens.type)
             except pa.ArrowNotImplementedError as error:
                 raise ValueError(f"holds {values.type}, training had {self.type}; convert it to that") from error
-        if self.empty_is_missing and is_text(found.type):
-            found = pc.if_else(pc.equal(found, ""), pa.scalar(None, found.type), found)
-        ids = pc.fill_null(pc.add(pc.index_in(found, value_set=tokens), 1), len(tokens) + 1)
+        if is_text(found.type):
+            coded = found.dictionary_encode()
+            of_code = np.append(self._ids_of_texts(coded.dictionary.to_pylist()), self.size - 1)
+            codes = pc.fill_null(coded.indices, len(coded.dictionary)).to_numpy(zero_copy_only=False)
+            return pa.array(of_code[codes])
+        if pa.types.is_int64(found.type) or pa.types.is_uint64(found.type):
+            return pa.array(self._ids_of_numbers(found))
+        ids = pc.fill_null(pc.add(pc.index_in(found, value_set=self.tokens), 1), self.size - 1)
         return ids.cast(pa.int32())
+
+    def _ids_of_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
+        oov = self.size - 1
+        missing = {""} if self.empty_is_missing else set()
+        return np.array([oov if text in missing else self._id_of_text.get(text, oov) for text in texts], np.int32)
+
+    def _ids_of_numbers(self, values: pa.Array) -> npt.NDArray[np.int32]:
+        """By bisection: the tokens are in order, and a table of them need not be built for every batch."""
+        tokens = self._sorted_numbers
+        numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
+        ids = np.full(len(numbers), self.size - 1, np.int32)
+        if len(tokens):
+            places = np.minimum(np.searchsorted(tokens, numbers), len(tokens) - 1)
+            known = (tokens[places] == numbers) & values.is_valid().to_numpy(zero_copy_only=False)
+            ids[known] = places[known] + 1
+        return ids
+
+    @cached_property
+    def _id_of_text(self) -> dict[str, int]:
+        return {token: place for place, token in enumerate(self.tokens.to_pylist(), 1)}
+
+    @cached_property
+    def _sorted_numbers(self) -> npt.NDArray[Any]:
+        return np.asarray(self.tokens.to_numpy())
 
 
 def count_tokens(values: pa.Array, min_count: int) -> tuple[pa.Array, pa.Array]:

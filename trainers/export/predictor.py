@@ -28,7 +28,7 @@ class Predictions:
     """Predictions of a model.
 
     Attributes:
-        table: One column per task: ``float``, or ``list<float>`` of class probabilities; null for a row with a problem.
+        table: One column per task: ``float``, or a list of class probabilities; null for a row with a problem.
         problems: Values that could not be used.
     """
 
@@ -156,7 +156,5 @@ def to_batch(encoded: Encoded, rows: slice, device: torch.device) -> Batch:
 def _to_column(values: Tensor, wrong: npt.NDArray[np.bool_]) -> pa.Array:
     if values.dim() == 1:
         return pa.array(values.numpy(), mask=wrong)
-    classes = values.shape[1]
     flat = pa.array(values.reshape(-1).numpy())
-    offsets = pa.array(np.arange(0, len(flat) + 1, classes, dtype=np.int32))
-    return pa.ListArray.from_arrays(offsets, flat, mask=pa.array(wrong))
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=pa.array(wrong))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -26,6 +28,7 @@ class Ratio(Metric):
         for name in ("numerator", "denominator"):
             self.add_state(name, default=torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
 
+    @abstractmethod
     def parts(self, output: Tensor, label: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return a and b of each example, double, shape ``(examples,)``; NaN in a where an output is NaN.
 
@@ -34,7 +37,6 @@ class Ratio(Metric):
             label: Its label, NaN where missing, shape ``(rows,)``.
             batch: The minibatch.
         """
-        raise NotImplementedError
 
     @staticmethod
     def of_ratio(ratio: Tensor) -> Tensor:

@@ -131,6 +131,16 @@ def test_what_cannot_be_predicted_is_refused_and_nothing_is_written(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.parquet"]
 
 
+def test_class_probabilities_are_columns_of_a_csv_even_if_a_batch_has_none(tmp_path: Path) -> None:
+    kind = pa.list_(pa.float32(), 3)
+    with rows_module.RowWriter(str(tmp_path / "out.csv")) as writer:
+        writer.write(pa.table({"stars": pa.array([None, None], kind)}))
+        writer.write(pa.table({"stars": pa.array([[0.5, 0.25, 0.25], None], kind)}))
+    found = pacsv.read_csv(tmp_path / "out.csv")
+    assert found.column_names == ["stars_0", "stars_1", "stars_2"]
+    assert found["stars_1"].to_pylist() == [None, None, 0.25, None]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
