@@ -59,6 +59,7 @@ SCRIPTS = {
     "prepare_throughput": "preparation of TikTok's format, against reading it",
     "stream_ingest": "an epoch of files larger than memory, against a scan",
     "paired_violations": "noise of violations, plain against paired",
+    "refresh_days": "nmt refresh day by day, against a chain trained anew",
     "promise": "a chain against the best weights of a grid, on real data",
 }
 """Benchmarks with a command line of their own."""

@@ -58,8 +58,10 @@ def predict(
     *,
     keep: Sequence[str] = (),
     prefix: str = "",
+    workers: int | None = None,
     tracking: str | None = None,
     device: str = "cpu",
+    address: str | None = None,
 ) -> Predicted:
     """Predict the raw rows of files: one row out per row in, in their order; memory does not grow with their number.
 
@@ -69,16 +71,19 @@ def predict(
         out: File to write, ``.parquet`` or ``.csv``; its column ``problem`` says why a row has no prediction.
         keep: Columns of the data to write too.
         prefix: Put before the names of the tasks.
+        workers: Processes that predict, on Ray if more than one; by default one, or several for 1 GiB or more.
         tracking: MLflow's tracking URI, for a model in its registry.
         device: Where to compute.
+        address: Ray cluster to join, whose nodes all reach the data; by default Ray is started on this machine.
 
     Raises:
         RequestError: There is no such model, or a column is missing or cannot be used.
+        RunError: A worker was lost.
     """
     if isinstance(keep, str):
         raise RequestError(f"keep is the text {keep!r}; give a list of columns, such as [{keep!r}]")
     predictor = load(model, tracking=tracking, device=device)
-    return predict_files(predictor, str(data), str(out), keep=keep, prefix=prefix)
+    return predict_files(predictor, str(data), str(out), keep=keep, prefix=prefix, workers=workers, address=address)
 
 
 def evaluate(

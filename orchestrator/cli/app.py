@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,7 +16,22 @@ from rich.markup import escape
 from nmt.orchestrator.data.commands import app as data_commands
 from nmt.orchestrator.errors import RequestError, RunError
 from nmt.orchestrator.models.commands import app as model_commands
+from nmt.orchestrator.refresh.commands import app as refresh_command
 from nmt.orchestrator.submit.commands import app as submit_commands
+from nmt.orchestrator.terminal.command_line import (
+    FAILED,
+    WRONG_REQUEST,
+    Address,
+    File,
+    Json,
+    Limit,
+    Normalised,
+    Points,
+    Set,
+    Verbose,
+    interruptible,
+    print_result,
+)
 from nmt.orchestrator.terminal.current_output import current_output, use_log_format
 from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
 from nmt.orchestrator.terminal.standard_error import VARIABLE
@@ -26,8 +40,6 @@ if TYPE_CHECKING:
     from nmt.orchestrator.experiment.prepared import PreparedExperiment
     from nmt.orchestrator.experiment.sections import Experiment
     from nmt.orchestrator.trials.group_outcome import GroupOutcome
-
-DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="nmt",
@@ -39,17 +51,7 @@ app = typer.Typer(
 app.add_typer(data_commands)
 app.add_typer(submit_commands)
 app.add_typer(model_commands)
-
-File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Address = Annotated[str | None, typer.Option(help="Ray cluster to join; by default Ray is started on this machine.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")]
-Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
-Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
-Limit = Annotated[
-    int | None, typer.Option(help="Train N weightings, drawn with the seed; extrapolate the cost of the rest.")
-]
+app.add_typer(refresh_command)
 
 
 @app.command()
@@ -58,7 +60,7 @@ def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
     from nmt.orchestrator.verbs.plan import plan_chain, plan_table
 
     planned = plan_chain(_prepare(file, set))
-    _print(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
+    print_result(planned.to_dict(), json, lambda out: out.print(plan_table(planned)))
 
 
 @app.command()
@@ -75,7 +77,7 @@ def run(
     from nmt.orchestrator.verbs.run import run_experiment
 
     prepared = _prepare(file, set)
-    with _interruptible():
+    with interruptible():
         outcome = run_experiment(
             prepared, current_output(), address=address, verbose=verbose, sync_command=_command("sync", file, set)
         )
@@ -92,7 +94,7 @@ def run(
         if outcome.model is not None:
             out.print(f"model: {outcome.model}", soft_wrap=True)
 
-    _print(outcome.to_dict(), json, show)
+    print_result(outcome.to_dict(), json, show)
 
 
 @app.command()
@@ -115,7 +117,7 @@ def sweep(
     if tasks is not None:
         _run_cost_curve(prepared, tasks, file, json, address, verbose)
         return
-    with _interruptible():
+    with interruptible():
         outcome = train_sweep(prepared, address, verbose)
     _show_group(outcome, prepared, file, json)
 
@@ -136,7 +138,7 @@ def grid(
     from nmt.orchestrator.verbs.groups import train_grid
 
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address))
-    with _interruptible():
+    with interruptible():
         outcome = train_grid(prepared, address, verbose)
     _show_group(outcome, prepared, file, json)
 
@@ -161,7 +163,7 @@ def compare(
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
-    with _interruptible():
+    with interruptible():
         outcome = train_comparison(prepared, address, verbose)
 
     def show(out: Console) -> None:
@@ -169,7 +171,7 @@ def compare(
         out.print(f"page: {outcome.folder}/{PAGE}", soft_wrap=True)
         _show_links(out, outcome.groups[2], file)
 
-    _print(outcome.to_dict(), json, show)
+    print_result(outcome.to_dict(), json, show)
     for group in outcome.groups:
         group.check()
 
@@ -199,9 +201,9 @@ def reproduce(
 
     if what == "figure1":
         path = draw_landscape("nmt-runs/figure1")
-        _print({"figure": str(path)}, json, lambda out: out.print(f"figure: {path}", soft_wrap=True))
+        print_result({"figure": str(path)}, json, lambda out: out.print(f"figure: {path}", soft_wrap=True))
         return
-    with _interruptible():
+    with interruptible():
         outcome = run_one(what, source, data, seeds, preset, set, current_output(), address, verbose)
 
     def show(out: Console) -> None:
@@ -209,7 +211,7 @@ def reproduce(
         out.print(f"files: {outcome.folder}", soft_wrap=True)
         _show_links(out, outcome.group, "")
 
-    _print(outcome.to_dict(), json, show)
+    print_result(outcome.to_dict(), json, show)
     outcome.group.check()
 
 
@@ -229,7 +231,7 @@ def sync(
 
     synced = sync_storage(file, set, storage, tracking)
     current_output().note("sync has ended", "sync_finished", complete=synced.complete, chains=len(synced.chains))
-    _print(synced.to_dict(), json, lambda out: out.print(sync_table(synced)))
+    print_result(synced.to_dict(), json, lambda out: out.print(sync_table(synced)))
     if not synced.complete:
         raise typer.Exit(FAILED)
 
@@ -287,7 +289,7 @@ def doctor(
             mark = "[green]✓[/]" if finding.works else "[red]✗[/]"
             out.print(f"{mark} {finding.what:<28} {escape(finding.detail)}", soft_wrap=True)
 
-    _print({"findings": [asdict(finding) for finding in findings]}, json, show)
+    print_result({"findings": [asdict(finding) for finding in findings]}, json, show)
     if not all(finding.works for finding in findings):
         raise typer.Exit(FAILED)
 
@@ -317,7 +319,7 @@ def _run_cost_curve(
     from nmt.orchestrator.verbs.groups import train_cost_curve
 
     numbers = parse_numbers(tasks, prepared)
-    with _interruptible():
+    with interruptible():
         outcome = train_cost_curve(prepared, numbers, address, verbose)
 
     def show(out: Console) -> None:
@@ -325,19 +327,9 @@ def _run_cost_curve(
         out.print(f"files: {outcome.folder}", soft_wrap=True)
         _show_links(out, outcome.group, file)
 
-    _print(outcome.to_dict(), as_json, show)
+    print_result(outcome.to_dict(), as_json, show)
     for group in outcome.sweeps:
         group.check()
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        kept = "interrupted; finished stages are kept, and the same command resumes from them"
-        current_output().say(kept, "interrupted", "warning", exit_status=INTERRUPTED)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None) -> PreparedExperiment:
@@ -374,7 +366,7 @@ def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, 
         out.print(group_table(outcome, prepared.spec.tasks, title, out.width))
         _show_links(out, outcome, file)
 
-    _print(outcome.to_dict(), as_json, show)
+    print_result(outcome.to_dict(), as_json, show)
     outcome.check()
 
 
@@ -392,10 +384,3 @@ def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
 def _command(verb: str, file: str, overrides: list[str]) -> str:
     """Return the command line that a user types."""
     return shlex.join(["nmt", verb, file, *(word for override in overrides for word in ("--set", override))])
-
-
-def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
-    if as_json:
-        print(json.dumps(document, indent=1, allow_nan=False, default=str))
-    else:
-        show(Console())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
@@ -13,12 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from nmt.orchestrator.errors import RequestError
-
-WRONG_REQUEST, INTERRUPTED = 2, 130
+from nmt.orchestrator.terminal.command_line import INTERRUPTED, WRONG_REQUEST, Json, print_result
 
 app = typer.Typer(name="data", help="Data sets: list, prepare, describe.", no_args_is_help=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 console = Console(stderr=True)
 """Progress and messages; standard output is for results."""
@@ -37,7 +32,7 @@ def list_sources(json: Json = False) -> None:
             table.add_row(*(escape(cell) for cell in source.values()))
         out.print(table)
 
-    _print({"sources": found}, json, show)
+    print_result({"sources": found}, json, show)
 
 
 @app.command()
@@ -89,7 +84,7 @@ def prepare(
                 highlight=False,
             )
 
-    _print(prepared.to_dict(), json, show)
+    print_result(prepared.to_dict(), json, show)
 
 
 @app.command()
@@ -101,7 +96,7 @@ def describe(
     from nmt.orchestrator.data.describe import print_description
 
     found = describe_(folder)
-    _print(found.to_dict(), json, lambda out: print_description(found, out))
+    print_result(found.to_dict(), json, lambda out: print_description(found, out))
     for problem in found.problems:
         console.print(f"[red]cannot be trained on:[/] {escape(problem)}", soft_wrap=True, highlight=False)
     if found.problems:
@@ -117,10 +112,3 @@ def _parse_option(text: str) -> tuple[str, Any]:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise RequestError(f"--option {text!r}: the value is not valid YAML ({error})") from error
-
-
-def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
-    if as_json:
-        print(json_.dumps(document, indent=1, allow_nan=False))
-    else:
-        show(Console())

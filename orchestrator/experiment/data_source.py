@@ -50,7 +50,7 @@ def cache_folder(data: Data) -> Path:
     assert data.cache is not None
     if "://" in data.cache:
         raise ValueError(
-            f"data.cache is {without_credentials(data.cache)}, and a source prepares its data in a folder, not at a "
+            f"data.cache is {without_credentials(data.cache)}, and data are prepared in a folder, not at a "
             "URI (data.cache is below storage by default); set data.cache to a folder, on a cluster one that every "
             "node mounts at the same path; or write the folder with nmt data prepare, copy it to the object store, and "
             "give it as data.path, without data.source"

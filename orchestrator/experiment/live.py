@@ -88,6 +88,8 @@ def _with(
         raise ValueError(f"start: true needs a live model of the same network, tasks and columns: {reason}")
     if protect.start is False:
         reason = "protect.start is false"
+    elif spec.previous is not None:
+        reason = "it goes on from the model of the day before"
     return replace(spec, live=Live(digest, tuple(task.name for task in tasks), not reason)), reason
 
 

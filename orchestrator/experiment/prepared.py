@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment import data_source, preflight
@@ -13,6 +13,7 @@ from nmt.orchestrator.experiment.live import add_live
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.trainers.data.schema import Schema
 from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.spec.previous import Previous
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,24 @@ def prepare_experiment(
     if experiment.data.source is not None:
         say(f"preparing data from {experiment.data.source}")
     folder, schema = data_source.prepare(experiment.data)
+    return prepare_chain(experiment, folder, schema, say)
+
+
+def prepare_chain(
+    experiment: Experiment, folder: str, schema: Schema, say: Callable[[str], None], previous: Previous | None = None
+) -> PreparedExperiment:
+    """Return an experiment on prepared data, checked.
+
+    Args:
+        experiment: The experiment.
+        folder: The prepared data.
+        schema: Their columns and sizes.
+        say: Called with a line for the user.
+        previous: The model that the chain goes on from, if any.
+
+    Raises:
+        RequestError: The experiment cannot be trained on these data, or not from that model.
+    """
     tasks = sum(map(len, experiment.levels))
     ingest = choose_ingest(experiment.data.ingest, schema, tasks)
     if ingest == "stream" and experiment.data.ingest is None:
@@ -77,7 +96,7 @@ def prepare_experiment(
         share = f"{MEMORY_SHARE:.0%} of this machine's memory"
         say(f"the data takes {size:.1f} GB in memory, more than {share}: it is streamed")
     try:
-        spec = experiment.chain(schema.fingerprint, ingest)
+        spec = replace(experiment.chain(schema.fingerprint, ingest), previous=previous)
     except ValueError as error:
         raise RequestError(f"model: {error}") from error
     preflight.check(experiment, spec, schema, folder)

@@ -27,7 +27,7 @@ def check_alias(tracking: str, name: str, alias: str, model: TrainedModel, live:
         RequestError: The alias must not move.
         RunError: The registry is away.
     """
-    version = _version_of(tracking, name, alias)
+    version = version_of(tracking, name, alias)
     stays = f"{alias} stays with {name} version {version}" if version else f"{alias} is given to no version"
     if live is not None and live["worse"]:
         raise RequestError(
@@ -72,7 +72,12 @@ def _reasons(live: Mapping[str, Any]) -> str:
     return " and ".join(found)
 
 
-def _version_of(tracking: str, name: str, alias: str) -> str | None:
+def version_of(tracking: str, name: str, alias: str) -> str | None:
+    """Return the version that has an alias; ``None`` where there is no such model or alias.
+
+    Raises:
+        RunError: The registry is away.
+    """
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json as json_
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from nmt.orchestrator.terminal.command_line import Address, File, Json, Set, Verbose, interruptible, print_result
 from nmt.orchestrator.terminal.current_output import current_output
 
 app = typer.Typer()
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A folder, models:/NAME@ALIAS, models:/NAME/2, runs:/…")]
 DataFiles = Annotated[str, typer.Argument(metavar="DATA", help="Raw rows: Parquet, CSV, Arrow; file, folder, URI.")]
 Tracking = Annotated[str | None, typer.Option(help="MLflow's tracking URI, for a MODEL in its registry.")]
@@ -37,7 +32,7 @@ def export(
 
     done = export_model(prepare(file, set, current_output().say), folder, mlflow=mlflow, program=program)
     words = ", ".join(f"{task} ({answer})" for task, answer in done.tasks.items())
-    _print(done.to_dict(), json, lambda out: out.print(f"{folder}: {words}", soft_wrap=True, highlight=False))
+    print_result(done.to_dict(), json, lambda out: out.print(f"{folder}: {words}", soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -62,7 +57,7 @@ def register(
     made = register_chain(prepared, name, alias, although_broken=although_broken, although_worse=although_worse)
     also = f", now {alias}" if alias else ""
     line = f"{made.uri}{also}: run {made.run_id}" + (f". {made.live['sentence']}" if made.live is not None else "")
-    _print(made.to_dict(), json, lambda out: out.print(line, soft_wrap=True, highlight=False))
+    print_result(made.to_dict(), json, lambda out: out.print(line, soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -72,9 +67,12 @@ def predict(
     out: Annotated[str, typer.Argument(metavar="OUT", help="File to write, .parquet or .csv.")],
     keep: Annotated[str | None, typer.Option(help="Columns of DATA to write too: user_id,video_id.")] = None,
     prefix: Annotated[str, typer.Option(help="Put before the names of the tasks.")] = "",
+    workers: Annotated[int | None, typer.Option(help="Processes; several for 1 GiB of DATA or more.")] = None,
     tracking: Tracking = None,
     device: Device = "cpu",
+    address: Address = None,
     json: Json = False,
+    verbose: Verbose = False,
 ) -> None:
     """Predict raw rows: one row out per row in, in their order; rows that cannot be predicted say why."""
     from nmt.orchestrator.models.loading import load_predictor
@@ -82,12 +80,15 @@ def predict(
 
     predictor = load_predictor(model, tracking, device)
     kept = [name.strip() for name in keep.split(",") if name.strip()] if keep else []
-    done = predict_files(predictor, data, out, keep=kept, prefix=prefix)
+    with interruptible("nothing was written"):
+        done = predict_files(
+            predictor, data, out, keep=kept, prefix=prefix, workers=workers, address=address, verbose=verbose
+        )
     for problem in done.problems:
         current_output().say(f"row {problem['row']}: {problem['column']}: {problem['text']}", "bad_row", "warning")
     bad = f", of which {done.bad_rows:,} have no prediction, see the column problem" if done.bad_rows else ""
     line = f"{out}: {done.rows:,} rows{bad}"
-    _print(done.to_dict(), json, lambda console: console.print(line, soft_wrap=True, highlight=False))
+    print_result(done.to_dict(), json, lambda console: console.print(line, soft_wrap=True, highlight=False))
 
 
 @app.command()
@@ -108,11 +109,4 @@ def evaluate(
     other = None if against is None else load_predictor(against, tracking, device)
     found = evaluate_files(load_predictor(model, tracking, device), data, other, where)
     document = Evaluation(model, against, tuple(found)).to_dict()
-    _print(document, json, lambda out: out.print(evaluation_table(found)))
-
-
-def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
-    if as_json:
-        print(json_.dumps(document, indent=1, allow_nan=False, default=str))
-    else:
-        show(Console())
+    print_result(document, json, lambda out: out.print(evaluation_table(found)))

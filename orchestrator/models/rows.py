@@ -67,6 +67,22 @@ class RowFiles:
         except (OSError, pa.ArrowException) as error:
             raise RequestError(f"{self._path} cannot be read to its end: {first_line(error)}") from error
 
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        infos = self._rows.filesystem.get_file_info(self._rows.files)
+        return sum(info.size or 0 for info in infos)
+
+    def parts(self) -> Iterator[pads.Fragment]:
+        """Yield parts of the rows in the order of the files: row groups of Parquet, else whole files."""
+        for file in self._rows.get_fragments():
+            yield from file.split_by_row_group() if isinstance(file, pads.ParquetFileFragment) else [file]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Columns of all files, those from the names of folders included."""
+        return self._rows.schema
+
 
 class RowWriter:
     """Writes tables to one Parquet or CSV file; the file appears when all are written.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from nmt.orchestrator.api.callbacks import Callback as Callback
     from nmt.orchestrator.api.chain import plan as plan
+    from nmt.orchestrator.api.chain import refresh as refresh
     from nmt.orchestrator.api.chain import run as run
     from nmt.orchestrator.api.group import compare as compare
     from nmt.orchestrator.api.group import grid as grid
@@ -39,6 +40,7 @@ PLACES = {
     "RunError": "nmt.orchestrator.errors",
     "plan": "nmt.orchestrator.api.chain",
     "run": "nmt.orchestrator.api.chain",
+    "refresh": "nmt.orchestrator.api.chain",
     "sweep": "nmt.orchestrator.api.group",
     "grid": "nmt.orchestrator.api.group",
     "compare": "nmt.orchestrator.api.group",
@@ -64,6 +66,7 @@ __all__ = [
     "load",
     "plan",
     "predict",
+    "refresh",
     "register",
     "run",
     "sweep",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_
 import shlex
 import sys
 from collections.abc import Callable
@@ -13,13 +12,21 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nmt.orchestrator.terminal.command_line import (
+    INTERRUPTED,
+    File,
+    Json,
+    Limit,
+    Normalised,
+    Points,
+    Set,
+    print_result,
+)
 from nmt.orchestrator.terminal.current_output import current_output
 from nmt.orchestrator.terminal.log_format import JobLogFormat, LogFormat
 
 if TYPE_CHECKING:
     from nmt.orchestrator.submit.job_client import JobClient
-
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="submit",
@@ -27,17 +34,11 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The job's id, as submit and status print it.")]
 Address = Annotated[str | None, typer.Option(help="The cluster's dashboard: http://HOST:8265; else RAY_ADDRESS.")]
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key of the file.")]
 Include = Annotated[list[str], typer.Option("--include", metavar="PATH", help="Send this file or folder too.")]
 Install = Annotated[bool, typer.Option("--install", help="Have Ray install the pinned packages on every node.")]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Submit without following the log.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
-Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
-Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
-Limit = Annotated[int | None, typer.Option(help="Train N weightings; extrapolate the cost of the rest.")]
 
 
 @app.command()
@@ -130,7 +131,7 @@ def status(
             table.add_row(*(escape(str(one[key] or "")) for key in ("id", "status", "mlflow", "message")))
         out.print(table if found else f"no jobs of this project on {where}")
 
-    _print({"address": where, "jobs": found}, json, show)
+    print_result({"address": where, "jobs": found}, json, show)
 
 
 @app.command()
@@ -157,7 +158,9 @@ def stop(job: Id, address: Address = None, json: Json = False) -> None:
     ended, was_running = stop_job(client, job, where)
     state = str(ended["status"]).lower()
     line = f"{job} is {state}" if was_running else f"{job} had already ended: {state}"
-    _print({"address": where, **ended, "was_running": was_running}, json, lambda out: out.print(line, soft_wrap=True))
+    print_result(
+        {"address": where, **ended, "was_running": was_running}, json, lambda out: out.print(line, soft_wrap=True)
+    )
 
 
 def _submit(
@@ -189,11 +192,13 @@ def _submit(
     if detach:
         output.say(_how_to_attach(job_id, where))
         info = ask(lambda: client.get_job_info(job_id), where)
-        _print({"address": where, **job_to_dict(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id))
+        print_result(
+            {"address": where, **job_to_dict(info), "new": submitted.is_new}, as_json, lambda out: out.print(job_id)
+        )
         return
     code, info, link = _follow(client, job_id, where, _to(sys.stderr if as_json else sys.stdout))
     found = {"address": where, **job_to_dict(info), "new": submitted.is_new, "exit_status": code}
-    _print({**found, "mlflow": link or found["mlflow"]}, as_json, lambda out: None)
+    print_result({**found, "mlflow": link or found["mlflow"]}, as_json, lambda out: None)
     raise typer.Exit(code)
 
 
@@ -246,10 +251,3 @@ def _to(stream: Any) -> Callable[[str], None]:
         stream.flush()
 
     return write
-
-
-def _print(document: dict[str, Any], as_json: bool, show: Callable[[Console], None]) -> None:
-    if as_json:
-        print(json_.dumps(document, indent=1, default=str))
-    else:
-        show(Console())

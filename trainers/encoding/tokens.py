@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -25,7 +25,8 @@ class TokenColumn:
 
     Attributes:
         type: Type of the raw column in training.
-        tokens: The tokens in ascending order, of this type as :func:`comparable` makes it.
+        tokens: The tokens, each once, of this type as :func:`comparable` makes it; in ascending order, and after them
+            those that later days appended.
         empty_is_missing: Whether an empty text is a missing value, as in the official text files.
     """
 
@@ -64,20 +65,33 @@ class TokenColumn:
         ids = pc.fill_null(pc.add(pc.index_in(found, value_set=self.tokens), 1), self.size - 1)
         return ids.cast(pa.int32())
 
+    def extended(self, later: TokenColumn) -> TokenColumn:
+        """Return this vocabulary with the tokens that only a later one has appended: every id stays what it was.
+
+        Raises:
+            ValueError: The tokens are of types that cannot be compared.
+        """
+        new = later.tokens.filter(pc.equal(self.ids(later.tokens), self.size - 1))
+        try:
+            tokens = pa.concat_arrays([self.tokens, new.cast(self.tokens.type)])
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"holds {later.type}, earlier days had {self.type}; convert it to that") from error
+        return replace(self, tokens=tokens)
+
     def _ids_of_texts(self, texts: Sequence[str]) -> npt.NDArray[np.int32]:
         oov = self.size - 1
         missing = {""} if self.empty_is_missing else set()
         return np.array([oov if text in missing else self._id_of_text.get(text, oov) for text in texts], np.int32)
 
     def _ids_of_numbers(self, values: pa.Array) -> npt.NDArray[np.int32]:
-        """By bisection: the tokens are in order, and a table of them need not be built for every batch."""
-        tokens = self._sorted_numbers
+        """By bisection: the tokens are sorted once, and a table of them need not be built for every batch."""
+        tokens, id_of_place = self._sorted_numbers
         numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
         ids = np.full(len(numbers), self.size - 1, np.int32)
         if len(tokens):
             places = np.minimum(np.searchsorted(tokens, numbers), len(tokens) - 1)
             known = (tokens[places] == numbers) & values.is_valid().to_numpy(zero_copy_only=False)
-            ids[known] = places[known] + 1
+            ids[known] = id_of_place[places[known]]
         return ids
 
     @cached_property
@@ -85,8 +99,11 @@ class TokenColumn:
         return {token: place for place, token in enumerate(self.tokens.to_pylist(), 1)}
 
     @cached_property
-    def _sorted_numbers(self) -> npt.NDArray[Any]:
-        return np.asarray(self.tokens.to_numpy())
+    def _sorted_numbers(self) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+        """The tokens in ascending order, and the id of each."""
+        tokens = np.asarray(self.tokens.to_numpy())
+        order = np.argsort(tokens, kind="stable")
+        return tokens[order], (order + 1).astype(np.int32)
 
 
 def count_tokens(values: pa.Array, min_count: int) -> tuple[pa.Array, pa.Array]:

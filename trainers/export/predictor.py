@@ -43,14 +43,18 @@ class Predictor:
         model: The model.
         device: Where to compute.
 
+    Attributes:
+        model: The model.
+        device: Where it computes.
+
     Raises:
         ValueError: The network cannot be built here.
     """
 
     def __init__(self, model: TrainedModel, device: str | torch.device = "cpu") -> None:
         self.model = model
-        self._device = torch.device(device)
-        self._module = model.build().to(self._device)
+        self.device = torch.device(device)
+        self._module = model.build().to(self.device)
 
     @classmethod
     def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> Predictor:
@@ -102,7 +106,7 @@ class Predictor:
         with torch.inference_mode(), computing_in(self.model.precision, self._module):
             for first in range(0, max(1, encoded.rows), BATCH_ROWS):
                 rows = slice(first, first + BATCH_ROWS)
-                found: Mapping[str, Tensor] = self._module(to_batch(encoded, rows, self._device))
+                found: Mapping[str, Tensor] = self._module(to_batch(encoded, rows, self.device))
                 for name, part in parts.items():
                     part.append(found[name].float().cpu())
         return {name: torch.cat(part) for name, part in parts.items()}

@@ -7,6 +7,7 @@ from torch import nn
 
 from nmt.trainers.data.prepared import read_encoder
 from nmt.trainers.data.schema import Schema
+from nmt.trainers.export.model_folder import TrainedModel
 from nmt.trainers.faults import DamagedError
 from nmt.trainers.live.columns import match_columns
 from nmt.trainers.live.network import LiveNetwork
@@ -33,14 +34,24 @@ def build_models(
         ValueError: A network cannot be built, or a column of the live model is missing.
     """
     model = build_model(spec.model, schema, spec.tasks, spec.training.seed)
+    if spec.previous is not None:
+        _start(model, *_read(storage, spec.previous.digest, schema, folder))
     if spec.live is None:
         return model.to(device), None
-    kept = read_live(storage, spec.live.digest)
+    kept, live = _read(storage, spec.live.digest, schema, folder)
+    if spec.live.start:
+        _start(model, kept, live)
+    return model.to(device), live.to(device)
+
+
+def _read(storage: str, digest: str, schema: Schema, folder: str) -> tuple[TrainedModel, LiveNetwork]:
+    """Return a kept model, and its network as it reads today's batches."""
+    kept = read_live(storage, digest)
     try:
-        columns = match_columns(kept, schema, read_encoder(folder, schema))
+        return kept, LiveNetwork(kept, match_columns(kept, schema, read_encoder(folder, schema)))
     except ValueError as error:
         raise DamagedError(str(error)) from error
-    live = LiveNetwork(kept, columns)
-    if spec.live.start:
-        start_from(model, live.network, columns, list(kept.schema.categorical.values()))
-    return model.to(device), live.to(device)
+
+
+def _start(model: nn.Module, kept: TrainedModel, live: LiveNetwork) -> None:
+    start_from(model, live.network, live.columns, list(kept.schema.categorical.values()))

@@ -27,14 +27,14 @@ class LiveNetwork(nn.Module):
     def __init__(self, model: TrainedModel, columns: LiveColumns) -> None:
         super().__init__()
         self.network = model.build()
-        self._columns = columns
+        self.columns = columns
         self._precision = model.precision
         for place, ids in enumerate(columns.ids):
             self.register_buffer(f"ids_{place}", ids, persistent=False)
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
         """Return task → output."""
-        columns = self._columns
+        columns = self.columns
         own = replace(
             batch,
             categorical=torch.stack(
@@ -54,7 +54,7 @@ class LiveNetwork(nn.Module):
         return outputs
 
     def _numbers(self, values: Tensor) -> Tensor:
-        wanted = self._columns.logarithms
+        wanted = self.columns.logarithms
         if not any(wanted):
             return values
         change = {1: torch.log1p, 0: lambda column: column, -1: torch.expm1}

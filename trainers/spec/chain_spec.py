@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from typing import Any, Literal
 from nmt.trainers.methods.names import FAMO, TORCHJD, WEIGHTED_SUM, is_constrained
 from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.live import Live
+from nmt.trainers.spec.previous import Previous, stage_label
 from nmt.trainers.spec.settings import CONSTRAINT_FIELDS, Settings
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.spec.task import Level, Task
@@ -68,6 +69,7 @@ class ChainSpec:
         rounds: Times that the one stage of a method without priorities is trained, each time from the model that the
             last one accepted: a baseline with the samples of a whole chain.
         live: The live model, if its losses are limits.
+        previous: The model of the day before, if the chain goes on from it.
     """
 
     levels: tuple[Level, ...]
@@ -80,6 +82,7 @@ class ChainSpec:
     rates: tuple[Rates, ...] | None = None
     rounds: int = 1
     live: Live | None = None
+    previous: Previous | None = None
 
     def __post_init__(self) -> None:
         if self.rates is not None and len(self.rates) != len(self.levels):
@@ -111,6 +114,11 @@ class ChainSpec:
         first = int(self.has_joint_start)
         levels = (self._level_stage(level, first + level) for level in range(len(self.levels)))
         return (*([self._joint_stage()] if first else []), *levels)
+
+    def _inherited(self, level: Level, protected: Iterable[Task]) -> dict[str, float]:
+        """Multipliers of the day before, of the stage of the same level."""
+        found = {} if self.previous is None else self.previous.multipliers.get(stage_label(level), {})
+        return {task.name: found[task.name] for task in protected if task.name in found}
 
     def check(self) -> None:
         """Refuse what cannot be trained.
@@ -160,7 +168,8 @@ class ChainSpec:
         A key hashes what determines the stage's result (objective, tolerances, model, settings, pace of evaluations,
         batch size, data, the parent's key), and nothing that does not (workers, paths, tracking address). A stage that
         protects nothing leaves out the multipliers' settings, so that a sweep over η_λ trains stages 0 and 1 once per
-        η_θ. Stage 0 depends on no priority below the first level. Every stage depends on the live model by its content.
+        η_θ. Stage 0 depends on no priority below the first level. Every stage depends on the live model by its content,
+        and on the model of the day before.
         """
         keys: list[str] = []
         for stage in self.stages:
@@ -184,6 +193,8 @@ class ChainSpec:
             }
             if self.live is not None:
                 content["live"] = dataclasses.asdict(replace(self.live, tasks=tuple(sorted(self.live.tasks))))
+            if self.previous is not None:
+                content["previous"] = {"digest": self.previous.digest, "multipliers": stage.multipliers}
             keys.append(_digest(content))
         return tuple(keys)
 
@@ -216,15 +227,17 @@ class ChainSpec:
         later = tuple(task for tasks in self.levels[level + 1 :] for task in tasks) if alpha else ()
         count = len(self.levels[level])
         own = settings.weights or (1 / count if settings.method == WEIGHTED_SUM else 1.0,) * count
+        protected = self._protected(level)
         return StageSpec(
             index=index,
             number=level + 1 if len(self.levels) > 1 else index + 1,
             level=self.levels[level],
             later=later,
             weights=(*own, *(alpha,) * len(later)),
-            protected=self._protected(level),
+            protected=protected,
             settings=settings,
             execution=self.execution,
+            multipliers=self._inherited(self.levels[level], protected),
         )
 
     def _protected(self, level: int) -> tuple[Task, ...]:
@@ -236,7 +249,17 @@ class ChainSpec:
         first, others = self.levels[0], self.tasks[len(self.levels[0]) :]
         share = self.training.joint_weight
         weights = (*(share / len(first),) * len(first), *((1 - share) / len(others),) * len(others))
-        return StageSpec(0, 0, (), self.tasks, weights, self.live_tasks, self._settings(0), self.execution)
+        return StageSpec(
+            index=0,
+            number=0,
+            level=(),
+            later=self.tasks,
+            weights=weights,
+            protected=self.live_tasks,
+            settings=self._settings(0),
+            execution=self.execution,
+            multipliers=self._inherited((), self.live_tasks),
+        )
 
 
 def _result_fields(task: Task) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from nmt.trainers.spec.execution import Execution
@@ -23,6 +24,7 @@ class StageSpec:
         protected: Tasks to hold at their optima, or at the live model's losses, by priority.
         settings: How the stage is trained.
         execution: How it runs and what is recorded.
+        multipliers: Protected task → λ to start with, where that is inherited; the others start with the setting's.
     """
 
     index: int
@@ -33,6 +35,7 @@ class StageSpec:
     protected: tuple[Task, ...]
     settings: Settings
     execution: Execution = field(default_factory=Execution)
+    multipliers: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.weights) != len(self.objective):

@@ -115,7 +115,7 @@ class Stage:
             [getattr(optimum, split) for optimum in protection.optima],
             rate=settings.eta_lambda,
             tolerance=[task.tolerance for task in spec.protected],
-            initial=settings.initial_multiplier,
+            initial=[spec.multipliers.get(task.name, settings.initial_multiplier) for task in spec.protected],
             names=[task.name for task in spec.protected],
             violation="relative" if settings.relative else "absolute",
             proportional=settings.proportional,

@@ -14,6 +14,7 @@ from nmt.trainers.reporter import Event, StageFinished, StageStarted
 from nmt.trainers.spec.chain_spec import ChainSpec, ModelSpec, Rates
 from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.live import Live
+from nmt.trainers.spec.previous import Previous
 from nmt.trainers.spec.settings import Settings
 from nmt.trainers.spec.task import Task
 
@@ -138,7 +139,7 @@ class ChainManifest:
 
 
 def _spec(raw: Mapping[str, Any]) -> ChainSpec:
-    training, rates, live = raw["training"], raw["rates"], raw["live"]
+    training, rates, live, previous = raw["training"], raw["rates"], raw["live"], raw["previous"]
     weights = training["weights"]
     rebuilt = {
         "levels": tuple(tuple(Task(**task) for task in level) for level in raw["levels"]),
@@ -146,6 +147,7 @@ def _spec(raw: Mapping[str, Any]) -> ChainSpec:
         "training": Settings(**{**training, "weights": None if weights is None else tuple(weights)}),
         "execution": Execution(**raw["execution"]),
         "live": None if live is None else Live(live["digest"], tuple(live["tasks"]), live["start"]),
+        "previous": None if previous is None else Previous(**previous),
         "rates": None if rates is None else tuple(Rates(**pair) for pair in rates),
     }
     return ChainSpec(**{**raw, **rebuilt})

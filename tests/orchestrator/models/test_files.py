@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from nmt.orchestrator.cli.app import app
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.models import predict
 from nmt.orchestrator.models import rows as rows_module
 from nmt.orchestrator.models.evaluate import evaluate_files
 from nmt.orchestrator.models.predict import predict_files
@@ -110,6 +111,44 @@ def test_bad_rows_are_reported_and_not_lost(tmp_path: Path, rows: pa.Table, monk
     missing = pc.is_null(found["like"]).to_pylist()
     assert [row for row, value in enumerate(missing) if value] == [70, 150]
     assert found["problem"][70].as_py() == "age: -5.0: values from 0 up are allowed"
+
+
+@pytest.mark.ray
+def test_several_workers_write_the_same_file(tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = table(5000)
+    ages = rows["age"].to_pylist()
+    ages[3], ages[4000] = -5.0, float("inf")
+    rows = rows.set_column(2, "age", pa.array(ages))
+    for number in range(3):
+        place = tmp_path / "rows" / f"day={number}"
+        place.mkdir(parents=True)
+        pq.write_table(rows.slice(2000 * number, 2000), place / "part.parquet", row_group_size=700)
+    (tmp_path / "rows" / "_SUCCESS").touch()
+    predictor = Predictor(model())
+    written = []
+    for workers in (1, 2):
+        out, where = str(tmp_path / f"{workers}.parquet"), address if workers > 1 else None
+        done = predict_files(predictor, str(tmp_path / "rows"), out, keep=["id", "day"], workers=workers, address=where)
+        assert (done.rows, done.bad_rows, done.workers) == (5000, 2, workers)
+        assert [(problem["row"], problem["column"]) for problem in done.problems] == [(3, "age"), (4000, "age")]
+        written.append(pq.read_table(out))
+    assert written[0].equals(written[1])
+    assert written[1]["id"].to_pylist() == list(range(5000))
+
+    pq.write_table(rows.drop_columns(["age"]).append_column("age", pa.array(["old"] * 5000)), place / "part.parquet")
+    with pytest.raises(RequestError, match=r"rows: .*[Ff]ailed to parse string: 'old'"):
+        predict_files(predictor, str(tmp_path / "rows"), str(tmp_path / "none.csv"), workers=2, address=address)
+    assert not (tmp_path / "none.csv").exists()
+    with pytest.raises(RequestError, match="--workers is 0; give at least 1"):
+        predict_files(predictor, str(tmp_path / "rows"), str(tmp_path / "none.csv"), workers=0)
+
+
+def test_large_data_are_predicted_by_several_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "available_cpus", lambda: 4)
+    assert predict.default_workers(predict.RAY_BYTES - 1, None) == 1
+    assert predict.default_workers(predict.RAY_BYTES, None) == 3
+    monkeypatch.setattr(predict, "available_cpus", lambda: 64)
+    assert predict.default_workers(0, "127.0.0.1:6379") == predict.MAX_LOCAL_WORKERS
 
 
 @pytest.mark.parametrize(

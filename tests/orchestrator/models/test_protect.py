@@ -9,99 +9,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
 from mlflow import MlflowClient
 
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.model_address import read_model
 from nmt.orchestrator.experiment.prepared import prepare
-from nmt.orchestrator.experiment.sections import flatten
 from nmt.orchestrator.models.commands import register
-from nmt.orchestrator.summary.chain import chain_summary
-from nmt.orchestrator.tracking.chain_live import LiveTracking
 from nmt.orchestrator.verbs.plan import plan_chain
-from nmt.trainers.data.open_feed import open_feed
 from nmt.trainers.export.model_folder import MODEL
-from nmt.trainers.live.build import build_models
-from nmt.trainers.reporter import Event
-from nmt.trainers.stage.chain import run_chain
-from nmt.trainers.store.stage_store import StageStore
+from tests.orchestrator._ranker import declare, train, write_days
 
 ROOT = Path(__file__).parents[3]
 
-SPLITS = {"train": 900, "valid": 500, "test": 500}
 CHAMPION = "models:/ranker@champion"
-
-
-def write_days(folder: Path, days: int, shuffled: str = "") -> str:
-    """Rows of the first days; every day has new users. A label may be shuffled in the training rows."""
-    rng = np.random.default_rng(3)
-    taste = rng.normal(size=(400, 2))
-    parts = []
-    for day in range(3):
-        n = sum(SPLITS.values())
-        user, price = rng.integers(0, 30 + 20 * day, n), rng.lognormal(size=n)
-        logits = taste[user] + np.stack([1.5 - price, 0.5 * price - 0.5], 1)
-        labels = dict(zip(("click", "buy"), (logits + rng.logistic(size=(n, 2)) > 0).T.astype(float), strict=True))
-        split = np.repeat(list(SPLITS), list(SPLITS.values()))
-        if shuffled:
-            labels[shuffled][split == "train"] = rng.permutation(labels[shuffled][split == "train"])
-        parts.append(pa.table({"split": split, "user": [f"u{one}" for one in user], "price": price, **labels}))
-    folder.mkdir(exist_ok=True)
-    path = folder / f"days{days}{shuffled}.parquet"
-    pq.write_table(pa.concat_tables(parts[:days]), path)
-    return str(path)
-
-
-def declare(folder: Path, name: str, data: str, **others: Any) -> Path:
-    """An experiment file; all share storage and tracking store."""
-    content: dict[str, Any] = {
-        "name": name,
-        "data": {
-            "source": "experiments.data.table",
-            "path": data,
-            "batch_size": 64,
-            "options": {"categorical": ["user"], "numeric": ["price"], "labels": {"click": 2, "buy": 2}},
-        },
-        "tasks": [{"name": task, "loss": "binary_cross_entropy"} for task in ("click", "buy")],
-        "model": {"name": "shared_bottom", "embedding_dim": 4, "bottom_units": [8], "tower_units": [4]},
-        "training": {"max_epochs": 2, "eta_theta": 0.01, "l2_embedding": 0.0},
-        "execution": {"certificate_examples": 0},
-        "storage": str(folder / "runs"),
-        "tracking": f"sqlite:///{folder}/mlflow.db",
-        **others,
-    }
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
-class _Tracked:
-    """Reports to the tracking store."""
-
-    def __init__(self, tracking: LiveTracking) -> None:
-        self._tracking = tracking
-
-    def report(self, event: Event) -> None:
-        self._tracking.write(event)
-
-
-def train(file: Path) -> dict[str, Any]:
-    """What ``nmt run FILE --json`` does and says, in this process and without Ray."""
-    prepared = prepare(str(file), [], lambda line: None)
-    experiment, spec = prepared.experiment, prepared.spec
-    labels = [task.label for task in spec.tasks]
-    feed = open_feed("memory", prepared.folder, labels, spec.batch_size, spec.training.seed)
-    tracking = LiveTracking(experiment.tracking, experiment.name, spec, flatten(experiment), experiment.storage)
-    model, live = build_models(spec, feed.schema, prepared.folder, experiment.storage)
-    records = run_chain(spec, model, feed, StageStore(experiment.storage), _Tracked(tracking), live=live)
-    tracking.close("FINISHED")
-    assert tracking.complete, tracking.failure
-    return chain_summary(records)
 
 
 def give_alias(file: Path, **options: Any) -> None:

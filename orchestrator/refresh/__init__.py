@@ -1,0 +1,1 @@
+"""``nmt refresh``: the same experiment on tomorrow's data, from yesterday's model."""
