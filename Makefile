@@ -58,7 +58,7 @@ test: lint ## lint, then every test but the drills (PYTEST_ARGS="-k rooms" for s
 	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile -m "not drill" $(PYTEST_ARGS)
 
 # One at a time: nodes of Ray that come up beside other work are given up by Ray after half a minute.
-drill: $(STAMP) ## the tests of many minutes: clusters of several nodes, more ends of runs and sweeps, the image's steps
+drill: $(STAMP) ## the tests of many minutes: nodes, servers, more ends of runs and sweeps, the image's steps
 	$(BIN)/python -m pytest -m drill $(PYTEST_ARGS)
 
 # Versions already in the lock are kept unless LOCK_ARGS=--upgrade (all) or LOCK_ARGS="--upgrade-package ruff" (one).

@@ -35,6 +35,7 @@ CANNOT = {
         "nmt predict models:/ranker@champion new.parquet predictions.csv --tracking sqlite:///mlflow.db",
         "nmt evaluate model my.parquet --where split=test",
         "nmt register my.yaml --name ranker --alias champion",
+        "nmt refresh my.yaml --name ranker --alias champion",
     ),
     "needs data that are not shipped": (
         "nmt run experiments/toxcast.yaml --set data.path=toxcast64.parquet",

@@ -8,6 +8,7 @@ import typer
 
 from nmt.orchestrator.terminal.command_line import Address, File, Json, Set, Verbose, interruptible, print_result
 from nmt.orchestrator.terminal.current_output import current_output
+from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
 
 app = typer.Typer()
 
@@ -73,6 +74,7 @@ def predict(
     address: Address = None,
     json: Json = False,
     verbose: Verbose = False,
+    log_format: CommandLogFormat = LogFormat.TEXT,
 ) -> None:
     """Predict raw rows: one row out per row in, in their order; rows that cannot be predicted say why."""
     from nmt.orchestrator.models.loading import load_predictor

@@ -12,12 +12,9 @@ import pyarrow as pa
 
 from nmt.orchestrator.errors import RequestError, first_line
 from nmt.orchestrator.experiment.preflight import available_cpus
+from nmt.orchestrator.models.predict_rows import PROBLEM, predict_table
 from nmt.orchestrator.models.rows import RowFiles, RowWriter
-from nmt.trainers.encoding.encoder import Problem
 from nmt.trainers.export.predictor import Predictor
-
-PROBLEM = "problem"
-"""Column that says why a row has no prediction."""
 
 MOST_PROBLEMS = 10
 """Problems that are shown; the file has all."""
@@ -123,19 +120,6 @@ def predict_files(
     return done
 
 
-def predict_table(predictor: Predictor, rows: pa.Table, keep: Sequence[str], prefix: str) -> pa.Table:
-    """Return the kept columns of some rows, one column per task, and :data:`PROBLEM`.
-
-    Raises:
-        ValueError: A column is missing or has a type that cannot hold its values.
-    """
-    found = predictor.predictions(rows)
-    columns = {name: rows[name] for name in keep}
-    columns |= {f"{prefix}{name}": found.table[name] for name in found.table.column_names}
-    columns[PROBLEM] = _problem_column(found.problems, rows.num_rows)
-    return pa.table(columns)
-
-
 def default_workers(size: int, address: str | None) -> int:
     """Return how many processes predict data of so many bytes, where nobody says it."""
     if size < RAY_BYTES and address is None:
@@ -153,11 +137,3 @@ def _check_names(files: RowFiles, needed: Sequence[str], keep: Sequence[str], wr
         )
     if twice := [name for name in (*written, PROBLEM) if name in keep]:
         raise RequestError(f"{', '.join(twice)} would be written twice; give --prefix, such as --prefix predicted_")
-
-
-def _problem_column(problems: Sequence[Problem], rows: int) -> pa.Array:
-    texts = np.full(rows, None, object)
-    for problem in problems:
-        text = f"{problem.column}: {problem.text}"
-        texts[problem.row] = text if texts[problem.row] is None else f"{texts[problem.row]}; {text}"
-    return pa.array(texts, pa.string())

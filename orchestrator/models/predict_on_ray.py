@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from nmt.orchestrator.cluster.ray_cluster import cluster
 from nmt.orchestrator.errors import RunError, first_line
-from nmt.orchestrator.models.predict import predict_table
+from nmt.orchestrator.models.predict_rows import predict_table
 from nmt.orchestrator.models.rows import ROWS, RowFiles
 from nmt.trainers.export.model_folder import TrainedModel
 from nmt.trainers.export.predictor import Predictor
@@ -89,14 +89,16 @@ class _Worker:
 
     def __init__(
         self,
-        model: Mapping[str, bytes],
+        model: Any,
         device: str,
         schema: pa.Schema,
         wanted: Sequence[str],
         keep: Sequence[str],
         prefix: str,
     ) -> None:
-        self._predictor = Predictor(TrainedModel.from_files(model, "the model"), device)
+        import ray
+
+        self._predictor = Predictor(TrainedModel.from_files(ray.get(model), "the model"), device)
         self._schema = schema
         self._wanted = wanted
         self._options = (keep, prefix)

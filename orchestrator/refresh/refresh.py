@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nmt.orchestrator.errors import RequestError, RunError, first_line
 from nmt.orchestrator.experiment import data_source
@@ -14,8 +14,6 @@ from nmt.orchestrator.experiment.prepared import PreparedExperiment, prepare_cha
 from nmt.orchestrator.experiment.sections import Experiment, Protect
 from nmt.orchestrator.models.alias import version_of
 from nmt.orchestrator.models.finished import finished_chain, finished_model
-from nmt.orchestrator.models.mlflow_model import Registered
-from nmt.orchestrator.models.registration import register_chain
 from nmt.orchestrator.refresh.days import Day, Days
 from nmt.orchestrator.terminal.output import Output
 from nmt.orchestrator.trials.cost import Cost
@@ -28,6 +26,9 @@ from nmt.trainers.live.store import keep_live, read_live
 from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import Event
 from nmt.trainers.spec.previous import stage_label
+
+if TYPE_CHECKING:
+    from nmt.orchestrator.models.mlflow_model import Registered
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ def refresh_experiment(
     done = _train_day(experiment, output, address, verbose, sync_command, watch)
     if name is None:
         return done
+    from nmt.orchestrator.models.registration import register_chain  # MLflow takes seconds to import
+
     return replace(done, registered=register_chain(done.chain.prepared, name, alias))
 
 

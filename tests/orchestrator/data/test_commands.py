@@ -139,6 +139,7 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere() -> None:
     assert plain.getvalue() == "read: 3 of 3 blocks\n"
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_result_is_the_same_on_ray(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,7 @@ def test_a_challenger_on_all_days_says_so_and_takes_the_alias(place: Path, capsy
     assert said[-1] == f"{CHAMPION} is the model of this very chain"
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 def test_workers_find_the_live_model_in_the_storage(place: Path) -> None:
     file = declare(

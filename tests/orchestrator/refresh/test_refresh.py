@@ -177,8 +177,7 @@ def test_a_day_that_is_worse_than_the_champion_is_trained_and_does_not_take_its_
     refresh(file, name="ranker", alias="champion")
     bad = write_days(place / "data", 2, shuffled="click")
     # From random parameters: what starts from the champion keeps its limits.
-    other = {"training": {"max_epochs": 2, "eta_theta": 0.01, "l2_embedding": 0.0, "seed": 4}}
-    sabotaged = declare(place, "other", bad, **other)
+    sabotaged = declare(place, "other", bad, protect={"model": "models:/ranker@champion", "start": False})
     with pytest.raises(RequestError, match="champion stays with ranker version 1: the new model is worse"):
         refresh(sabotaged, name="ranker", alias="champion")
     (day,) = Days(str(place / "runs"), "other").read()
@@ -262,4 +261,4 @@ def test_the_command(place: Path) -> None:
     assert found["day"]["previous_day"] == 1
     assert found["registered"]["version"] == "2"
     uri = f"sqlite:///{place}/mlflow.db"
-    assert MlflowClient(uri, registry_uri=uri).get_model_version_by_alias("ranker", "champion").version == "2"
+    assert MlflowClient(uri, registry_uri=uri).get_model_version_by_alias("ranker", "champion").version == 2

@@ -193,6 +193,7 @@ def test_a_failure_is_handed_on(cluster: LocalCluster, project: Project) -> None
     assert json.loads(failed.stdout)["status"] == "FAILED"
 
 
+@pytest.mark.drill
 def test_the_doctor_looks_at_a_cluster(cluster: LocalCluster, project: Project) -> None:
     done = nmt(cluster, project.folder, *DOCTOR, "--json")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -374,6 +374,7 @@ class TestErrors:
         assert "No such option: --nothing-like-it" in one(done.stderr, "output", level="error")["message"]
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_from_its_start_to_its_end(

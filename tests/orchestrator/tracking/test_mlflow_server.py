@@ -42,6 +42,7 @@ TASKS = ("pay", "amount")
 
 pytestmark = [
     pytest.mark.ray,
+    pytest.mark.drill,
     pytest.mark.slow,
     pytest.mark.timeout(1200),  # each of many hundred requests is a login, which costs the server 0.1 s of a processor
     pytest.mark.skipif(_postgresql.why_not() is not None, reason=str(_postgresql.why_not())),

@@ -312,6 +312,7 @@ def test_the_command(project: Project, nmt: Command, monkeypatch: pytest.MonkeyP
     assert store.RUN_UUID in project.runs()[0].data.tags
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_without_a_tracking_store_finishes(

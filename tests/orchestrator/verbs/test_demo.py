@@ -66,6 +66,7 @@ def test_make_demo(demo: Demo) -> None:
     assert {"nmt-runs", "mlflow.db"} <= {path.name for path in copy.folder.iterdir()}
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.slow
 def test_mlflow_shows_the_demo(demo: Demo, tmp_path: Path) -> None:

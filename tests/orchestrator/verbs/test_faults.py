@@ -68,6 +68,7 @@ class TestKilledCommandAndKilledWorker:
         assert outcome.problems == ()
 
 
+@pytest.mark.drill
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_lost_node_changes_no_bit(drill_site: Site, undisturbed_drill: Undisturbed) -> None:

@@ -21,6 +21,7 @@ def beside(start: Start, address: str) -> tuple[Project, dict[str, Any]]:
     return one, one.document("sweep", address=address)
 
 
+@pytest.mark.drill
 class TestTwoCommands:
     """Two commands at the same time, on one storage and one cluster."""
 
@@ -66,6 +67,7 @@ class TestDivergence:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.drill
 class TestBrokenTrials:
     def test_a_trial_that_never_reported_has_its_reason(self, start: Start, address: str) -> None:
         one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
@@ -78,6 +80,7 @@ class TestBrokenTrials:
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.drill
 class TestStopped:
     """Trials that are stopped."""
 
@@ -114,6 +117,7 @@ class TestStopped:
         assert [run.info.run_id for run in finished] == [document["mlflow_run_id"]]
 
 
+@pytest.mark.drill
 class TestWorkersOfATrial:
     """Each trial starts a worker group of its own."""
 
@@ -157,6 +161,7 @@ class TestWorkersOfATrial:
         assert "tune.workers_per_trial" in done.stderr
 
 
+@pytest.mark.drill
 class TestGreedy:
     def test_chooses_stage_by_stage(self, start: Start, address: str) -> None:
         rates = {"eta_theta": [0.003, 0.01], "eta_lambda": [10.0]}

@@ -93,6 +93,7 @@ class TestSweep:
         assert "nmt ui" in done.stdout
         assert "[9/9]" in done.stderr
 
+    @pytest.mark.drill
     def test_another_value_needs_a_cluster(self, swept: tuple[Project, dict[str, Any], dict[str, Any]]) -> None:
         """Shows that the wrong address of the two tests above is really used."""
         one, _, _ = swept
@@ -101,6 +102,7 @@ class TestSweep:
         assert NOWHERE in done.stderr
 
 
+@pytest.mark.drill
 class TestFaults:
     """One sweep: a trial's process is killed, then the command, then the next command is interrupted."""
 
