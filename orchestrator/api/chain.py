@@ -33,6 +33,7 @@ def run(
     experiment: Request,
     *,
     set: Mapping[str, Any] | None = None,
+    fresh: bool = False,
     address: str | None = None,
     verbose: bool = False,
     callbacks: Sequence[object] = (),
@@ -42,6 +43,7 @@ def run(
     Args:
         experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
         set: Overrides, such as ``{"training.eta_theta": 1e-3}``.
+        fresh: Whether to train again what the storage has.
         address: Ray cluster to join; by default Ray is started on this machine.
         verbose: Whether to show Ray's own log.
         callbacks: Hooks (:class:`~nmt.orchestrator.api.callbacks.Callback`).
@@ -53,7 +55,7 @@ def run(
     """
     output = current_output()
     hooks = Callbacks(callbacks, output)
-    prepared = to_prepared(experiment, set)
+    prepared = to_prepared(experiment, set, fresh=fresh)
     return run_experiment(
         prepared,
         output,

@@ -17,6 +17,7 @@ def sweep(
     experiment: Request,
     *,
     set: Mapping[str, Any] | None = None,
+    fresh: bool = False,
     greedy: bool | None = None,
     address: str | None = None,
     verbose: bool = False,
@@ -26,6 +27,7 @@ def sweep(
     Args:
         experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
         set: Overrides, such as ``{"sweep.eta_theta": [1e-3, 3e-3]}``.
+        fresh: Whether to train again what the storage has.
         greedy: Whether to settle one stage after the other, instead of what the experiment says.
         address: Ray cluster to join; by default Ray is started on this machine.
         verbose: Whether to show Ray's own log.
@@ -35,7 +37,7 @@ def sweep(
         RunError: A trial failed for another reason than its learning rate; finished stages are kept.
         KeyboardInterrupt: The user interrupted it; finished stages are kept.
     """
-    prepared = _prepare(experiment, {**(set or {}), **_given({"sweep.greedy": greedy})}, address)
+    prepared = _prepare(experiment, {**(set or {}), **_given({"sweep.greedy": greedy})}, address, fresh)
     outcome = train_sweep(prepared, address, verbose)
     outcome.check()
     return outcome
@@ -45,6 +47,7 @@ def grid(
     experiment: Request,
     *,
     set: Mapping[str, Any] | None = None,
+    fresh: bool = False,
     points: int | None = None,
     normalised: bool | None = None,
     limit: int | None = None,
@@ -56,6 +59,7 @@ def grid(
     Args:
         experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
         set: Overrides.
+        fresh: Whether to train again what the storage has.
         points: Weights per task, instead of the experiment's.
         normalised: Whether weights of the same proportions are trained once.
         limit: Weightings to train, drawn with the seed; the cost of the rest is extrapolated.
@@ -65,7 +69,7 @@ def grid(
     Raises:
         RequestError, RunError, KeyboardInterrupt: As for :func:`sweep`.
     """
-    prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit)}, address)
+    prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit)}, address, fresh)
     outcome = train_grid(prepared, address, verbose)
     outcome.check()
     return outcome
@@ -75,6 +79,7 @@ def compare(
     experiment: Request,
     *,
     set: Mapping[str, Any] | None = None,
+    fresh: bool = False,
     methods: Sequence[str] | None = None,
     points: int | None = None,
     normalised: bool | None = None,
@@ -87,6 +92,7 @@ def compare(
     Args:
         experiment: An experiment file, its content as a dict, or an ``nmt.Experiment``.
         set: Overrides.
+        fresh: Whether to train again what the storage has.
         methods: Further methods, such as ``["famo", "torchjd:UPGrad"]``, instead of the experiment's.
         points: Weights per task, instead of the experiment's.
         normalised: Whether weights of the same proportions are trained once.
@@ -98,15 +104,15 @@ def compare(
         RequestError, RunError, KeyboardInterrupt: As for :func:`sweep`.
     """
     named = _given({"compare.methods": None if methods is None else list(methods)})
-    prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit), **named}, address)
+    prepared = _prepare(experiment, {**(set or {}), **_grid_keys(points, normalised, limit), **named}, address, fresh)
     outcome = train_comparison(prepared, address, verbose)
     for group in outcome.groups:
         group.check()
     return outcome
 
 
-def _prepare(request: Request, overrides: Mapping[str, Any], address: str | None) -> PreparedExperiment:
-    return to_prepared(request, overrides, lambda experiment: check_trial(experiment, address))
+def _prepare(request: Request, overrides: Mapping[str, Any], address: str | None, fresh: bool) -> PreparedExperiment:
+    return to_prepared(request, overrides, lambda experiment: check_trial(experiment, address), fresh)
 
 
 def _grid_keys(points: int | None, normalised: bool | None, limit: int | None) -> dict[str, Any]:

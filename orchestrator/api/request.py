@@ -48,6 +48,7 @@ def to_prepared(
     request: Request | ChainOutcome,
     overrides: Mapping[str, Any] | None = None,
     check: Callable[[Experiment], None] | None = None,
+    fresh: bool = False,
 ) -> PreparedExperiment:
     """Return the experiment that a caller means, with its data prepared and checked.
 
@@ -55,6 +56,7 @@ def to_prepared(
         request: The experiment, or what ``nmt.run`` returned for it.
         overrides: Dotted key → value.
         check: An early check, called before the data is prepared.
+        fresh: Whether to train again what the storage has.
 
     Raises:
         RequestError: The experiment, its data or the request is invalid.
@@ -65,7 +67,7 @@ def to_prepared(
         return request.prepared
     prepared = prepare_experiment(to_experiment(request, overrides), current_output().say, check)
     current_output().about(experiment=prepared.experiment.name)
-    return prepared
+    return prepared.started_afresh() if fresh else prepared
 
 
 def _plain(value: Any) -> Any:

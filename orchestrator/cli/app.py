@@ -23,6 +23,7 @@ from nmt.orchestrator.terminal.command_line import (
     WRONG_REQUEST,
     Address,
     File,
+    Fresh,
     Json,
     Limit,
     Normalised,
@@ -67,6 +68,7 @@ def plan(file: File, set: Set = [], json: Json = False) -> None:  # noqa: B006
 def run(
     file: File,
     set: Set = [],  # noqa: B006
+    fresh: Fresh = False,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -76,7 +78,7 @@ def run(
     from nmt.orchestrator.summary.table import chain_table
     from nmt.orchestrator.verbs.run import run_experiment
 
-    prepared = _prepare(file, set)
+    prepared = _prepare(file, set, fresh=fresh)
     with interruptible():
         outcome = run_experiment(
             prepared, current_output(), address=address, verbose=verbose, sync_command=_command("sync", file, set)
@@ -105,6 +107,7 @@ def sweep(
     tasks: Annotated[
         str | None, typer.Option(help="Sweep the first 2, then 4, … tasks, and plot the cost: 2,4,8,16.")
     ] = None,
+    fresh: Fresh = False,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -113,7 +116,7 @@ def sweep(
     """Try pairs of the two learning rates on Ray Tune; stages that trials share are trained once."""
     from nmt.orchestrator.verbs.groups import train_sweep
 
-    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _trial_check(address))
+    prepared = _prepare(file, [*set, *(["sweep.greedy=true"] if greedy else [])], _trial_check(address), fresh=fresh)
     if tasks is not None:
         _run_cost_curve(prepared, tasks, file, json, address, verbose)
         return
@@ -129,6 +132,7 @@ def grid(
     points: Points = None,
     normalised: Normalised = False,
     limit: Limit = None,
+    fresh: Fresh = False,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -137,7 +141,7 @@ def grid(
     """Train the p^m grid of loss weights on Ray Tune, with equal weights and single-task models as baselines."""
     from nmt.orchestrator.verbs.groups import train_grid
 
-    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address))
+    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address), fresh=fresh)
     with interruptible():
         outcome = train_grid(prepared, address, verbose)
     _show_group(outcome, prepared, file, json)
@@ -151,6 +155,7 @@ def compare(
     normalised: Normalised = False,
     limit: Limit = None,
     methods: Annotated[str | None, typer.Option(help="Further methods, such as famo,nmt+famo,torchjd:UPGrad.")] = None,
+    fresh: Fresh = False,
     json: Json = False,
     address: Address = None,
     verbose: Verbose = False,
@@ -162,7 +167,9 @@ def compare(
     from nmt.orchestrator.verbs.groups import train_comparison
 
     named = [f"compare.methods=[{methods}]"] if methods is not None else []
-    prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address))
+    prepared = _prepare(
+        file, [*set, *_grid_options(points, normalised, limit), *named], _trial_check(address), fresh=fresh
+    )
     with interruptible():
         outcome = train_comparison(prepared, address, verbose)
 
@@ -332,12 +339,14 @@ def _run_cost_curve(
         group.check()
 
 
-def _prepare(file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None) -> PreparedExperiment:
+def _prepare(
+    file: str, overrides: list[str], check: Callable[[Experiment], None] | None = None, fresh: bool = False
+) -> PreparedExperiment:
     from nmt.orchestrator.experiment.prepared import prepare
 
     prepared = prepare(file, overrides, current_output().say, check)
     current_output().about(experiment=prepared.experiment.name)
-    return prepared
+    return prepared.started_afresh() if fresh else prepared
 
 
 def _trial_check(address: str | None) -> Callable[[Experiment], None]:

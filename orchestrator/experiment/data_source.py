@@ -11,6 +11,7 @@ from typing import Any
 
 from nmt.orchestrator.credentials import without_credentials
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.own_code import code_of
 from nmt.orchestrator.experiment.sections import Data
 from nmt.trainers.data.prepared import read_schema
 from nmt.trainers.data.schema import Schema
@@ -69,6 +70,10 @@ def _run(data: Data, source: str) -> str:
     if required:
         raise ValueError(f"data.options of {source} must also give {', '.join(required)}")
     cache = cache_folder(data)
+    if code := code_of(
+        [f"{module_of(source.partition(':')[0])}:prepare"]
+    ):  # a source of the user's own: what it prepared before, other code prepared
+        cache /= f"code-{next(iter(code.values()))}"
     cache.mkdir(parents=True, exist_ok=True)
     return str(function(data.path, cache, **data.options))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment import data_source, preflight
 from nmt.orchestrator.experiment.file import load
+from nmt.orchestrator.experiment.fresh import FreshStart
 from nmt.orchestrator.experiment.ingest import MEMORY_SHARE, bytes_in_memory, choose_ingest
 from nmt.orchestrator.experiment.live import add_live
 from nmt.orchestrator.experiment.sections import Experiment
@@ -25,12 +26,18 @@ class PreparedExperiment:
         spec: The chain that it declares.
         schema: Columns and sizes of its data.
         folder: The prepared data.
+        fresh: Trains again what the storage has; ``None`` where finished stages are reused.
     """
 
     experiment: Experiment
     spec: ChainSpec
     schema: Schema
     folder: str
+    fresh: FreshStart | None = None
+
+    def started_afresh(self) -> PreparedExperiment:
+        """Return the same experiment, whose finished stages are trained again."""
+        return replace(self, fresh=FreshStart(self.experiment.storage))
 
 
 def prepare(

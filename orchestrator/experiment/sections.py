@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nmt.orchestrator.experiment.own_code import code_of
 from nmt.trainers.methods.names import check_method, is_constrained
 from nmt.trainers.models.build import gives_one_score
 from nmt.trainers.spec.chain_spec import ChainSpec, Ingest, ModelSpec
@@ -308,7 +309,14 @@ class Experiment(_Section):
             batch_size=self.data.batch_size,
             data_fingerprint=data_fingerprint,
             ingest=ingest,
+            code=code_of(self.component_names),
         )
+
+    @property
+    def component_names(self) -> tuple[str, ...]:
+        """Names and import paths of the model, the losses and the metrics."""
+        tasks = [task for level in self.levels for task in level]
+        return (self.model["name"], *(task.loss for task in tasks), *(task.metric for task in tasks if task.metric))
 
 
 def flatten(experiment: Experiment, settings: Settings | None = None) -> dict[str, str]:

@@ -19,6 +19,7 @@ from mlflow.types.schema import Array
 
 from nmt.orchestrator.errors import RequestError, RunError, first_line
 from nmt.orchestrator.experiment.model_address import at_store
+from nmt.orchestrator.experiment.own_code import places_of
 from nmt.orchestrator.models.alias import check_alias, unheld
 from nmt.orchestrator.models.finished import program_version
 from nmt.trainers.export.model_folder import TrainedModel
@@ -61,6 +62,8 @@ def arguments_of(model: TrainedModel, example: Any = None) -> Iterator[dict[str,
     Args:
         model: The model.
         example: Some raw rows, as a ``DataFrame``.
+
+    A network of the user's own travels with the model, with what it imports from the user's own files.
     """
     with TemporaryDirectory(prefix="nmt-model-") as temporary:
         model.write(Path(temporary) / NAME)
@@ -70,6 +73,7 @@ def arguments_of(model: TrainedModel, example: Any = None) -> Iterator[dict[str,
             "signature": signature_of(model),
             "input_example": example,
             "pip_requirements": requirements(),
+            **({"code_paths": own} if (own := [str(place) for place in places_of(model.network.name)]) else {}),
             "metadata": {"nmt": {"tasks": [task.name for task in model.tasks], **dict(model.origin)}},
         }
 

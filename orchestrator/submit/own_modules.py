@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import sys
-import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.data_source import module_of
+from nmt.orchestrator.experiment.own_code import PROJECT, imported_modules, in_packages, is_installed, locate
 from nmt.orchestrator.experiment.sections import Experiment
-
-PROJECT = "nmt"
-"""The project's own package, which every job gets."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +28,7 @@ class OwnModules:
 
 def import_paths(experiment: Experiment) -> tuple[str, ...]:
     """Return the modules that an experiment names: of its source, model, losses and metrics."""
-    names = [experiment.model["name"], *(task.loss for level in experiment.levels for task in level)]
-    names += [task.metric for level in experiment.levels for task in level if task.metric]
-    modules = [name.partition(":")[0] for name in names if ":" in name]
+    modules = [name.partition(":")[0] for name in experiment.component_names if ":" in name]
     if experiment.data.source is not None:
         modules.append(module_of(experiment.data.source.partition(":")[0]))
     return tuple(dict.fromkeys(modules))
@@ -54,13 +47,13 @@ def find(experiment: Experiment) -> OwnModules:
     for name in wanted:
         if name == PROJECT:
             continue
-        place = _locate(name)
+        place = locate(name)
         if place is None:
             raise RequestError(
                 f"the experiment names the module {name!r}, which is neither in {Path.cwd()} nor on the Python path; "
                 "submit from the folder that holds it, or install it"
             )
-        if _is_installed(place):
+        if is_installed(place):
             installed[name] = None
         else:
             places[place] = place.parent
@@ -74,31 +67,9 @@ def find(experiment: Experiment) -> OwnModules:
             if beside is not None and name != PROJECT and beside not in places:
                 places[beside] = root
                 queue.append(beside)
-            elif beside is None and (found := _locate(name)) is not None and _in_packages(found):
+            elif beside is None and (found := locate(name)) is not None and in_packages(found):
                 installed[name] = None
     return OwnModules(tuple(sorted(places.items())), tuple(sorted(installed)))
-
-
-def _locate(name: str) -> Path | None:
-    """Return a package's folder or a module's file; ``None`` for a built-in or unknown module."""
-    try:
-        spec = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return None
-    if spec is None:
-        return None
-    if spec.submodule_search_locations:
-        return Path(next(iter(spec.submodule_search_locations))).resolve()
-    return Path(spec.origin).resolve() if spec.origin and spec.has_location else None
-
-
-def _in_packages(place: Path) -> bool:
-    return any(part in ("site-packages", "dist-packages") for part in place.parts)
-
-
-def _is_installed(place: Path) -> bool:
-    library = Path(sysconfig.get_path("stdlib")).resolve()
-    return _in_packages(place) or library in place.parents
 
 
 def _beside(root: Path, name: str) -> Path | None:
@@ -115,13 +86,8 @@ def _imports(place: Path) -> Iterable[str]:
     return sorted({name for file in files for name in _imports_of(file)})
 
 
-def _imports_of(file: Path) -> Iterator[str]:
+def _imports_of(file: Path) -> set[str]:
     try:
-        tree = ast.parse(file.read_text(errors="replace"), filename=str(file))
+        return {name.partition(".")[0] for name in imported_modules(file)}
     except SyntaxError as error:
         raise RequestError(f"{file} is not valid Python: {error}") from error
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.module.partition(".")[0]

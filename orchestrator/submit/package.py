@@ -13,10 +13,10 @@ from pathlib import Path
 import yaml
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.own_code import PROJECT
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.orchestrator.submit import own_modules
 from nmt.orchestrator.submit.ignore_rules import IgnoreRules
-from nmt.orchestrator.submit.own_modules import PROJECT
 from nmt.orchestrator.submit.requirements import REQUIREMENTS, Requirements
 from nmt.orchestrator.submit.secret_scan import find_secret, known_secrets
 
@@ -27,7 +27,7 @@ LIMIT = 100 * 2**20
 """Most bytes that Ray's job server accepts in one upload; its client assumes 512 MiB."""
 
 ROOMS = ("trainers", "orchestrator", "experiments")
-"""Packages below :data:`~nmt.orchestrator.submit.own_modules.PROJECT`, which every job gets."""
+"""Packages below :data:`~nmt.orchestrator.experiment.own_code.PROJECT`, which every job gets."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _OF_ROOMS = (".py", ".yaml", ".typed", ".jinja", ".css")

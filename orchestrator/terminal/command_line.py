@@ -20,6 +20,7 @@ Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Over
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Address = Annotated[str | None, typer.Option(help="Ray cluster to join; by default Ray is started on this machine.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show Ray's own log too.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Train again what the storage has.")]
 Points = Annotated[int | None, typer.Option(help="Weights per task, instead of the file's.")]
 Normalised = Annotated[bool, typer.Option("--normalised", help="Train weights of the same proportions once.")]
 Limit = Annotated[

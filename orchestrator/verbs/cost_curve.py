@@ -64,6 +64,10 @@ def first_levels(prepared: PreparedExperiment, number: int) -> PreparedExperimen
     """Return the experiment with only its first levels."""
     experiment = prepared.experiment.model_copy(update={"tasks": prepared.experiment.tasks[:number]})
     spec = experiment.chain(prepared.spec.data_fingerprint, prepared.spec.ingest)
+    if (live := prepared.spec.live) is not None:
+        kept = tuple(task.name for task in spec.tasks if task.name in live.tasks)
+        whole = number == len(prepared.spec.levels)  # a model of fewer tasks has other parameters
+        spec = replace(spec, live=replace(live, tasks=kept, start=live.start and whole) if kept else None)
     return replace(prepared, experiment=experiment, spec=spec)
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.summary.wording import level_name
+from nmt.orchestrator.tracking.changed_code import changed_code
 from nmt.orchestrator.trials.forecast import Forecast
 from nmt.orchestrator.trials.grid_plan import plan_grid
 from nmt.orchestrator.trials.loss_weights import WeightGrid
@@ -73,6 +74,7 @@ class Plan:
         grid: Predicted cost of ``nmt grid`` now, baselines included; ``None`` where it would be refused.
         sweep_name: Such as ``sweep, 3 × 3 learning rates``.
         grid_name: Such as ``grid of 125``.
+        changed_code: Import paths of the user's own code that changed since the chain was last trained.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Plan:
     grid: Forecast | None
     sweep_name: str
     grid_name: str
+    changed_code: tuple[str, ...] = ()
 
     @property
     def max_samples(self) -> int:
@@ -140,6 +143,7 @@ def plan_chain(prepared: PreparedExperiment) -> Plan:
         grid=grid.expected if grid is not None else None,
         sweep_name=f"sweep, {sweep.name}" if sweep is not None else "",
         grid_name=grid.name if grid is not None else f"grid of {weights.trials:,}",
+        changed_code=changed_code(prepared),
     )
 
 
@@ -162,7 +166,8 @@ def _plan_or_none(plan: Callable[[PreparedExperiment], T], prepared: PreparedExp
 
 def plan_table(plan: Plan) -> RenderableType:
     """Return the plan as tables for the terminal."""
-    return Group(_chain_table(plan), Text(), _cost_table(plan))
+    changed = [Text(f"code of {name} changed") for name in plan.changed_code]
+    return Group(_chain_table(plan), *changed, Text(), _cost_table(plan))
 
 
 def _chain_table(plan: Plan) -> Table:

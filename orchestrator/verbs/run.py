@@ -16,6 +16,7 @@ from nmt.orchestrator.experiment.sections import flatten
 from nmt.orchestrator.summary.chain import chain_summary
 from nmt.orchestrator.terminal.output import Output
 from nmt.orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
+from nmt.orchestrator.tracking.changed_code import changed_code
 from nmt.orchestrator.trials.chain_ledger import ChainLedger
 from nmt.orchestrator.trials.cost import Cost
 from nmt.trainers.records import StageRecord
@@ -90,6 +91,10 @@ def run_experiment(
     if address_in_use(address) is None:
         check_local_resources(experiment.scaling)
         check_local_compiler(experiment)
+    if prepared.fresh is not None:
+        prepared.fresh.forget(spec.stage_keys())
+    if changed := changed_code(prepared):
+        output.say(f"code of {', '.join(changed)} changed: stages are trained anew with it", "code_changed")
     levels = [[task.name for task in stage.level] for stage in spec.stages]
     display = output.chain(levels)
     tracking = LiveTracking(experiment.tracking, experiment.name, spec, flatten(experiment), experiment.storage)

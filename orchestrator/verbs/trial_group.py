@@ -64,6 +64,7 @@ class GroupSession:
     ) -> None:
         experiment = prepared.experiment
         self._experiment = experiment
+        self._fresh = prepared.fresh
         self._runner = runner
         self._output = output
         self._kind = kind
@@ -105,6 +106,8 @@ class GroupSession:
             RequestError: The cluster cannot hold one trial.
             RunError: Ray cannot be started.
         """
+        if self._fresh is not None:
+            self._fresh.forget(key for trial in trials for key in trial.keys)
         first = len(self._trials)
         mine = [
             RunningTrial.open(number, trial, self._group, self._experiment, self._manifests)

@@ -45,7 +45,7 @@ def write_days(folder: Path, days: int, shuffled: str = "") -> str:
     return str(path)
 
 
-def declare(folder: Path, name: str, data: str, **others: Any) -> Path:
+def declare(folder: Path, name: str, data: str, /, **others: Any) -> Path:
     """An experiment file; all share storage and tracking store."""
     content: dict[str, Any] = {
         "name": name,

@@ -70,6 +70,7 @@ class ChainSpec:
             last one accepted: a baseline with the samples of a whole chain.
         live: The live model, if its losses are limits.
         previous: The model of the day before, if the chain goes on from it.
+        code: Import path of a model, loss or metric of the user's own → hash of its source.
     """
 
     levels: tuple[Level, ...]
@@ -83,6 +84,7 @@ class ChainSpec:
     rounds: int = 1
     live: Live | None = None
     previous: Previous | None = None
+    code: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.rates is not None and len(self.rates) != len(self.levels):
@@ -183,8 +185,8 @@ class ChainSpec:
                 "level": sorted(task.name for task in stage.level),
                 "objective": stage.objective_weights,
                 "tolerances": {task.name: task.tolerance for task in stage.protected},
-                "tasks": sorted((_result_fields(task) for task in self.tasks), key=lambda fields: str(fields["name"])),
-                "model": dataclasses.asdict(self.model),
+                "tasks": self._task_fields(self.tasks),
+                "model": dataclasses.asdict(self.model) | self._code_of("code", self.model.name),
                 "settings": settings,
                 "evaluations_per_epoch": self.execution.evaluations_per_epoch,
                 "batch_size": self.batch_size,
@@ -206,16 +208,27 @@ class ChainSpec:
         """
         if self.live is None:
             raise ValueError("the chain protects no live model")
-        fields = sorted((_result_fields(task) for task in self.live_tasks), key=lambda found: str(found["name"]))
         return _digest(
             {
                 "version": ALGORITHM_VERSION,
                 "live": self.live.digest,
-                "tasks": fields,
+                "tasks": self._task_fields(self.live_tasks),
                 "data": self.data_fingerprint,
                 "ingest": self.ingest,
             }
         )
+
+    def _task_fields(self, tasks: Iterable[Task]) -> list[dict[str, Any]]:
+        """What of tasks determines a result, in the order of their names."""
+        found = []
+        for task in sorted(tasks, key=lambda task: task.name):
+            content = dataclasses.asdict(task)
+            del content["tolerance"]  # matters to the stages that protect the task, not to the one that solves it
+            found.append(content | self._code_of("loss_code", task.loss) | self._code_of("metric_code", task.metric))
+        return found
+
+    def _code_of(self, key: str, name: str | None) -> dict[str, str]:
+        return {key: self.code[name]} if name and name in self.code else {}
 
     def _settings(self, level: int) -> Settings:
         if self.rates is None:
@@ -260,12 +273,6 @@ class ChainSpec:
             execution=self.execution,
             multipliers=self._inherited((), self.live_tasks),
         )
-
-
-def _result_fields(task: Task) -> dict[str, Any]:
-    content = dataclasses.asdict(task)
-    del content["tolerance"]  # matters to the stages that protect the task, not to the one that solves it
-    return content
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -134,6 +134,15 @@ class StageStore:
         }
         self._storage.write_folder(f"stages/{record.key}", files)
 
+    def delete(self, key: str) -> None:
+        """Delete a stage, if there is one.
+
+        Raises:
+            OSError: The storage cannot be written to.
+        """
+        self._storage.delete(f"stages/{key}/record.json")  # first: what has no record is no stage
+        self._storage.delete(f"stages/{key}")
+
     def add_references(self, key: str, more: StoredReferences, outputs: StoredOutputs) -> None:
         """Add the per-example losses and the outputs of further tasks to a finished stage.
 
