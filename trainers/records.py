@@ -199,6 +199,7 @@ class StageRecord:
         trained_by: UUID of the run that trained the stage; empty where runs have none.
         live: Protected tasks whose limit was the live model's loss rather than an optimum of their own.
         against_live: How the accepted model stands to the live model, on the validation and on the test split.
+        constants: Split → task → loss of the best constant prediction; of the first stage of a chain only.
     """
 
     key: str
@@ -228,6 +229,7 @@ class StageRecord:
     trained_by: str = ""
     live: tuple[str, ...] = ()
     against_live: tuple[Verdict, ...] = ()
+    constants: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def held(self) -> bool:
@@ -248,6 +250,11 @@ class StageRecord:
         if self.accepted_step == steps[-1]:
             return "last"
         return "first" if self.accepted_step == steps[0] else "between"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the stage ended because nothing improved, not because its budget did while it still improved."""
+        return not (self.ended_by == "max_epochs" and self.accepted_evaluation == "last")
 
     def verdict(self, task: str, split: str) -> Verdict | None:
         """The verdict on a protected task, if the stage protects it."""

@@ -28,11 +28,13 @@ def chain_summary(records: Sequence[StageRecord]) -> dict[str, Any]:
         * ``optimum``: mean loss at the accepted θ* of the stage that solved it, on ``train`` (L* itself), ``valid`` and
           ``test``;
         * ``test_loss``: mean test loss at the end of the chain;
+        * ``constant``: loss of the best constant prediction on ``valid`` and ``test``; ``None`` for your own;
+        * ``accepted_step`` of the task's own stage, and all its ``steps``;
         * ``deviation``: how far the model at the end of the chain is from the task's θ*: ``loss`` and ``metric``, each
           with ``valid`` and ``test``, each with ``difference``, its paired ``standard_error``, ``allowed`` and
           ``held``; ``None`` for a task that no stage protects, or a metric that was not compared;
-        * ``test_metric``: its value after the first stage (``start``) and at the end of the chain, their ``change``,
-          and the same in ``points`` (hundredths);
+        * ``test_metric``: its value after joint training (``start``; where the chain has no stage 0, after the stage
+          that solved the task) and at the end of the chain, their ``change``, and the same in ``points`` (hundredths);
         * ``multiplier``: λ at the end of the last stage;
         * ``guarantee``: ``status`` on the validation split (``held``, ``broken`` or ``not protected``), ``against``
           (``optimum``, the task's own, or ``live``, the live model's loss where that is the limit), ``accept_on``
@@ -68,7 +70,9 @@ def _task(task: str, solved: StageRecord, records: Sequence[StageRecord]) -> dic
     optimum = next((optimum for optimum in solved.optima if optimum.task == task), None)
     valid = last.verdict(task, "valid")
     metric = last.metric_names.get(task) or ""
-    at_first, at_end = finite_or_none(_at(first.metrics, task)), finite_or_none(_at(last.metrics, task))
+    # Before its own stage a task may be untrained: no model of it, and nothing to compare with.
+    before = first if first.number == 0 else solved
+    at_first, at_end = finite_or_none(_at(before.metrics, task)), finite_or_none(_at(last.metrics, task))
     change = None if at_first is None or at_end is None else at_end - at_first
     return {
         "task": task,
@@ -81,6 +85,9 @@ def _task(task: str, solved: StageRecord, records: Sequence[StageRecord]) -> dic
             "test": finite_or_none(_at(solved.losses, task)),
         },
         "test_loss": finite_or_none(_at(last.losses, task)),
+        "constant": {split: finite_or_none(first.constants.get(split, {}).get(task)) for split in ("valid", "test")},
+        "accepted_step": solved.accepted_step,
+        "steps": solved.steps,
         "deviation": None if valid is None else deviations(last.verdicts, task),
         "test_metric": {
             "start": at_first,
@@ -178,21 +185,45 @@ def _sentence(records: Sequence[StageRecord]) -> str:
     else:
         guarantee = "Nothing was protected: one level was solved."
     idle = [f"{record.number} ({level_name(record.level)})" for record in records if not record.gained]
-    if not idle:
+    constant = no_better_than_constant(records)
+    if not idle and not constant:
         return f"{guarantee} Every stage gained."
-    return f"{guarantee} {'Stage' if len(idle) == 1 else 'Stages'} {join_names(idle)} gained nothing."
+    found = [guarantee]
+    if idle:
+        found.append(f"{'Stage' if len(idle) == 1 else 'Stages'} {join_names(idle)} gained nothing.")
+    if constant:
+        found.append(
+            f"{join_names(constant)} {'is' if len(constant) == 1 else 'are'} no better than a constant prediction: on "
+            "the validation split the loss at the end of the own stage is not below that of the best constant."
+        )
+    return " ".join(found)
+
+
+def no_better_than_constant(records: Sequence[StageRecord]) -> list[str]:
+    """Return the tasks whose own stage ended with a validation loss that the best constant has too."""
+    constants = records[0].constants.get("valid", {})
+    return [
+        task
+        for record in records
+        for task in record.level
+        if task in constants and not record.losses["valid"].get(task, math.nan) < constants[task]
+    ]
 
 
 def _at_the_edge(records: Sequence[StageRecord]) -> Iterator[str]:
     """Yield what stages that accepted their first or their last evaluation may lack."""
-    for place, advice in (
-        ("first", "more frequent ones may find a better model, see execution.evaluations_per_epoch"),
-        ("last", "more epochs may gain more, see training.max_epochs"),
+    for place, sentence in (
+        (
+            "first",
+            "{} accepted the first evaluation: more frequent ones may find a better model, see "
+            "execution.evaluations_per_epoch.",
+        ),
+        ("last", "{} not converged, the last evaluation is the best: more epochs may gain more."),
     ):
         found = [f"{r.number} ({level_name(r.level)})" for r in records if r.accepted_evaluation == place]
         if found:
-            stages = "Stage" if len(found) == 1 else "Stages"
-            yield f"{stages} {join_names(found)} accepted the {place} evaluation: {advice}."
+            are = "" if place == "first" else " is" if len(found) == 1 else " are"
+            yield sentence.format(f"{'Stage' if len(found) == 1 else 'Stages'} {join_names(found)}{are}")
 
 
 def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:

@@ -55,15 +55,18 @@ def _tasks_table(tasks: Sequence[dict[str, Any]], first: int) -> Table:
     table = _blank_table(Table(), "At the end of the chain, on the test split")
     table.add_column("task", overflow="fold")
     table.add_column("stage", **_FIGURES)
-    table.add_column("loss\nalone → end", **_FIGURES)
-    table.add_column(f"{metric or 'metric'}\nstage {first} → end", **_FIGURES)
+    table.add_column("accepted\nstep of", **_FIGURES)
+    table.add_column("loss\nconstant → end", **_FIGURES)
+    before = "own stage" if first else "stage 0"
+    table.add_column(f"{metric or 'metric'}\n{before} → end", **_FIGURES)
     table.add_column("points" if only_shares else "change", **_FIGURES)
     table.add_column("λ", **_FIGURES)
     for task in tasks:
         table.add_row(
             Text(task["task"]),
             str(task["stage"]),
-            format_values(task["optimum"]["test"], task["test_loss"]),
+            f"{task['accepted_step']:,} of {task['steps']:,}",
+            format_values(task["constant"]["test"], task["test_loss"]),
             _metric(task, with_name=metric is None),
             _points(task, with_unit=not only_shares),
             format_multiplier(task["multiplier"]),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from nmt.trainers.data.batch import Batch
+from nmt.trainers.data.schema import Schema
 
 
 class Feed(Protocol):
@@ -15,10 +16,12 @@ class Feed(Protocol):
     example once per epoch. The composition of global batches does not depend on the number of workers.
 
     Attributes:
+        schema: Columns and sizes of the data.
         shards_train_by_index: Whether worker r of W holds the training examples i with i mod W = r in every epoch.
             Per-example losses of earlier levels can then be kept and paired with the current ones.
     """
 
+    schema: Schema
     shards_train_by_index: bool
 
     def examples(self, split: str) -> int:

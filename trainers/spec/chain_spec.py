@@ -18,7 +18,7 @@ from nmt.trainers.spec.settings import CONSTRAINT_FIELDS, Settings
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.spec.task import Level, Task
 
-ALGORITHM_VERSION = 5
+ALGORITHM_VERSION = 6
 """Raised when a change of this program changes results, or what is kept of them: stages computed before are then not
 reused."""
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from torch import nn
 
 from nmt.trainers.data.feed import Feed
+from nmt.trainers.evaluation.constant import constant_losses
 from nmt.trainers.evaluation.evaluation import Evaluation, evaluate
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.evaluation.live_evaluation import evaluate_live
@@ -290,6 +291,7 @@ class _Chain:
             seconds=result.seconds,
             live=self._limits.live_among(stage.protected),
             against_live=self._against_live(stage, result.evaluations),
+            constants=constant_losses(self._learner) if stage.index == 0 else {},
         )
         return trim_curves(whole)
 

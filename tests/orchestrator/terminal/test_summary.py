@@ -31,15 +31,16 @@ from tests.orchestrator._records import chain, nulled, record, verdict
 
 def by_hand() -> list[StageRecord]:
     """pay, then amount, then relevance; the last stage gained nothing."""
+    first = record(
+        0,
+        ["pay"],
+        losses={"test": {"pay": 0.5190, "amount": 0.9100, "relevance": 1.2000}},
+        metrics={"test": {"pay": 0.742, "amount": 0.476, "relevance": 0.350}},
+        metric=(metric := {"pay": "auc", "amount": "auc", "relevance": "auc"}),
+        optima={"pay": (0.4847, 0.5028)},
+    )
     return [
-        record(
-            0,
-            ["pay"],
-            losses={"test": {"pay": 0.5190, "amount": 0.9100, "relevance": 1.2000}},
-            metrics={"test": {"pay": 0.742, "amount": 0.476, "relevance": 0.350}},
-            metric=(metric := {"pay": "auc", "amount": "auc", "relevance": "auc"}),
-            optima={"pay": (0.4847, 0.5028)},
-        ),
+        replace(first, constants={"test": {"pay": 0.6931, "amount": 1.1}}),
         record(
             1,
             ["amount"],
@@ -106,11 +107,12 @@ def sentence(*records: StageRecord) -> str:
 class TestTable:
     def test_a_row_per_task_by_priority(self) -> None:
         tasks, _ = tables(chain_table(by_hand()))
-        assert headers(tasks) == ["task", "stage", "loss alone → end", "auc stage 1 → end", "points", "λ"]
+        heads = ["task", "stage", "accepted step of", "loss constant → end", "auc own stage → end", "points", "λ"]
+        assert headers(tasks) == heads
         assert [" | ".join(row) for row in cells(tasks)] == [
-            "pay | 1 | 0.519 → 0.520 | 0.742 → 0.741 | -0.1 | 1.02",
-            "amount | 2 | 0.851 → 0.838 | 0.476 → 0.511 | +3.5 | 27.4",
-            "relevance | 3 | 1.155 → 1.155 | 0.350 → 0.344 | -0.6 | –",
+            "pay | 1 | 60 of 100 | 0.693 → 0.520 | 0.742 → 0.741 | -0.1 | 1.02",
+            "amount | 2 | 60 of 100 | 1.100 → 0.838 | 0.501 → 0.511 | +1.0 | 27.4",
+            "relevance | 3 | 0 of 100 | – → 1.155 | 0.344 → 0.344 | 0.0 | –",
         ]
 
     def test_a_row_per_protected_task_with_loss_and_metric_on_both_splits(self) -> None:
@@ -176,17 +178,17 @@ class TestTable:
         metric = {"pay": "auc", "amount": "shop.metrics:revenue", "relevance": ""}
         second = replace(second, metric_names=metric, verdicts=(verdict("pay", 0.0, 0.1),))
         tasks, protected = tables(chain_table([replace(first, metric_names=metric), second]))
-        assert [row[3:5] for row in cells(tasks)] == [
+        assert [row[4:6] for row in cells(tasks)] == [
             ["auc 0.742 → 0.741", "-0.1 pt"],
-            ["revenue 0.476 → 0.501", "+0.0250"],
+            ["revenue 0.501 → 0.501", "0.0000"],
         ]
-        assert headers(tasks)[3:5] == ["metric stage 1 → end", "change"]
+        assert headers(tasks)[4:6] == ["metric own stage → end", "change"]
         assert cells(protected)[0][3:5] == ["–", "–"]  # a metric that was not compared
 
     def test_missing_and_null_numbers_are_dashes(self) -> None:
         shown = chain_table([nulled(one) for one in by_hand()])
         tasks, protected = tables(shown)
-        assert cells(tasks)[0] == ["pay", "1", "– → –", "– → –", "–", "–"]
+        assert cells(tasks)[0] == ["pay", "1", "60 of 100", "– → –", "– → –", "–", "–"]
         assert cells(protected)[0] == ["pay", "– ±–", "– ±–", "– ±–", "– ±–", "held not finite"]
         assert "None" not in "\n".join(printed_lines(shown, 100))
 
@@ -204,6 +206,32 @@ class TestSentence:
     def test_every_guarantee_held(self) -> None:
         assert sentence(record(0, ["a"]), record(1, ["b"], ["a"], verdicts=[verdict("a", 0.0, 0.1)])) == (
             "Every guarantee held: a is within its limit on the validation split. Every stage gained."
+        )
+
+    def test_a_stage_gains_if_it_beats_the_constant(self) -> None:
+        first = record(0, ["a"], losses={"valid": {"a": 0.69, "b": 0.7}})
+        second = record(1, ["b"], ["a"], verdicts=[verdict("a", 0.0, 0.1)], losses={"valid": {"a": 0.69, "b": 0.35}})
+        held = "Every guarantee held: a is within its limit on the validation split."
+        better = replace(first, constants={"valid": {"a": 0.6901, "b": 0.36}})
+        assert sentence(better, second) == f"{held} Every stage gained."
+        level = replace(first, constants={"valid": {"a": 0.69, "b": 0.36}})
+        assert sentence(level, second) == (
+            f"{held} a is no better than a constant prediction: on the validation split the loss at the end of the own "
+            "stage is not below that of the best constant."
+        )
+        worse = replace(first, constants={"valid": {"a": 0.6, "b": 0.3}})
+        assert "a and b are no better than a constant" in sentence(worse, second)
+        assert "Every stage gained" not in sentence(worse, second)
+
+    def test_the_last_evaluation_is_not_converged(self) -> None:
+        candidates = chain([["a"]], steps=4, evaluations=2)[0].candidates
+        last = replace(
+            record(0, ["a"]), candidates=candidates, accepted_step=candidates[-1].step, ended_by="max_epochs"
+        )
+        assert not last.converged
+        assert replace(last, ended_by="plateau").converged
+        assert sentence(last).endswith(
+            "Stage 1 (a) is not converged, the last evaluation is the best: more epochs may gain more."
         )
 
     def test_a_guarantee_broke_and_nothing_was_gained(self) -> None:
@@ -291,6 +319,9 @@ class TestJson:
             "metric": "auc",
             "optimum": {"train": 0.4847, "valid": 0.5028, "test": 0.519},
             "test_loss": 0.52,
+            "constant": {"valid": None, "test": 0.6931},
+            "accepted_step": 60,
+            "steps": 100,
             "deviation": {
                 "loss": {
                     "valid": {"difference": 0.0005, "standard_error": 0.0012, "allowed": 0.0012, "held": True},
