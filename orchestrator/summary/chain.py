@@ -184,13 +184,13 @@ def _sentence(records: Sequence[StageRecord]) -> str:
         guarantee = f"Every guarantee held: {names} {_is_or_are(verdicts)} within {limit} on the validation split."
     else:
         guarantee = "Nothing was protected: one level was solved."
-    idle = [f"{record.number} ({level_name(record.level)})" for record in records if not record.gained]
+    idle = [record for record in records if not record.gained]
     constant = no_better_than_constant(records)
     if not idle and not constant:
         return f"{guarantee} Every stage gained."
     found = [guarantee]
     if idle:
-        found.append(f"{'Stage' if len(idle) == 1 else 'Stages'} {join_names(idle)} gained nothing.")
+        found.append(f"{_stages(idle)} gained nothing.")
     if constant:
         found.append(
             f"{join_names(constant)} {'is' if len(constant) == 1 else 'are'} no better than a constant prediction: on "
@@ -212,18 +212,23 @@ def no_better_than_constant(records: Sequence[StageRecord]) -> list[str]:
 
 def _at_the_edge(records: Sequence[StageRecord]) -> Iterator[str]:
     """Yield what stages that accepted their first or their last evaluation may lack."""
-    for place, sentence in (
-        (
-            "first",
-            "{} accepted the first evaluation: more frequent ones may find a better model, see "
-            "execution.evaluations_per_epoch.",
-        ),
-        ("last", "{} not converged, the last evaluation is the best: more epochs may gain more."),
-    ):
-        found = [f"{r.number} ({level_name(r.level)})" for r in records if r.accepted_evaluation == place]
-        if found:
-            are = "" if place == "first" else " is" if len(found) == 1 else " are"
-            yield sentence.format(f"{'Stage' if len(found) == 1 else 'Stages'} {join_names(found)}{are}")
+    first = [record for record in records if record.accepted_evaluation == "first"]
+    if first:
+        yield (
+            f"{_stages(first)} accepted the first evaluation: more frequent ones may find a better model, see "
+            "execution.evaluations_per_epoch."
+        )
+    last = [record for record in records if not record.converged]
+    if last:
+        yield (
+            f"{_stages(last)} {_is_or_are(last)} not converged: the last evaluation is the best, and more epochs may "
+            "gain more, see training.max_epochs."
+        )
+
+
+def _stages(records: Sequence[StageRecord]) -> str:
+    names = join_names([f"{record.number} ({level_name(record.level)})" for record in records])
+    return f"{'Stage' if len(records) == 1 else 'Stages'} {names}"
 
 
 def _out_of_reach(records: Sequence[StageRecord]) -> Iterator[str]:
