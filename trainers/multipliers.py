@@ -34,6 +34,9 @@ class Multipliers(nn.Module):
     A vector of losses starts with the protected tasks, in the order of ``optima``, and ends with the objective. Several
     objective tasks may have equal priority; their losses are summed.
 
+    A step whose violations are not all finite leaves every multiplier as it is, on every worker; :attr:`skipped` counts
+    such steps. The step on θ is the caller's to skip.
+
     :meth:`ascend` all-reduces the losses over workers, so the multipliers are bit-identical on every worker. Neither
     method synchronises the device with the host.
 
@@ -71,6 +74,8 @@ class Multipliers(nn.Module):
     tolerance: Tensor
     smoothed: Tensor
     started: Tensor
+    skipped: Tensor
+    """Steps whose violations were not all finite, and that moved no multiplier; int64, on the module's device."""
 
     def __init__(
         self,
@@ -115,6 +120,7 @@ class Multipliers(nn.Module):
         self.register_buffer("multipliers", _per_task("initial", initial, optima))
         self.register_buffer("optima", optima)
         self.register_buffer("tolerance", _per_task("tolerance", tolerance, optima))
+        self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
         if proportional:
             self.register_buffer("smoothed", torch.zeros_like(optima))
             self.register_buffer("started", torch.zeros_like(optima, dtype=torch.bool))
@@ -130,12 +136,12 @@ class Multipliers(nn.Module):
         unscaled = torch.cat([self.multipliers, one])
         return unscaled / unscaled.sum()
 
-    def combine(self, losses: Tensor, counts: Tensor | None = None) -> Tensor:
+    def combine(self, losses: Tensor | Sequence[Tensor], counts: Tensor | None = None) -> Tensor:
         r"""Return the scalar to call ``backward`` on: :math:`\sum_i w_i \ell_i`.
 
         Args:
-            losses: Mean losses, shape ``(protected + objectives,)``; or, with ``counts``, this worker's *sums* of
-                sample losses.
+            losses: Mean losses, shape ``(protected + objectives,)`` or a list of scalars; or, with ``counts``, this
+                worker's *sums* of sample losses.
             counts: This worker's labelled samples of each task, same shape. The sums are then divided by the counts of
                 *all* workers (one small all-reduce), and multiplied by the number of workers, because
                 ``DistributedDataParallel`` averages gradients. The result is the gradient of the global objective,
@@ -144,7 +150,7 @@ class Multipliers(nn.Module):
         Returns:
             A scalar in the dtype of ``losses`` (at least single precision).
         """
-        losses = _at_least_single(losses)
+        losses = _at_least_single(_as_vector(losses))
         if counts is not None:
             totals = self._all_reduce(counts.detach().to(self.multipliers.dtype, copy=True))
             losses = losses * (self._world_size() / totals.clamp(min=1)).to(losses.dtype)
@@ -153,7 +159,7 @@ class Multipliers(nn.Module):
         return weights[:-1] @ protected + weights[-1] * objective.sum()
 
     @torch.no_grad()
-    def ascend(self, losses: Tensor, counts: Tensor | None = None, *, reduced: bool = False) -> None:
+    def ascend(self, losses: Tensor | Sequence[Tensor], counts: Tensor | None = None, *, reduced: bool = False) -> None:
         r"""Ascend by one projected step: :math:`\lambda_i \leftarrow \max(0, \lambda_i + \eta_\lambda\, v_i)`.
 
         With ``proportional`` above 0, a step of the ν-PI rule.
@@ -165,7 +171,7 @@ class Multipliers(nn.Module):
             reduced: Whether ``losses`` are already global means, and ``counts``, if given, global counts. Then nothing
                 is all-reduced or divided.
         """
-        protected = self._split(losses.detach())[0].to(self.multipliers.dtype)
+        protected = self._split(_as_vector(losses).detach())[0].to(self.multipliers.dtype)
         labelled: Tensor | None = None
         if counts is not None:
             labelled = counts.detach()[: len(self.optima)].to(self.multipliers.dtype)
@@ -181,7 +187,7 @@ class Multipliers(nn.Module):
 
     @torch.no_grad()
     def ascend_by(self, violations: Tensor, times: int = 1) -> None:
-        """Ascend by given global violations (measured on another split, or paired).
+        """Ascend by given global violations (measured on another split, or paired), if all of them are finite.
 
         Args:
             violations: Signed, shape ``(protected,)``; 0 for a task without labels.
@@ -189,6 +195,9 @@ class Multipliers(nn.Module):
                 many times; the proportional term, which reacts to the violation itself, counts it once.
         """
         violations = violations.to(self.multipliers.dtype)
+        finite = violations.isfinite().all()  # not asked by the host: it would wait for a GPU
+        violations = torch.where(finite, violations, 0.0)  # 0 moves nothing, under either rule
+        self.skipped += (~finite).to(self.skipped.dtype)
         self.multipliers.add_(violations * times, alpha=self.rate)
         if self.proportional:
             change, smoothed, started = proportional_step(
@@ -267,6 +276,15 @@ def _per_task(name: str, value: float | Sequence[float] | Tensor, optima: Tensor
     if not bool(((values >= 0) & values.isfinite()).all()):
         raise ValueError(f"{name} must be finite and at least 0, found {value}")
     return values.expand_as(optima).clone()
+
+
+def _as_vector(losses: Tensor | Sequence[Tensor]) -> Tensor:
+    """Return losses as one tensor; a list may hold scalars, or tensors of one value."""
+    if isinstance(losses, Tensor):
+        return losses
+    if wrong := [tuple(loss.shape) for loss in losses if loss.numel() != 1]:
+        raise ValueError(f"losses must be scalars, found tensors of shape {wrong[0]}; give the mean of each task")
+    return torch.stack([loss.reshape(()) for loss in losses])
 
 
 def _at_least_single(losses: Tensor) -> Tensor:

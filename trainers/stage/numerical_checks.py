@@ -93,15 +93,20 @@ def check_step(
 
 
 def check_multipliers(step: int, multipliers: Multipliers, violations: Tensor) -> None:
-    """Raise if a multiplier is not finite.
+    """Raise if a violation or a multiplier is not finite.
 
     Raises:
         NumericalError: With step and task.
     """
-    finite = multipliers.values.isfinite()
+    measured = violations.isfinite()
+    finite = multipliers.values.isfinite() & measured
     if finite.all():
         return
     place = int((~finite).nonzero()[0])
+    if not measured[place]:
+        raise NumericalError(
+            f"step {step}: the violation of task {multipliers.names[place]!r} is {float(violations[place])}. {ADVICE}"
+        )
     raise NumericalError(
         f"step {step}: the multiplier of task {multipliers.names[place]!r} became {float(multipliers.values[place])} "
         f"at a violation of {float(violations[place]):g}; lower training.eta_lambda ({multipliers.rate:g})"

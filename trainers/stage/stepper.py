@@ -114,7 +114,7 @@ class Stepper:
             if self._checked:
                 check_multipliers(self._steps + 1, self._multipliers, self._measured)
             else:
-                self._suspect |= ~self._multipliers.values.isfinite().all()
+                self._suspect |= ~(self._multipliers.values.isfinite() & self._measured.isfinite()).all()
         self._method.observe(partial(self._losses_again, batch, counts))
         self._steps += 1
         return global_losses, self._measured

@@ -270,7 +270,7 @@ class TestNoHostSynchronisation:
 class TestState:
     def test_names_of_the_state(self) -> None:
         state = Multipliers([0.1], rate=1.0, names=["like"]).state_dict()
-        assert set(state) == {"multipliers", "optima", "tolerance", "_extra_state"}
+        assert set(state) == {"multipliers", "optima", "tolerance", "skipped", "_extra_state"}
 
     def test_resume_parity(self) -> None:
         """100 steps, save, load, 100 steps ≡ 200 steps."""
@@ -369,3 +369,53 @@ class TestErrors:
             multipliers.combine(losses)
         with pytest.raises(ValueError, match=message):
             multipliers.ascend(losses)
+
+
+class TestLossesThatAreNotFinite:
+    @pytest.mark.parametrize("proportional", [0.0, 0.5])
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    def test_leave_every_multiplier_as_it_is_and_are_counted(self, bad: float, proportional: float) -> None:
+        def build() -> Multipliers:
+            return Multipliers([0.1, 0.2], rate=0.5, proportional=proportional, smoothing=0.3 if proportional else 0.0)
+
+        disturbed, undisturbed = build(), build()
+        for place, losses in enumerate(([0.3, 0.1, 1.0], [bad, 0.4, 1.0], [0.2, bad, 1.0], [0.15, 0.5, 1.0])):
+            disturbed.ascend(torch.tensor(losses))
+            if place in (0, 3):
+                undisturbed.ascend(torch.tensor(losses))
+        assert torch.equal(disturbed.values, undisturbed.values)
+        assert int(disturbed.skipped) == 2
+        assert int(undisturbed.skipped) == 0
+        restored = build()
+        restored.load_state_dict(disturbed.state_dict())
+        assert int(restored.skipped) == 2
+
+    def test_with_counts_too(self) -> None:
+        multipliers = Multipliers([0.1], rate=0.5)
+        multipliers.ascend(torch.tensor([math.nan, 1.0]), torch.tensor([4, 4]))
+        assert multipliers.values.tolist() == [1.0]
+        multipliers.ascend(torch.tensor([0.8, 1.0]), torch.tensor([4, 4]))
+        assert multipliers.values.tolist() == pytest.approx([1.0 + 0.5 * 0.1])
+
+    def test_the_objective_alone_moves_no_multiplier(self) -> None:
+        multipliers = Multipliers([0.1], rate=0.5)
+        multipliers.ascend(torch.tensor([0.3, math.nan]))
+        assert multipliers.values.tolist() == pytest.approx([1.1])
+
+
+class TestLists:
+    def test_are_the_tensor_of_their_values(self) -> None:
+        one, other = Multipliers([0.1], rate=0.5), Multipliers([0.1], rate=0.5)
+        x = torch.tensor([0.3, 2.0], requires_grad=True)
+        combined = one.combine([x[0], x[1:]])
+        combined.backward()
+        assert x.grad is not None
+        assert x.grad.tolist() == [0.5, 0.5]
+        assert torch.equal(combined, other.combine(x))
+        one.ascend([x[0], x[1]])
+        other.ascend(x)
+        assert torch.equal(one.values, other.values)
+
+    def test_of_other_shapes_are_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"losses must be scalars, found tensors of shape \(2,\); give the mean"):
+            Multipliers([0.1], rate=0.5).combine([torch.ones(2), torch.ones(())])

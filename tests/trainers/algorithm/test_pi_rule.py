@@ -96,9 +96,8 @@ def test_without_proportional_term_it_is_plain_ascent(smoothing: float) -> None:
         for multipliers in (plain, other):
             multipliers.ascend_by(row)
             assert torch.equal(multipliers.values, expected)
-    assert (
-        list(other.state_dict()) == list(plain.state_dict()) == ["multipliers", "optima", "tolerance", "_extra_state"]
-    )
+    names = ["multipliers", "optima", "tolerance", "skipped", "_extra_state"]
+    assert list(other.state_dict()) == list(plain.state_dict()) == names
     assert repr(other) == repr(plain)
 
 
@@ -189,7 +188,7 @@ class TestState:
 
     def test_is_named(self) -> None:
         assert list(self.fresh().state_dict()) == [
-            "multipliers", "optima", "tolerance", "smoothed", "started", "_extra_state",
+            "multipliers", "optima", "tolerance", "skipped", "smoothed", "started", "_extra_state",
         ]  # fmt: skip
 
     @pytest.mark.parametrize("before", [0, 1, 20])
@@ -223,14 +222,13 @@ class TestState:
             multipliers.ascend(losses, torch.ones_like(losses))
             multipliers.ascend_by(losses[:2], times=4)
 
-    def test_a_non_finite_average_is_discarded(self) -> None:
-        """After diverged steps the stage repairs λ; ξ must not undo that."""
+    def test_nothing_of_a_step_that_is_not_finite_stays(self) -> None:
         for lost in (math.nan, math.inf):
             multipliers = self.fresh()
             multipliers.ascend_by(torch.tensor([lost, 1.0], dtype=torch.float64))
             multipliers.values.fill_(1.0)
             multipliers.ascend_by(torch.tensor([0.5, 1.0], dtype=torch.float64))
-            assert_close(multipliers.values, [1.0 + 0.3 * 0.5 + 0.7 * 0.5, 1.0 + 0.3], 1e-12)
+            assert_close(multipliers.values, [1.0 + 0.3 * 0.5 + 0.7 * 0.5, 1.0 + 0.3 + 0.7], 1e-12)
 
     def test_repr(self) -> None:
         assert "proportional=0.7, smoothing=0.5" in repr(self.fresh())
