@@ -29,7 +29,7 @@ def to_experiment(request: Request, overrides: Mapping[str, Any] | None = None) 
     """
     match request:
         case str() | Path():
-            content, name = read(str(request)), str(request)
+            content, name = read(str(request)).content, str(request)
         case Experiment():
             content, name = request.model_dump(mode="json"), "the experiment"
         case Mapping():

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.yaml_reader import read_yaml
 from nmt.orchestrator.terminal.command_line import INTERRUPTED, WRONG_REQUEST, Json, print_result
 
 app = typer.Typer(name="data", help="Data sets: list, prepare, describe.", no_args_is_help=True)
@@ -109,6 +109,6 @@ def _parse_option(text: str) -> tuple[str, Any]:
     if not (key and equals):
         raise RequestError(f"--option {text!r} is not of the form KEY=VALUE")
     try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key, read_yaml(value).content
+    except ValueError as error:
         raise RequestError(f"--option {text!r}: the value is not valid YAML ({error})") from error

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.sections import Compare, Data, Experiment, Grid, Protect, Scaling, Sweep, Tune
+from nmt.orchestrator.experiment.yaml_reader import Document, Place, read_yaml
 from nmt.trainers.registry import did_you_mean
 from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.task import Task
 from nmt.trainers.spec.training import Training
+
+
+NOWHERE = 0
+"""Line of what is not from the file."""
 
 
 def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -32,14 +35,17 @@ def load(path: str, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         RequestError: There is no such file, it is not YAML, or not an experiment; the message names every invalid key.
     """
-    content = read(path)
+    document = read(path)
+    lines = dict(document.lines)
     for override in overrides:
-        assign(content, override)
-    return validate(content, path)
+        assign(document.content, override)
+        key = tuple(override.partition("=")[0].strip().split("."))
+        lines = {place: line for place, line in lines.items() if place[: len(key)] != key} | {key: NOWHERE}
+    return validate(document.content, path, lines)
 
 
-def read(path: str) -> dict[str, Any]:
-    """Read the content of an experiment file.
+def read(path: str) -> Document:
+    """Read an experiment file; its content is a ``dict``.
 
     Raises:
         RequestError: There is no such file, or it is not YAML with keys.
@@ -49,29 +55,33 @@ def read(path: str) -> dict[str, Any]:
         near = ", ".join(str(p) for p in sorted(file.parent.glob("*.y*ml"))[:8]) if file.parent.is_dir() else ""
         raise RequestError(f"no such experiment file: {path}" + (f"; there is {near}" if near else ""))
     try:
-        content = yaml.safe_load(file.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        document = read_yaml(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise RequestError(f"{path} is not valid YAML: {error}; save it as UTF-8") from error
+    except ValueError as error:
         raise RequestError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise RequestError(f"{path} holds a {type(content).__name__}, expected keys such as name, data, tasks, model")
-    return content
+    if not isinstance(document.content, dict):
+        found = type(document.content).__name__
+        raise RequestError(f"{path} holds a {found}, expected keys such as name, data, tasks, model")
+    return document
 
 
-def validate(content: Mapping[str, Any], name: str) -> Experiment:
+def validate(content: Mapping[str, Any], name: str, lines: Mapping[Place, int] | None = None) -> Experiment:
     """Return the experiment that a file declares, with absolute paths.
 
     Args:
         content: The file's content.
         name: Name of the content in messages.
+        lines: Place of a value → its line in the file, for messages.
 
     Raises:
-        RequestError: It is not an experiment; the message names every invalid key.
+        RequestError: It is not an experiment; the message names every invalid key, and its line.
     """
     try:
         experiment = Experiment.model_validate(content)
     except ValidationError as error:
-        lines = "\n".join(f"  {line}" for line in _lines(error))
-        raise RequestError(f"{name} is not a valid experiment:\n{lines}") from error
+        problems = "\n".join(f"  {line}" for line in _problems(error, lines or {}))
+        raise RequestError(f"{name} is not a valid experiment:\n{problems}") from error
     return experiment.model_copy(
         update={
             "storage": _absolute(experiment.storage),
@@ -97,12 +107,9 @@ def assign(content: dict[str, Any], override: str) -> None:
     if not equals or not path.strip():
         raise RequestError(f"--set takes key=value, such as training.eta_lambda=0.1; found {override!r}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = read_yaml(text).content
+    except ValueError as error:
         raise RequestError(f"--set {override!r}: the value is not valid YAML: {error}") from error
-    if isinstance(value, str):  # YAML reads 1e-3 as text
-        with contextlib.suppress(ValueError):
-            value = float(value)
     put(content, path.strip(), value, f"--set {override!r}")
 
 
@@ -148,23 +155,32 @@ _OTHER_MEMBER = {
 }
 
 
-def _lines(error: ValidationError) -> list[str]:
-    lines: dict[str, None] = {}
+def _problems(error: ValidationError, of_file: Mapping[Place, int]) -> list[str]:
+    found: dict[str, None] = {}
     for problem in error.errors():
         # A union (task or level, number or range) reports an error for each member; one of them is always noise.
         location = [str(part) for part in problem["loc"] if not str(part).startswith(_UNION_MEMBERS)]
-        where = ".".join(location)
+        where = _line(tuple(location), of_file) + ".".join(location)
         if problem["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
             allowed = _allowed(location[:-1])
-            lines[f"{where}: unknown key{did_you_mean(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
+            found[f"{where}: unknown key{did_you_mean(location[-1], allowed)}; allowed: {', '.join(allowed)}"] = None
         elif problem["type"] in ("missing", "missing_argument"):
-            lines[f"{where}: missing"] = None
+            found[f"{where}: missing"] = None
         elif (problem["type"], location[0]) not in _OTHER_MEMBER:
             message = problem["msg"].removeprefix("Value error, ")
-            found = problem["input"]
-            shown = "" if isinstance(found, dict) or repr(found) in message else f" (found {found!r})"
-            lines[f"{where or 'experiment'}: {message}{shown}"] = None
-    return list(lines) or [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
+            value = problem["input"]
+            shown = "" if isinstance(value, dict) or repr(value) in message else f" (found {value!r})"
+            found[f"{where or 'experiment'}: {message}{shown}"] = None
+    return list(found) or [f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()]
+
+
+def _line(place: Place, of_file: Mapping[Place, int]) -> str:
+    """Write ``line 12: `` for a value, or for the section that lacks it; empty for what is not from a file."""
+    for depth in range(len(place), 0, -1):
+        if place[:depth] in of_file:
+            line = of_file[place[:depth]]
+            return "" if line == NOWHERE else f"line {line}: "
+    return ""
 
 
 def _allowed(location: list[str]) -> list[str]:

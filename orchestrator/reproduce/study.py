@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 import nmt.experiments
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.file import assign, validate
 from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.experiment.yaml_reader import read_yaml
 
 FOLDER = Path(nmt.experiments.__path__[0]) / "paper"
 
@@ -109,7 +109,7 @@ def load_study(name: str) -> Study:
     if not path.is_file():
         raise RequestError(f"there is nothing called {name!r} to reproduce; choose one of {', '.join(names())}")
     try:
-        return Study.model_validate(yaml.safe_load(path.read_text()))
+        return Study.model_validate(read_yaml(path.read_text()).content)
     except ValidationError as error:
         raise ValueError(f"{path} is not a study: {error}") from error
 

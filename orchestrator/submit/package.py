@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.own_code import PROJECT
 from nmt.orchestrator.experiment.sections import Experiment
+from nmt.orchestrator.experiment.yaml_reader import write_yaml
 from nmt.orchestrator.submit import own_modules
 from nmt.orchestrator.submit.ignore_rules import IgnoreRules
 from nmt.orchestrator.submit.requirements import REQUIREMENTS, Requirements
@@ -104,7 +103,7 @@ def pack(experiment: Experiment, requirements: Requirements, include: Sequence[s
     files = {name: path.read_bytes() for name, path in sources.items()}
     if clash := sorted({EXPERIMENT, REQUIREMENTS, PINS} & set(files)):
         raise RequestError(f"--include {clash[0]}: the package already has a file of this name; rename yours")
-    files[EXPERIMENT] = yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False).encode()
+    files[EXPERIMENT] = write_yaml(experiment.model_dump(mode="json")).encode()
     files[REQUIREMENTS] = json.dumps(requirements.to_dict(), indent=1, sort_keys=True).encode()
     files[PINS] = "".join(f"{pin}\n" for pin in requirements.pins).encode()
     _refuse_secrets(files, sources)

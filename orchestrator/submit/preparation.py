@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from nmt.orchestrator.cluster.nodes import check_nodes
 from nmt.orchestrator.cluster.tuning.placement import trial_scaling
 from nmt.orchestrator.credentials import without_credentials, without_user
-from nmt.orchestrator.experiment.file import assign, load
+from nmt.orchestrator.experiment.file import assign, load, read
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.orchestrator.submit import own_modules
 from nmt.orchestrator.submit.job import Job
@@ -71,7 +68,7 @@ def prepare_job(
 
 def _read_unresolved(file: str, overrides: Sequence[str]) -> dict[str, Any]:
     """Return the content of a valid experiment file with its paths as the user wrote them."""
-    content: dict[str, Any] = yaml.safe_load(Path(file).read_text())
+    content: dict[str, Any] = read(file).content
     for override in overrides:
         assign(content, override)
     return content
