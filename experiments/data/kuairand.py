@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from pyarrow.fs import LocalFileSystem
 
 from nmt.experiments.data import table
 from nmt.experiments.data.official import preparation
@@ -26,6 +27,7 @@ from nmt.experiments.data.official.recipe import SPLIT, Join, Recipe
 from nmt.experiments.data.official.text.blocks import read_header
 from nmt.experiments.data.official.text.format import Format
 from nmt.experiments.data.table.raw_table import ParquetTable
+from nmt.trainers.store.data_files import data_files
 
 CORE = ("user_id", "video_id", "split")
 """Required columns of the table, beside the labels."""
@@ -70,7 +72,7 @@ _EARLIER = "log_standard_4_08_to_4_21"
 
 def is_official(path: str) -> bool:
     """Return whether a folder has the official files, at any depth."""
-    return any(Path(path).expanduser().rglob("log_standard_*.csv"))
+    return bool(_csv_files(Path(path).expanduser(), "log_standard_"))
 
 
 def recipe(
@@ -102,7 +104,7 @@ def recipe(
     if not isinstance(first_day, int) or not 20220408 <= first_day < VALID_DAY:
         raise ValueError(f"first_day is {first_day!r}; give a day before {VALID_DAY}, from 20220408 on")
     folder = Path(path).expanduser()
-    found = sorted({_version(file) for file in folder.rglob("log_standard_*.csv")})
+    found = sorted({_version(file) for file in _csv_files(folder, "log_standard_")})
     if version is None and len(found) > 1:
         raise ValueError(f"{path} has the versions {found}; name one as the option version")
     if version is not None and version not in found:
@@ -165,10 +167,16 @@ def _version(file: Path) -> str:
 
 
 def _files(folder: Path, start: str, version: str) -> tuple[Path, ...]:
-    files = sorted(file for file in folder.rglob(f"{start}*.csv") if _version(file) == version)
+    files = [file for file in _csv_files(folder, start) if _version(file) == version]
     if not files:
         raise FileNotFoundError(f"{folder} has no {start}{version}.csv; unpack the whole archive of KuaiRand-{version}")
     return tuple(files)
+
+
+def _csv_files(folder: Path, start: str) -> list[Path]:
+    """Return the CSV files whose names begin so, at any depth."""
+    found = data_files(LocalFileSystem(), str(folder.absolute()), (".csv",)) if folder.is_dir() else []
+    return [path for file in found if (path := Path(file.path)).name.startswith(start)]
 
 
 def _check_labels(labels: Sequence[str]) -> Sequence[str]:

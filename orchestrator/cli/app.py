@@ -20,6 +20,7 @@ from nmt.orchestrator.refresh.commands import app as refresh_command
 from nmt.orchestrator.submit.commands import app as submit_commands
 from nmt.orchestrator.terminal.command_line import (
     FAILED,
+    TERMINATED,
     WRONG_REQUEST,
     Address,
     File,
@@ -36,6 +37,7 @@ from nmt.orchestrator.terminal.command_line import (
 from nmt.orchestrator.terminal.current_output import current_output, use_log_format
 from nmt.orchestrator.terminal.log_format import CommandLogFormat, LogFormat
 from nmt.orchestrator.terminal.standard_error import VARIABLE
+from nmt.orchestrator.terminal.termination import heed_sigterm, was_terminated
 
 if TYPE_CHECKING:
     from nmt.orchestrator.experiment.prepared import PreparedExperiment
@@ -302,13 +304,18 @@ def doctor(
 
 
 def main() -> None:
-    """Run the command: exit status 0 done, 1 the run failed, 2 the request was wrong, 130 interrupted."""
+    """Run the command: exit status 0 done, 1 the run failed, 2 wrong request, 130 interrupted, 143 terminated."""
+    heed_sigterm()
     sys.path.insert(0, os.getcwd())  # users keep their own models, losses and sources beside the experiment
     if os.environ.get(VARIABLE) == LogFormat.JSON:  # also for commands without --log-format, and for invalid ones
         use_log_format(LogFormat.JSON)
         app.rich_markup_mode = None  # no frames around error messages
     try:
         app()  # ends in SystemExit, with status 2 for an invalid command line
+    except SystemExit as ended:
+        if was_terminated() and ended.code:
+            sys.exit(TERMINATED)
+        raise
     except RequestError as error:
         current_output().say(f"error: {error}", "request_refused", "error", exit_status=WRONG_REQUEST)
         sys.exit(WRONG_REQUEST)

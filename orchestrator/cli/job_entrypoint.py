@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from nmt.orchestrator.terminal import standard_error
+from nmt.orchestrator.terminal.termination import heed_sigterm, was_terminated
 
-WRONG_REQUEST, INTERRUPTED = 2, 130
+WRONG_REQUEST, INTERRUPTED, TERMINATED = 2, 130, 143
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -28,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     Returns:
         Exit status, unless the verb ends the process itself; 2 when the image or the tracking store does not serve.
     """
-    signal.signal(signal.SIGTERM, _interrupt)  # ``nmt submit stop`` ends runs as Ctrl-C does
+    heed_sigterm()  # ``nmt submit stop`` ends runs as Ctrl-C does
     sys.path.insert(0, str(Path.cwd()))
     verb, file, *options = arguments
     if os.environ.get(standard_error.VARIABLE) == "json":
@@ -43,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
         if not _check_tracking(file):
             return WRONG_REQUEST
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return TERMINATED if was_terminated() else INTERRUPTED
     from nmt.orchestrator.cli import app as cli
 
     sys.argv = ["nmt", verb, file, *options]
@@ -99,11 +97,6 @@ def _check_tracking(file: str) -> bool:
     if experiment.tracking.startswith("http"):
         _say(f"{LINK}{page(experiment.tracking, store.experiment_id)}")
     return True
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _say(line: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from nmt.orchestrator.cluster.connection import check_listening
 from nmt.orchestrator.errors import RunError
 from nmt.orchestrator.terminal import standard_error
+from nmt.orchestrator.terminal.termination import heed_sigterm
 
 PLACEMENT_ATTEMPT_SECONDS = 30
 """Seconds of one attempt to place workers: after the loss of a node the first attempt still counts on that node."""
@@ -79,6 +80,7 @@ def cluster(address: str | None, verbose: bool, with_dashboard: bool = False) ->
             f"Ray cannot be started on this machine: {error}\nIt gives up after 30 seconds; if the machine is busy, "
             "run the same command again when it is not"
         ) from error
+    heed_sigterm()  # Ray has put its own handler there
     try:
         standard_error.after_ray_started()
         for name in ("ray", "ray.train", "ray.tune", "ray.data"):

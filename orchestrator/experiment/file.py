@@ -17,7 +17,6 @@ from nmt.trainers.spec.execution import Execution
 from nmt.trainers.spec.task import Task
 from nmt.trainers.spec.training import Training
 
-
 NOWHERE = 0
 """Line of what is not from the file."""
 

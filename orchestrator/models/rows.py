@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pyarrow.dataset as pads
 import pyarrow.parquet as pq
 
 from nmt.orchestrator.errors import RequestError, first_line
+from nmt.trainers.store.data_files import DataFile, data_files
 from nmt.trainers.store.file_system import locate
 
 ROWS = 65_536
@@ -24,7 +25,7 @@ ENDINGS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".arrow": "ip
 class RowFiles:
     """Rows of a file or of all files in a folder (Parquet, CSV or Arrow), local or on an object store.
 
-    Hidden files and those that start with ``_`` are left out, and folders of the form ``column=value`` give a column.
+    Which files count says :func:`~nmt.trainers.store.data_files.data_files`.
 
     Args:
         path: The file or folder, or its URI.
@@ -36,8 +37,13 @@ class RowFiles:
     def __init__(self, path: str) -> None:
         try:
             filesystem, root = locate(str(Path(path).expanduser()) if "://" not in path else path)
+            files = data_files(filesystem, root, ENDINGS)
             self._rows = pads.dataset(
-                root, format=_format_of(filesystem, root, path), filesystem=filesystem, partitioning="hive"
+                [file.path for file in files],
+                format=_format_of(files),
+                filesystem=filesystem,
+                partitioning="hive",
+                partition_base_dir=root,
             )
         except (OSError, ValueError, pa.ArrowException) as error:
             raise RequestError(f"{path} cannot be read: {first_line(error)}; {_ALLOWED}") from error
@@ -138,16 +144,12 @@ def _flat(table: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
-def _format_of(filesystem: Any, root: str, path: str) -> str:
-    info = filesystem.get_file_info(root)
-    if info.type == pa.fs.FileType.File:
-        names = [root]
-    else:
-        names = [found.path for found in filesystem.get_file_info(pa.fs.FileSelector(root, recursive=True))]
-    kinds = {kind for name in names if (kind := ENDINGS.get(Path(name).suffix)) is not None}
-    if len(kinds) != 1:
+def _format_of(files: Sequence[DataFile]) -> str:
+    kinds = {ENDINGS.get(Path(file.path).suffix) for file in files}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    if kind is None:
         raise ValueError(f"it has {'files of several formats' if kinds else 'no file of a known format'}")
-    return kinds.pop()
+    return kind
 
 
 _ALLOWED = "give a file that ends in .parquet, .csv, .arrow or .feather, or a folder of such files of one format"

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from nmt.orchestrator.terminal import termination
 from nmt.orchestrator.terminal.current_output import current_output
+from nmt.orchestrator.terminal.termination import was_terminated
 
-DONE, FAILED, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_REQUEST, INTERRUPTED, TERMINATED = 0, 1, 2, 130, termination.STATUS
 """Exit statuses."""
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Experiment file (YAML).")]
@@ -38,9 +40,10 @@ def print_result(document: dict[str, Any], as_json: bool, show: Callable[[Consol
 
 @contextmanager
 def interruptible(kept: str = "finished stages are kept, and the same command resumes from them") -> Iterator[None]:
-    """Turn Ctrl-C into a line that says what is kept, and exit status 130."""
+    """Turn Ctrl-C and SIGTERM into a line that says what is kept, and exit status 130 or 143."""
     try:
         yield
     except KeyboardInterrupt:
-        current_output().say(f"interrupted; {kept}", "interrupted", "warning", exit_status=INTERRUPTED)
-        raise typer.Exit(INTERRUPTED) from None
+        what, status = ("terminated", TERMINATED) if was_terminated() else ("interrupted", INTERRUPTED)
+        current_output().say(f"{what}; {kept}", "interrupted", "warning", exit_status=status)
+        raise typer.Exit(status) from None

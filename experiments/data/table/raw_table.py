@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from nmt.experiments.data.common.cache import file_stamp
+from nmt.trainers.store.data_files import DataFile, data_files
 
 MOST_BYTES = 2**31 - 1
 """Capacity of an Arrow array of text or binary values, in bytes; longer columns take the large types."""
@@ -54,6 +57,9 @@ class MemoryTable:
 class ParquetTable:
     """The rows of one Parquet file, or of all Parquet files in a folder in the order of their names.
 
+    Which files count, and that folders named ``column=value`` give a column, says
+    :func:`~nmt.trainers.store.data_files.data_files`.
+
     Args:
         path: The file or folder.
 
@@ -63,7 +69,9 @@ class ParquetTable:
     """
 
     def __init__(self, path: str | None) -> None:
-        self.paths = _parquet_files(path)
+        files = _parquet_files(path)
+        self.paths = [Path(file.path) for file in files]
+        self._of_folders = _columns_of_folders(files, path)
         self._metadata = [_read(file, lambda file=file: pq.read_metadata(file)) for file in self.paths]
         self._starts = np.cumsum([0, *(meta.num_rows for meta in self._metadata)])
 
@@ -71,7 +79,8 @@ class ParquetTable:
     def names(self) -> Sequence[str]:
         """Names of the columns that every file has."""
         lists = [meta.schema.to_arrow_schema().names for meta in self._metadata]
-        return [name for name in lists[0] if all(name in names for names in lists[1:])]
+        common = [name for name in lists[0] if all(name in names for names in lists[1:])]
+        return [*common, *(name for name in self._of_folders if name not in common)]
 
     @property
     def stamp(self) -> list[tuple[str, int, int]]:
@@ -84,6 +93,9 @@ class ParquetTable:
         Raises:
             ValueError: A file is damaged, or files hold the column in types that do not fit together.
         """
+        if name in self._of_folders:
+            rows = np.diff(self._starts)
+            return self._of_folders[name].take(pa.array(np.repeat(np.arange(len(rows)), rows)))
         parts = []
         for file, meta in zip(self.paths, self._metadata, strict=True):
             table = _read(file, lambda file=file, meta=meta: pq.ParquetFile(file, metadata=meta).read([name]))
@@ -115,19 +127,35 @@ def _decode(column: pa.ChunkedArray) -> pa.Array:
 _LARGE = {pa.string(): pa.large_string(), pa.binary(): pa.large_binary()}
 
 
-def _parquet_files(path: str | None) -> list[Path]:
+def _parquet_files(path: str | None) -> list[DataFile]:
     if path is None:
         raise ValueError("no table is given; set data.path to a Parquet file, or to a folder of Parquet files")
     location = Path(path).expanduser()
-    if location.is_file():
-        return [location]
     if not location.exists():
         raise FileNotFoundError(f"{path} does not exist on this machine; set data.path to a Parquet file or a folder")
-    files = [file for file in sorted(location.rglob("*.parquet")) if file.is_file()]
+    files = data_files(pafs.LocalFileSystem(), str(location.absolute()), (".parquet", ".pq"))
     if not files:
         found = join_names(sorted(item.name for item in location.iterdir()))
-        raise FileNotFoundError(f"folder {path} has no file that ends in .parquet; it has {found}. Export to Parquet")
+        raise FileNotFoundError(
+            f"folder {path} has no file that ends in .parquet (names that begin with _ or . do not count); it has "
+            f"{found}. Export to Parquet"
+        )
     return files
+
+
+def _columns_of_folders(files: Sequence[DataFile], path: str | None) -> dict[str, pa.Array]:
+    """Return the columns that the names of folders give, one value per file: integers where all of them are."""
+    names = {name for file in files for name in file.columns}
+    columns = {}
+    for name in sorted(names):
+        if lacking := [file.path for file in files if name not in file.columns]:
+            raise ValueError(
+                f"{path}: {lacking[0]} lies in no folder {name}=…, as other files do; partition all files alike"
+            )
+        values = [file.columns[name] for file in files]
+        whole = all(value is None or re.fullmatch(r"[+-]?\d+", value) for value in values)
+        columns[name] = pa.array([None if value is None else int(value) if whole else value for value in values])
+    return columns
 
 
 def _read(file: Path, read: Any) -> Any:

@@ -164,7 +164,16 @@ def lines_of(process: subprocess.Popen[str]) -> Iterator[str]:
         yield line
 
 
-def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("how", "status", "word"),
+    [
+        (signal.SIGTERM, 143, "terminated"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=pytest.mark.drill),
+    ],
+)
+def test_an_interrupted_run_resumes(
+    tmp_path: Path, ranking_folder: Path, how: signal.Signals, status: int, word: str
+) -> None:
     interrupted = project(tmp_path, ranking_folder, max_epochs=15, patience=1000)
     process = subprocess.Popen(
         interrupted.command("run", str(interrupted.file)),
@@ -180,10 +189,11 @@ def test_an_interrupted_run_resumes(tmp_path: Path, ranking_folder: Path) -> Non
         said.append(line)
         if line.startswith("stage 0/3") and "done" in line:
             break
-    process.send_signal(signal.SIGINT)  # only to the command, which must end Ray's processes itself
+    process.send_signal(how)  # only to the command, which must end Ray's processes itself
     rest = process.communicate(timeout=120)[1]
-    assert process.returncode == 130, "".join(said) + rest
-    assert "the same command resumes from them" in rest
+    assert process.returncode == status, "".join(said) + rest
+    assert f"{word}; finished stages are kept, and the same command resumes from them" in rest
+    assert "*** SIG" not in rest  # Ray's own handler prints a stack
     assert "Traceback" not in rest
     (chain,) = interrupted.runs("chain")
     assert chain.info.status == "KILLED"
