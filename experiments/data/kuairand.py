@@ -27,6 +27,7 @@ from nmt.experiments.data.official.recipe import SPLIT, Join, Recipe
 from nmt.experiments.data.official.text.blocks import read_header
 from nmt.experiments.data.official.text.format import Format
 from nmt.experiments.data.table.raw_table import ParquetTable
+from nmt.experiments.data.table.splits import Declared
 from nmt.trainers.store.data_files import data_files
 
 CORE = ("user_id", "video_id", "split")
@@ -190,7 +191,14 @@ _DOWNLOAD = "get KuaiRand-Pure, 1K or 27K from https://kuairand.com, unpack it, 
 _NO_PATH = f"data.path is null, and no package contains KuaiRand; {_DOWNLOAD}"
 
 
-def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = None, min_count: int = 5) -> Path:
+def prepare(
+    path: str | None,
+    cache: Path,
+    *,
+    labels: Sequence[str] | None = None,
+    min_count: int = 5,
+    split: Declared = "split",
+) -> Path:
     """Prepare the KuaiRand log.
 
     Args:
@@ -199,6 +207,8 @@ def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = Non
         labels: The binary outcomes to prepare as labels; ``None`` takes :data:`LABELS`, and of :data:`MORE_LABELS`
             those that the table has. The rare ones (follow, forward, hate, comment) must be named.
         min_count: Tokens that fewer training rows have share the id OOV.
+        split: How the rows of a Parquet table are split (:func:`nmt.experiments.data.table.prepare`); official files
+            are split by day.
 
     Returns:
         The prepared folder.
@@ -210,17 +220,21 @@ def prepare(path: str | None, cache: Path, *, labels: Sequence[str] | None = Non
     if path is None:
         raise ValueError(_NO_PATH)
     if is_official(path):
+        if split != "split":
+            raise ValueError(f"split is {split!r}; the official files are split by day, leave it out")
         return preparation.prepare(recipe(path, labels=labels, min_count=min_count), cache)
     available = set(ParquetTable(path).names)
+    core = [name for name in CORE if name != "split"]
     if labels is None:
         labels = (*LABELS, *(name for name in MORE_LABELS if name in available))
     _check_labels(labels)
     return table.prepare(
         path,
         cache,
-        categorical=[name for name in CATEGORICAL if name in available or name in CORE],
+        categorical=[name for name in CATEGORICAL if name in available or name in core],
         numeric=[name for name in COUNTS if name in available],
         labels=dict.fromkeys(labels, 2),
         min_count=min_count,
         log1p=[name for name in COUNTS if name in available],
+        split=split,
     )

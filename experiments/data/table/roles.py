@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from nmt.experiments.data.common.options import check_min_count, is_whole_number
+from nmt.experiments.data.table.splits import Declared
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class Roles:
         labels: Column → number of classes (2 = binary, 0 = real-valued, ``None`` = infer from the values).
         packed: Column → number of bits, a multiple of 8.
         query: Column that groups rows into lists, or ``None``.
-        split: Column with the values train, valid and test.
+        split: How rows are split: a column with the values train, valid and test, or a mapping with ``by``
+            (:class:`~nmt.experiments.data.table.splits.Splitter`).
         min_count: Training rows that a token needs to have an id of its own.
         log1p: Numeric columns to transform by ``log(1 + x)``, e.g. counts and durations.
 
@@ -31,7 +33,7 @@ class Roles:
     labels: Mapping[str, int | None] = field(default_factory=dict)
     packed: Mapping[str, int] = field(default_factory=dict)
     query: str | None = None
-    split: str = "split"
+    split: Declared = "split"
     min_count: int = 1
     log1p: Sequence[str] = ()
 
@@ -64,7 +66,7 @@ class Roles:
 
     def _by_role(self) -> dict[str, Sequence[str]]:
         return {
-            "split": [self.split],
+            "split": [self.split] if isinstance(self.split, str) else [],
             "query": [self.query] if self.query else [],
             "labels": list(self.labels),
             "categorical": self.categorical,
@@ -75,4 +77,4 @@ class Roles:
     @property
     def columns(self) -> list[str]:
         """All columns with a role."""
-        return [name for names in self._by_role().values() for name in names]
+        return list(dict.fromkeys([name for names in self._by_role().values() for name in names]))

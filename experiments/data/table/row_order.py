@@ -1,4 +1,4 @@
-"""The split, the list and the shard of each row of a user's table."""
+"""The list and the shard of each row of a user's table."""
 
 from __future__ import annotations
 
@@ -12,34 +12,6 @@ import pyarrow.compute as pc
 from nmt.experiments.data.table.raw_table import RawTable
 from nmt.trainers.data import prepared
 from nmt.trainers.data.schema import SPLITS
-
-
-def row_splits(table: RawTable, name: str) -> npt.NDArray[np.int8]:
-    """Return the index in :data:`~nmt.trainers.data.schema.SPLITS` of each row.
-
-    Args:
-        table: The table.
-        name: Column with the values train, valid and test.
-
-    Raises:
-        ValueError: The column holds another value, or a split is empty.
-    """
-    values = table.column(name)
-    counts = {item["values"]: item["counts"] for item in pc.value_counts(values).to_pylist()}
-    shown = ", ".join(f"{value!r} in {count} rows" for value, count in list(counts.items())[:10]) or "no row at all"
-    if unknown := [value for value in counts if value not in SPLITS]:
-        mask = pc.is_null(values) if unknown[0] is None else pc.equal(values, pa.scalar(unknown[0], values.type))
-        row = int(np.argmax(pc.fill_null(mask, False).to_numpy(zero_copy_only=False)))
-        raise ValueError(
-            f"split column {name!r} holds {unknown[0]!r} in {table.where(row)}; allowed are {list(SPLITS)}, "
-            f"found {shown}. Rename the values, or drop the rows"
-        )
-    if empty := [part for part in SPLITS if part not in counts]:
-        raise ValueError(
-            f"split {empty[0]!r} is empty: column {name!r} holds {shown}. Each of {list(SPLITS)} needs rows"
-        )
-    indices = pc.index_in(values, value_set=pa.array(SPLITS, values.type))
-    return np.asarray(indices.cast(pa.int8()).to_numpy(zero_copy_only=False))
 
 
 def query_keys(table: RawTable, name: str) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""A user's own table: one Parquet file, or a folder of them, with a ``split`` column.
+"""A user's own table: one Parquet file, or a folder of them, split by a column, by time or at random.
 
 Every column has one role (:class:`~nmt.experiments.data.table.roles.Roles`), which alone decides how it is encoded:
 
@@ -36,7 +36,8 @@ from nmt.experiments.data.common.cache import prepare_once
 from nmt.experiments.data.table.encoded_columns import encode_categorical, encode_label, encode_numeric, encode_packed
 from nmt.experiments.data.table.raw_table import ParquetTable, RawTable, join_names
 from nmt.experiments.data.table.roles import Roles
-from nmt.experiments.data.table.row_order import list_order, query_keys, row_splits, shards
+from nmt.experiments.data.table.row_order import list_order, query_keys, shards
+from nmt.experiments.data.table.splits import Declared, Splitter, suggest
 from nmt.trainers.data import prepared, schema
 from nmt.trainers.encoding.encoder import Encoder
 from nmt.trainers.encoding.numbers import NumberColumn
@@ -55,7 +56,7 @@ def prepare(
     labels: Sequence[str] | Mapping[str, int | None],
     packed: Mapping[str, int] | None = None,
     query: str | None = None,
-    split: str = "split",
+    split: Declared = "split",
     min_count: int = 1,
     log1p: Sequence[str] = (),
 ) -> Path:
@@ -71,7 +72,8 @@ def prepare(
             is inferred: 2 if the values are 0 and 1, n if they are integers from 0 to n - 1, else 0.
         packed: Column → number of bits, for features stored as packed bytes.
         query: Column that groups rows into lists.
-        split: Column with the values train, valid and test.
+        split: Column with the values train, valid and test; or ``{by: time, column: ts, valid: 0.1, test: 0.1}``, or
+            ``{by: random, valid: 0.1, test: 0.1, group: user_id, seed: 0}``.
         min_count: Tokens that fewer training rows have share the id OOV.
         log1p: Numeric columns to transform by ``log(1 + x)``.
 
@@ -93,7 +95,7 @@ def prepare(
         labels=dict(labels) if isinstance(labels, Mapping) else dict.fromkeys(_refuse_duplicates(labels)),
         packed=dict(packed or {}),
         query=query,
-        split=split,
+        split=dict(split) if isinstance(split, Mapping) else split,
         min_count=min_count,
         log1p=tuple(log1p),
     )
@@ -118,11 +120,14 @@ def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema
     Raises:
         ValueError: A column is missing, or has a value that its role does not allow.
     """
-    if missing := [name for name in roles.columns if name not in table.names]:
+    splitter = Splitter.of(roles.split, roles.query)
+    if isinstance(roles.split, str) and roles.split not in table.names:
+        raise ValueError(suggest(table.names, source, roles.split))
+    if missing := [name for name in (*roles.columns, *splitter.columns) if name not in table.names]:
         raise ValueError(
             f"{source} has no column {join_names(missing)}; it has {join_names(table.names)}. Correct the names"
         )
-    split = row_splits(table, roles.split)
+    split = splitter.split(table)
     train = split == 0
     keys: npt.NDArray[np.int64] | None = None
     order: npt.NDArray[np.int64] | None = None

@@ -80,7 +80,7 @@ def test_missing_columns(tmp_path: Path) -> None:
 
 
 def test_missing_split_column(tmp_path: Path) -> None:
-    refuse(tmp_path, columns(), r"has no column \['fold'\]", split="fold")
+    refuse(tmp_path, columns(), r"has no column 'fold' that says .*\{by: random, valid: 0.1", split="fold")
 
 
 @pytest.mark.parametrize("value", ["validation", None])
