@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from nmt.orchestrator.errors import RunError, last_line
 from nmt.orchestrator.experiment.sections import Experiment
 from nmt.trainers.records import StageRecord
 from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.store.fault_note import FaultNote
 from nmt.trainers.store.stage_store import StageStore
 
 
@@ -51,7 +53,8 @@ def run(
     """
     scaling = experiment.scaling
     fewest, most = scaling.min_workers, scaling.max_workers
-    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages, run_uuid)
+    attempt = uuid.uuid4().hex
+    job = WorkerJob(spec, data, experiment.storage, reporter, import_paths(), stages, run_uuid, attempt)
     trainer = TorchTrainer(
         train_chain,
         train_loop_config={"job": job},
@@ -85,6 +88,8 @@ def run(
         raise RunError(f"worker {rank} failed: {last_line(cause)}") from error
     except TrainingFailedError as error:
         raise RunError(f"Ray Train failed: {last_line(error)}") from error
+    finally:
+        FaultNote(experiment.storage, attempt).delete()
     outcome: tuple[str, ...] | Fault = result.return_value
     if isinstance(outcome, Fault):
         raise StageError(outcome)

@@ -17,8 +17,10 @@ from nmt.trainers.reporter import Reporter
 from nmt.trainers.spec.chain_spec import ChainSpec
 from nmt.trainers.stage.chain import run_chain
 from nmt.trainers.store.checkpoint_store import CheckpointStore
+from nmt.trainers.store.fault_note import FaultNote
 from nmt.trainers.store.stage_claims import StageClaims
 from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.user_code import describe, place_of
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class WorkerJob:
         import_paths: Folders with the user's own modules.
         stages: Number of stages to run; all by default.
         run_uuid: UUID of the MLflow run.
+        attempt: Names this start of the workers; those that Ray starts again in their place have the same.
     """
 
     spec: ChainSpec
@@ -42,6 +45,7 @@ class WorkerJob:
     import_paths: tuple[str, ...]
     stages: int | None = None
     run_uuid: str = ""
+    attempt: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,24 @@ class StageError(RunError):
 
 
 def train_chain(config: dict[str, WorkerJob]) -> tuple[str, ...] | Fault:
-    """Run the ``train_loop_per_worker``; returns the keys of the chain's stages, which are then in the storage."""
+    """Run the ``train_loop_per_worker``; returns the keys of the chain's stages, which are then in the storage.
+
+    An error of a user's own code is no lost worker. It is noted in the storage, so that the workers that Ray starts in
+    place of these end at once; returned by one worker, it would leave the others waiting for it.
+    """
     job = config["job"]
+    note = FaultNote(job.storage, job.attempt)
+    if (reason := note.read()) is not None:
+        return Fault(reason, diverged=False)
+    try:
+        return _train(job)
+    except Exception as error:
+        if (place := place_of(error)) is not None:
+            note.write(f"{describe(error)} in {place}")
+        raise
+
+
+def _train(job: WorkerJob) -> tuple[str, ...] | Fault:
     sys.path.extend(path for path in job.import_paths if path not in sys.path)
     context = ray.train.get_context()
     device = ray.train.torch.get_device()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -16,6 +17,7 @@ from nmt.orchestrator.experiment.sections import Data
 from nmt.trainers.data.prepared import read_schema
 from nmt.trainers.data.schema import Schema
 from nmt.trainers.registry import check_options
+from nmt.trainers.user_code import describe, place_of
 
 
 def prepare(data: Data) -> tuple[str, Schema]:
@@ -75,7 +77,20 @@ def _run(data: Data, source: str) -> str:
     ):  # a source of the user's own: what it prepared before, other code prepared
         cache /= f"code-{next(iter(code.values()))}"
     cache.mkdir(parents=True, exist_ok=True)
-    return str(function(data.path, cache, **data.options))
+    try:
+        found = function(data.path, cache, **data.options)
+    except Exception as error:
+        place = place_of(error)
+        if place is None:  # ours have messages for the user
+            raise
+        what = str(error) if isinstance(error, ValueError) else describe(error)
+        raise ValueError(f"data.source {source} failed: {what} ({place})") from error
+    if not isinstance(found, str | os.PathLike):
+        raise ValueError(
+            f"data.source {source} returned a {type(found).__name__}; a source writes a prepared folder and returns "
+            "its path. For a table of your own write it to Parquet and use experiments.data.table"
+        )
+    return os.fspath(found)
 
 
 def _resolve(source: str) -> Callable[..., Any]:

@@ -11,16 +11,18 @@ import pyarrow.fs as pafs
 import torch
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.experiment.dry_run import dry_run
 from nmt.orchestrator.experiment.labels import LISTWISE, read_labels, unmet_requirement
 from nmt.orchestrator.experiment.sections import Experiment, Scaling
 from nmt.trainers.data.schema import SPLITS, Schema
 from nmt.trainers.models.build import build_model
 from nmt.trainers.registry import LOSSES, METRICS, check_options, did_you_mean, resolve
 from nmt.trainers.spec.chain_spec import ChainSpec
+from nmt.trainers.user_code import describe, place_of
 
 
 def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) -> None:
-    """Check tasks, data, model and storage.
+    """Check tasks, data, model and storage; code of the user's own is tried on some batches.
 
     Raises:
         RequestError: With every problem found, one line each.
@@ -33,6 +35,8 @@ def check(experiment: Experiment, spec: ChainSpec, schema: Schema, folder: str) 
         *_method(spec),
     ]
     problems += _storage(experiment.storage)
+    if not problems and (torch.cuda.is_available() or not experiment.scaling.use_gpu):
+        problems += dry_run(spec, schema, folder, experiment.scaling.max_workers)
     if problems:
         raise RequestError("\n".join(problems))
 
@@ -168,7 +172,10 @@ def _model(spec: ChainSpec, schema: Schema) -> list[str]:
     except (ValueError, TypeError) as error:
         return [f"model: {error}"]
     except (RuntimeError, NotImplementedError):
-        pass  # a user's own model may compute with its parameters while it is built; the workers build it for real
+        pass  # a user's own model may compute with its parameters while it is built; the dry run builds it for real
+    except Exception as error:  # a user's code can raise anything
+        place = place_of(error)
+        return [f"model {spec.model.name}: {describe(error)}" + (f" ({place})" if place else "")]
     return []
 
 

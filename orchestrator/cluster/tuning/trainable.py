@@ -22,6 +22,7 @@ from nmt.trainers.stage.chain import run_chain
 from nmt.trainers.store.checkpoint_store import CheckpointStore
 from nmt.trainers.store.stage_claims import StageClaims
 from nmt.trainers.store.stage_store import StageStore
+from nmt.trainers.user_code import describe, place_of
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ def train_trial(config: dict[str, Any], job: GroupJob) -> dict[str, Any]:
         return _metrics(Fault.of(error))
     except StageError as error:
         return _metrics(error.fault)
+    except Exception as error:
+        if (place := place_of(error)) is None:
+            raise
+        return _metrics(Fault(f"{describe(error)} in {place}", diverged=False))  # a user's code: no lost worker
     return {"fault": "", "diverged": False}
 
 
