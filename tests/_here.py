@@ -41,7 +41,7 @@ class Here:
 
 
 def own_table(copy: Checkout) -> None:
-    """Write a table, draw its splits with the code of the data page, and write README's experiment file."""
+    """Write a table, and README's experiment file."""
     columns = {
         "user": [f"u{row % 7}" for row in range(300)],
         "item": [row % 11 for row in range(300)],
@@ -50,10 +50,6 @@ def own_table(copy: Checkout) -> None:
         "finish": [row % 3 % 2 for row in range(300)],
     }
     pq.write_table(pa.table(columns), copy.folder / "my.parquet")
-    (lines,) = blocks_of("experiments/data/README.md", "python")
-    (copy.folder / "split.py").write_text(lines.text)
-    done = copy.bash("python split.py")
-    assert done.returncode == 0, done.stderr
     (file,) = blocks_of("README.md", "yaml")
     (copy.folder / "my.yaml").write_text(file.text)
 

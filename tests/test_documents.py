@@ -63,7 +63,7 @@ README_LINES = 120
 
 LANGUAGES = ("bash", "python", "yaml", "json", "math")
 
-RUN_BLOCKS = {"README.md": 1, "CONTRIBUTING.md": 2, "experiments/data/README.md": 1, "orchestrator/README.md": 1}
+RUN_BLOCKS = {"README.md": 1, "CONTRIBUTING.md": 2, "orchestrator/README.md": 1}
 """Page → number of its Python blocks, all of which are run here, or in ``orchestrator/api/test_callbacks.py``."""
 
 VERBS = ("run", "sweep", "grid", "compare")
