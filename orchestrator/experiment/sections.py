@@ -237,7 +237,7 @@ class Experiment(_Section):
         tracking: MLflow tracking URI.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=500)]
     data: Data
     tasks: tuple[Task | tuple[Task, ...], ...]
     model: dict[str, Any]

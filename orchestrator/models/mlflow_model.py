@@ -22,6 +22,7 @@ from nmt.orchestrator.experiment.model_address import at_store
 from nmt.orchestrator.experiment.own_code import places_of
 from nmt.orchestrator.models.alias import check_alias, unheld
 from nmt.orchestrator.models.finished import program_version
+from nmt.orchestrator.tracking.names import valid_key
 from nmt.trainers.export.model_folder import TrainedModel
 
 CODE = Path(__file__).with_name("served_model.py")
@@ -240,8 +241,9 @@ def register_model(
         if same:
             made = same[0]
         else:
+            tags = {valid_key(key): value for key, value in (tags_of(model) | live_tags_of(live)).items()}
             with at_store(tracking), redirect_stderr(StringIO()):  # it prints what is returned here
-                made = register(uri, name, tags={**tags_of(model), **live_tags_of(live)})
+                made = register(uri, name, tags=tags)
         if alias is not None:
             client.set_registered_model_alias(name, alias, made.version)
         address = f"models:/{name}/{made.version}"
@@ -250,7 +252,7 @@ def register_model(
         raise RunError(f"the registry does not take the model: {first_line(error)}") from error
 
 
-def tags_of(model: TrainedModel) -> Mapping[str, str]:
+def tags_of(model: TrainedModel) -> dict[str, str]:
     """Return a version's tags: where it comes from, and every guarantee in loss and metric on both splits."""
     tags = {f"nmt.{key}": str(value) for key, value in model.origin.items()}
     for task in model.guarantees:
@@ -263,7 +265,7 @@ def tags_of(model: TrainedModel) -> Mapping[str, str]:
     return tags
 
 
-def live_tags_of(live: Mapping[str, Any] | None) -> Mapping[str, str]:
+def live_tags_of(live: Mapping[str, Any] | None) -> dict[str, str]:
     """Return a version's tags on how it stands to the model that was live when it was trained."""
     if live is None:
         return {}

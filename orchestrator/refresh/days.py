@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nmt.orchestrator.errors import RequestError
+from nmt.orchestrator.tracking.names import folder_name
 from nmt.trainers.spec.live import Live
 from nmt.trainers.spec.previous import Previous
 from nmt.trainers.store.storage import Storage
@@ -101,8 +100,7 @@ class Days:
 
     def __init__(self, storage: str, experiment: str) -> None:
         self._storage = Storage(storage)
-        readable = re.sub(r"[^A-Za-z0-9_-]+", "_", experiment)[:40]
-        self._folder = f"refresh/{readable}-{hashlib.sha256(experiment.encode()).hexdigest()[:8]}"
+        self._folder = f"refresh/{folder_name(experiment)}"
 
     def read(self) -> list[Day]:
         """Return the days, in order.

@@ -28,6 +28,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 
 from nmt.orchestrator.tracking.address import page
 from nmt.orchestrator.tracking.data_input import DataInput
+from nmt.orchestrator.tracking.names import folder_name, run_name, valid_key
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,9 +113,9 @@ class TrackingStore:
         if found is not None and found.finished:
             return found
         if found is None:
-            all_tags = {**tags, RUN_UUID: run_uuid, **nesting}
+            all_tags = {**{valid_key(key): value for key, value in tags.items()}, RUN_UUID: run_uuid, **nesting}
             try:
-                run = self._client.create_run(self.experiment_id, start_time=at, run_name=name, tags=all_tags)
+                run = self._client.create_run(self.experiment_id, start_time=at, run_name=run_name(name), tags=all_tags)
             except Exception:
                 self._failed_creations.add(run_uuid)
                 raise
@@ -124,7 +125,7 @@ class TrackingStore:
             self._client.update_run(found.run_id, status="RUNNING")
             if parent and found.tags.get(_PARENT) != parent:  # its former parent was deleted
                 self.tag(found.run_id, nesting)
-        entries = [Param(key, value[:PARAM_LENGTH]) for key, value in params.items()]
+        entries = [Param(valid_key(key), value[:PARAM_LENGTH]) for key, value in params.items()]
         for start in range(0, len(entries), PARAMS_PER_BATCH):
             self._client.log_batch(found.run_id, params=entries[start : start + PARAMS_PER_BATCH], synchronous=True)
         return found
@@ -150,7 +151,7 @@ class TrackingStore:
     def log(self, run_id: str, points: Iterable[Point]) -> None:
         """Log metrics in batches; values that are not finite numbers are left out."""
         metrics = [
-            Metric(point.name, float(point.value), point.at, point.step)
+            Metric(valid_key(point.name), float(point.value), point.at, point.step)
             for point in points
             if point.value is not None and math.isfinite(point.value)
         ]
@@ -168,7 +169,7 @@ class TrackingStore:
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run."""
-        entries = [RunTag(key, value) for key, value in tags.items()]
+        entries = [RunTag(valid_key(key), value) for key, value in tags.items()]
         with self._uncertain_after_failure(run_id):
             self._client.log_batch(run_id, tags=entries, synchronous=True)
 
@@ -279,7 +280,7 @@ class TrackingStore:
         location = None
         if self.uri.startswith("sqlite:///"):
             # MLflow's default is relative to the working directory.
-            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / name).as_uri()
+            location = (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts" / folder_name(name)).as_uri()
         try:
             # Without this tag the page asks for the kind of the experiment.
             tags = {"mlflow.experimentKind": "custom_model_development"}

@@ -13,11 +13,11 @@ from rich.text import Text
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.prepared import PreparedExperiment
 from nmt.orchestrator.summary.wording import level_name
-from nmt.orchestrator.tracking.changed_code import changed_code
 from nmt.orchestrator.trials.forecast import Forecast
 from nmt.orchestrator.trials.grid_plan import plan_grid
 from nmt.orchestrator.trials.loss_weights import WeightGrid
 from nmt.orchestrator.trials.sweep_plan import plan_sweep
+from nmt.orchestrator.verbs.changed_code import changed_code
 from nmt.trainers.spec.chain_spec import ChainSpec
 from nmt.trainers.spec.stage_spec import StageSpec
 from nmt.trainers.store.stage_store import StageStore

@@ -16,9 +16,9 @@ from nmt.orchestrator.experiment.sections import flatten
 from nmt.orchestrator.summary.chain import chain_summary
 from nmt.orchestrator.terminal.output import Output
 from nmt.orchestrator.tracking.chain_live import AWAY_SECONDS, LiveTracking
-from nmt.orchestrator.tracking.changed_code import changed_code
 from nmt.orchestrator.trials.chain_ledger import ChainLedger
 from nmt.orchestrator.trials.cost import Cost
+from nmt.orchestrator.verbs.changed_code import changed_code
 from nmt.trainers.records import StageRecord
 from nmt.trainers.reporter import Event
 
