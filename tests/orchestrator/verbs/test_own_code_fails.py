@@ -34,14 +34,12 @@ class Net(SharedBottom):
 def test_a_run_fails_once(tmp_path: Path, database: Path, workers: int) -> None:
     (tmp_path / "net.py").write_text(NET)
     (tmp_path / "mlflow.db").write_bytes(database.read_bytes())
-    options: dict[str, Any] = {
-        "model": {"name": "net:Net", "embedding_dim": 4, "bottom_units": [8], "tower_units": [4]}
-    }
+    model: dict[str, Any] = {"name": "net:Net", "embedding_dim": 4, "bottom_units": [8], "tower_units": [4]}
     declare(
         tmp_path,
         "experiment",
         write_days(tmp_path / "days", 1),
-        **options,
+        model=model,
         training={"max_epochs": 6},
         scaling={"workers": workers, "cpus_per_worker": 0.5},
     )
