@@ -37,10 +37,12 @@ def check_shared(storage: str, data: str | None) -> None:
     try:
         _write(filesystem, f"{folder}/{_DRIVER}")
         name = folder.rpartition("/")[2]
-        problems = [f"{node}: {problem}" for node, problem in _probe_all(nodes, storage, name, data) if problem]
+        answers = _probe_all(nodes, storage, name, data)
+        problems = [f"{node}: {problem}" for node, problem in answers if problem]
         if not problems:
             seen = {info.base_name for info in filesystem.get_file_info(pafs.FileSelector(folder))}
-            problems = [f"{node}: the driver does not see what it writes" for node in nodes if node.node_id not in seen]
+            unseen = [node for node, _ in answers if node.node_id not in seen]
+            problems = [f"{node}: the driver does not see what it writes" for node in unseen]
     finally:
         filesystem.delete_dir(folder)
     if problems:
@@ -76,6 +78,7 @@ def probe(node_id: str, storage: str, name: str, data: str | None) -> str | None
 
 
 def _probe_all(nodes: Sequence[Node], storage: str, name: str, data: str | None) -> list[tuple[Node, str | None]]:
+    """Return the problem that each node reports, without nodes that have left the cluster meanwhile."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -87,11 +90,19 @@ def _probe_all(nodes: Sequence[Node], storage: str, name: str, data: str | None)
         for node in nodes
     ]
     try:
-        return list(zip(nodes, ray.get(answers, timeout=_PATIENCE), strict=True))
-    except ray.exceptions.GetTimeoutError as error:
+        ray.wait(answers, num_returns=len(answers), timeout=_PATIENCE)
         ready, _ = ray.wait(answers, num_returns=len(answers), timeout=0)
-        silent = [str(node) for node, answer in zip(nodes, answers, strict=True) if answer not in ready]
-        raise RunError(f"no answer within {_PATIENCE:g} seconds from {', '.join(silent)}") from error
+        if silent := [str(node) for node, answer in zip(nodes, answers, strict=True) if answer not in ready]:
+            raise RunError(f"no answer within {_PATIENCE:g} seconds from {', '.join(silent)}")
+        found = []
+        for node, answer in zip(nodes, answers, strict=True):
+            try:
+                found.append((node, ray.get(answer)))
+            except ray.exceptions.RayError:
+                # A node that left the cluster while it was asked is none that workers could be placed on.
+                if node.node_id in {present.node_id for present in present_nodes()}:
+                    raise
+        return found
     except ray.exceptions.RayError as error:
         raise RunError(f"a node cannot run the project: {last_line(error)}") from error
 
