@@ -47,7 +47,8 @@ class Multipliers(nn.Module):
         initial: :math:`\lambda_0 \ge 0`, one for all tasks or one per task.
         names: Names of the protected tasks; saved with the state, and checked when a state is loaded.
         violation: ``"absolute"`` uses :math:`\ell_i - L_i^* - \varepsilon_i` as the paper does; ``"relative"`` divides
-            this by :math:`|L_i^*|`, so that ``rate`` does not depend on the scale of the losses.
+            this by :math:`|L_i^*|`, so that ``rate`` does not depend on the scale of the losses. A task
+            whose optimum is exactly 0 has no scale: its violation stays absolute.
         proportional: :math:`\kappa_P \ge 0`, in units of λ per unit of violation. Above 0, λ follows the ν-PI rule of
             Sohrabi et al. 2024 (arXiv 2406.04558) instead of plain gradient ascent, with ``rate`` as
             :math:`\kappa_I`; see :func:`~nmt.trainers.pi_rule.proportional_step`. It damps oscillations of λ.
@@ -101,8 +102,6 @@ class Multipliers(nn.Module):
             raise ValueError(f"rate (eta_lambda) must be a finite number greater than 0, found {rate}")
         if violation not in ("absolute", "relative"):
             raise ValueError(f"violation must be 'absolute' or 'relative', found {violation!r}")
-        if violation == "relative" and bool((optima == 0).any()):
-            raise ValueError("a relative violation divides by the optimum, and one is 0; use violation='absolute'")
         if not 0 <= proportional < math.inf:
             raise ValueError(f"proportional must be a finite number of at least 0, found {proportional}")
         if not -1 < smoothing < 1:
@@ -223,7 +222,9 @@ class Multipliers(nn.Module):
                 :math:`\ell_i - L_i^*`, and the noise of the samples cancels.
         """
         excess = differences - self.tolerance
-        return excess / self.optima.abs() if self.violation == "relative" else excess
+        if self.violation == "absolute":
+            return excess
+        return excess / torch.where(self.optima == 0, 1.0, self.optima.abs())
 
     def extra_repr(self) -> str:
         rule = f", proportional={self.proportional}, smoothing={self.smoothing}" if self.proportional else ""

@@ -256,8 +256,9 @@ def ui(
     from nmt.orchestrator.experiment.file import load
     from nmt.orchestrator.verbs.ui import serve
 
-    uri = tracking or (load(file).tracking if file else f"sqlite:///{os.path.abspath('mlflow.db')}")
-    serve(uri, host, port, current_output().say)
+    experiment = load(file) if file else None
+    uri = tracking or (experiment.tracking if experiment else f"sqlite:///{os.path.abspath('mlflow.db')}")
+    serve(uri, host, port, current_output().say, experiment.name if experiment else None)
 
 
 @app.command()

@@ -35,3 +35,9 @@ def picky(output: Tensor, label: Tensor, batch: Batch) -> Samples:
 def of_two_tensors(output: Tensor, label: Tensor) -> Tensor:
     """Have the signature of torch's losses."""
     return (output - label).abs().mean()
+
+
+def shifted(output: Tensor, label: Tensor, batch: Batch, by: float = 0.0) -> Samples:
+    """Return |s − y| + by, whose gradient does not depend on ``by``."""
+    samples = absolute_error(output, label, batch)
+    return Samples(samples.sums + by * samples.counts, samples.counts)

@@ -14,9 +14,9 @@ from nmt.trainers.evaluation.evaluation import Evaluation, evaluate
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.evaluation.pace import evaluation_steps, evaluations_per_epoch
 from nmt.trainers.evaluation.stage_certificate import certify
-from nmt.trainers.faults import NumericalError
+from nmt.trainers.faults import NumericalError, TrainingError
 from nmt.trainers.methods.method import Method, build_method
-from nmt.trainers.methods.names import CONSTRAINED, WEIGHTED_SUM
+from nmt.trainers.methods.names import CONSTRAINED, FAMO, WEIGHTED_SUM
 from nmt.trainers.multipliers import Multipliers
 from nmt.trainers.records import Candidate, Verdict
 from nmt.trainers.reporter import Evaluated, Progress, Reporter
@@ -151,12 +151,26 @@ class Stage:
             stepper = self._build_stepper(method, probe)
             if checkpoint is None:
                 with self._watch.part("evaluation"):
-                    self._evaluate(stepper, [self._candidates.evaluate(0)])
+                    start = self._candidates.evaluate(0)
+                    self._check_method(start)
+                    self._evaluate(stepper, [start])
             else:
                 self._resume(checkpoint, stepper)
             with self._watch.part("steps"):
                 ended_by = self._train(stepper)
         return self._result(ended_by, method)
+
+    def _check_method(self, start: Candidate) -> None:
+        """Refuse losses that the method cannot balance, before the first step."""
+        if FAMO not in self._spec.settings.method:
+            return
+        for task in self._spec.tasks:
+            if (loss := start.losses[task.name]) <= 0:
+                raise TrainingError(
+                    f"at the start: method {self._spec.settings.method} balances the logarithms of losses, and task "
+                    f"{task.name!r} has the loss {loss:g} on the validation split; use a loss that is positive (add a "
+                    "constant to it), or another method"
+                )
 
     def _build_method(self) -> Method:
         spec, settings = self._spec, self._spec.settings
