@@ -42,6 +42,8 @@ CANNOT = {
         "nmt run experiments/toxcast_levels.yaml --set data.path=toxcast64.parquet",
         "nmt reproduce table1 --source kuairand --data kuairand.parquet --seeds 3",
         "python -m experiments.benchmarks promise experiments/kuairand.yaml --set data.path=kuairand.parquet --seeds 8",
+        "python -m experiments.benchmarks refresh_days experiments/kuairand.yaml --set data.path=kuairand.parquet "
+        "--by date",
     ),
     "takes from many minutes to hours": (
         "nmt reproduce table1",
