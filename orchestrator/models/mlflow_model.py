@@ -81,6 +81,8 @@ def arguments_of(model: TrainedModel, example: Any = None) -> Iterator[dict[str,
 
 def _type_of(kind: pa.DataType) -> DataType:
     """Type of a raw categorical column. Whole numbers are ``long``: MLflow refuses to narrow what pandas widened."""
+    if isinstance(kind, pa.BaseExtensionType):
+        kind = kind.storage_type
     if pa.types.is_boolean(kind):
         return DataType.boolean
     if pa.types.is_integer(kind):
@@ -89,7 +91,7 @@ def _type_of(kind: pa.DataType) -> DataType:
         return DataType.double
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         return DataType.datetime
-    return DataType.binary if pa.types.is_binary(kind) else DataType.string
+    return DataType.binary if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) else DataType.string
 
 
 def _public(text: str) -> str:

@@ -228,9 +228,10 @@ def to_text(tokens: pa.Array) -> pa.Array:
 
 def from_text(texts: pa.Array, kind: pa.DataType) -> pa.Array:
     """Return the tokens of a raw column of type ``kind``, as they are compared."""
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return pa.array([bytes.fromhex(text) for text in texts.to_pylist()], kind)
-    return texts.cast(comparable(pa.array([], kind)).type)
+    wanted = comparable(pa.array([], kind)).type
+    if pa.types.is_binary(wanted) or pa.types.is_large_binary(wanted):
+        return pa.array([bytes.fromhex(text) for text in texts.to_pylist()], wanted)
+    return texts.cast(wanted)
 
 
 def _bytes(values: pa.ChunkedArray, width: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

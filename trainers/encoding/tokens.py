@@ -127,7 +127,9 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Return values as tokens are compared: without dictionary and NaN, integers as int64.
+    """Return values as tokens are compared: without dictionary, extension type and NaN, integers as int64.
+
+    Times of day and durations become nanoseconds, in whichever unit they are.
 
     Raises:
         ValueError: The values are nested.
@@ -136,7 +138,13 @@ def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
         values = values.combine_chunks()
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if isinstance(values.type, pa.BaseExtensionType):  # such as arrow.uuid and arrow.json
+        values = values.storage
     kind = values.type
+    if pa.types.is_time(kind) or pa.types.is_duration(kind):
+        return values.cast(pa.time64("ns") if pa.types.is_time(kind) else pa.duration("ns")).cast(pa.int64())
+    if pa.types.is_fixed_size_binary(kind):
+        return values.cast(pa.binary())
     if pa.types.is_nested(kind):
         raise ValueError(f"holds {kind}; give one token a row (text or a number)")
     if pa.types.is_boolean(kind) or pa.types.is_null(kind):

@@ -137,4 +137,9 @@ def _numbers(table: RawTable, name: str, role: str, remedy: str) -> pa.Array:
         raise ValueError(f"{role} column {name!r} holds {values.type}; numbers are needed, {remedy}")
     if pa.types.is_boolean(values.type):
         values = values.cast(pa.int8())
-    return values.cast(pa.float64())
+    try:
+        return values.cast(pa.float64())
+    except pa.ArrowInvalid as error:  # whole numbers beyond 2^53
+        raise ValueError(
+            f"{role} column {name!r} holds {values.type} that no floating-point number can hold ({error}); {remedy}"
+        ) from error

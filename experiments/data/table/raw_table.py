@@ -98,6 +98,8 @@ class ParquetTable:
             return self._of_folders[name].take(pa.array(np.repeat(np.arange(len(rows)), rows)))
         parts = []
         for file, meta in zip(self.paths, self._metadata, strict=True):
+            if (times := meta.schema.to_arrow_schema().names.count(name)) > 1:
+                raise ValueError(f"column {name!r} occurs {times} times in {file}; rename or drop all but one")
             table = _read(file, lambda file=file, meta=meta: pq.ParquetFile(file, metadata=meta).read([name]))
             parts.append(pa.table({name: _decode(table.column(name))}))
         try:

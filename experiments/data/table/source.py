@@ -22,7 +22,8 @@ larger than memory that is far from that order.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -146,16 +147,20 @@ def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema
         if roles.query is not None:
             encoded.add(roles.query, pa.array(keys))
         for name in roles.labels:
-            column, classes[name] = encode_label(table, name, roles.labels[name], split)
-            encoded.add(name, column)
+            with _named(name):
+                column, classes[name] = encode_label(table, name, roles.labels[name], split)
+                encoded.add(name, column)
         for name in roles.categorical:
-            column, tokens[name], counts[name] = encode_categorical(table, name, train, roles.min_count)
-            encoded.add(name, column)
+            with _named(name):
+                column, tokens[name], counts[name] = encode_categorical(table, name, train, roles.min_count)
+                encoded.add(name, column)
         for name in roles.numeric:
-            column, numbers[name], statistics[name] = encode_numeric(table, name, train, name in roles.log1p)
-            encoded.add(name, column)
+            with _named(name):
+                column, numbers[name], statistics[name] = encode_numeric(table, name, train, name in roles.log1p)
+                encoded.add(name, column)
         for name, bits in roles.packed.items():
-            encoded.add(name, encode_packed(table, name, bits))
+            with _named(name):
+                encoded.add(name, encode_packed(table, name, bits))
         vocabulary = {name: column.size for name, column in tokens.items()}
         return prepared.write(
             folder,
@@ -163,6 +168,18 @@ def build(table: RawTable, roles: Roles, folder: Path, *, source: str) -> schema
             {name: shards(encoded.table(), split == i, order, keys) for i, name in enumerate(schema.SPLITS)},
             Encoder(tokens, numbers, roles.packed, roles.query, roles.min_count, counts),
         )
+
+
+@contextmanager
+def _named(column: str) -> Iterator[None]:
+    """Turn what pyarrow cannot do with a column into an error that names it."""
+    try:
+        yield
+    except pa.ArrowException as error:
+        text = str(error).partition("\n")[0]
+        raise ValueError(
+            f"column {column!r} cannot be read in its role: {text}; convert it, or leave it out"
+        ) from error
 
 
 class _EncodedColumns:
