@@ -125,8 +125,12 @@ class Trial:
         return document
 
     def processes(self) -> list[Calls]:
-        """Return the training passes of all processes so far, in the order of their first passes."""
-        return read_calls(self.site.passes)
+        """Return the training passes of all workers so far, in the order of their first passes.
+
+        Commands try a model of the user's own themselves, before they start workers.
+        """
+        commands = {command.process.pid for command in self.commands}
+        return [calls for calls in read_calls(self.site.passes) if calls.pid not in commands]
 
     def worker(self, rank: int) -> Calls:
         """Return the training passes of the current worker of a rank."""

@@ -117,6 +117,7 @@ def test_workers_and_places_are_no_part() -> None:
         "rounds",
         "live",
         "previous",
+        "code",
     }
     assert not {name for name in vars(SPEC.training) if "worker" in name or "path" in name}
 
