@@ -67,12 +67,22 @@ class TestDivergence:
         assert "Traceback" not in done.stderr
 
 
+BROKEN = """
+import ray
+from nmt.trainers.models.shared_bottom import SharedBottom
+
+def build(schema, tasks, **options):
+    if ray.is_initialized():  # not where the command tries it
+        raise RuntimeError("no dictionary here")
+    return SharedBottom(schema, tasks, embedding_dim=2, bottom_units=[4], tower_units=[2])
+"""
+
+
 @pytest.mark.drill
 class TestBrokenTrials:
     def test_a_trial_that_never_reported_has_its_reason(self, start: Start, address: str) -> None:
         one = start("broken", sweep=TWO, tune={"max_failures": 0}, model={"name": "broken:build"})
-        source = 'def build(schema, tasks, **options):\n    raise RuntimeError("no dictionary here")\n'
-        (one.folder / "broken.py").write_text(source)
+        (one.folder / "broken.py").write_text(BROKEN)
         done = one.nmt("sweep", address=address)
         assert done.returncode == 1
         assert "2 of the 2 trials of the sweep failed" in done.stderr
