@@ -51,6 +51,23 @@ def chosen_model(comparison: Comparison) -> ComparedModel | None:
     return None if row is None else row.chosen
 
 
+def samples_seen(comparison: Comparison) -> str:
+    """Say how many training examples the chosen models of NMT and of the grid saw; empty where one of them is missing.
+
+    A training with fixed weights has the budget of one stage, a chain goes through several: who compares the models
+    compares different amounts of training.
+    """
+    row, own = row_of(comparison, "grid"), chosen_model(comparison)
+    other = None if row is None else row.chosen
+    if own is None or other is None:
+        return ""
+    seen = [model.cost.samples + model.cost.samples_reused for model in (own, other)]
+    return (
+        f"Training examples that the chosen models saw: NMT's {seen[0]:,} over all its stages, the grid's {seen[1]:,}, "
+        "which has the budget of one stage. More training alone can be part of a difference."
+    )
+
+
 def models_of(comparison: Comparison, source: Source) -> tuple[ComparedModel, ...]:
     """Return every trained model of a source."""
     return tuple(model for model in comparison.models if model.source == source)

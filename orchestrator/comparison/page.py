@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from nmt.orchestrator.comparison.cost_figure import cost_against_tasks
 from nmt.orchestrator.comparison.front_figure import trade_off_front
 from nmt.orchestrator.comparison.guarantees import guarantee_lines, shared_metric
-from nmt.orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, star_standing
+from nmt.orchestrator.comparison.headline import chosen_model, headline, models_of, row_of, samples_seen, star_standing
 from nmt.orchestrator.comparison.numerals import (
     amount_text,
     count_text,
@@ -77,6 +77,7 @@ def page(comparison: Comparison) -> str:
         nothing=NOTHING,
         omission=omission_text(comparison.tasks, len(shown)),
         priority=_priority(comparison),
+        samples_seen=samples_seen(comparison),
         shown=shown,
         sources=_SOURCES,
         tiles=_tiles(comparison),

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nmt.orchestrator.comparison.guarantees import guarantee_lines, guarantees_markdown, guarantees_table
-from nmt.orchestrator.comparison.headline import headline, is_single_task
+from nmt.orchestrator.comparison.headline import headline, is_single_task, samples_seen
 from nmt.orchestrator.comparison.numerals import (
     amount_text,
     extrapolation_text,
@@ -152,7 +152,7 @@ class ComparisonTable:
         if guarantee_lines(self._comparison):
             yield guarantees_table(self._comparison)
             yield Text()
-        yield Text(headline(self._comparison).text)
+        yield Text(" ".join(filter(None, (headline(self._comparison).text, samples_seen(self._comparison)))))
 
     def _count_fitting(self, console: Console, options: ConsoleOptions, *, costs: bool) -> int:
         """Return the largest number of tasks whose columns fit; 0 if none does."""
@@ -239,7 +239,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     omission = omission_text(comparison.tasks, len(shown))
     guarantees = guarantees_markdown(comparison, escape_markdown)
-    parts = (escape_markdown(headline(comparison).text), table, omission, guarantees)
+    lead = filter(None, (headline(comparison).text, samples_seen(comparison)))
+    parts = (escape_markdown(" ".join(lead)), table, omission, guarantees)
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

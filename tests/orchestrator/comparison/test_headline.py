@@ -12,9 +12,12 @@ from nmt.orchestrator.comparison.headline import (
     is_single_task,
     models_of,
     row_of,
+    samples_seen,
     star_standing,
 )
 from nmt.orchestrator.comparison.results import ComparedModel, Comparison
+from nmt.orchestrator.comparison.table import comparison_markdown
+from nmt.orchestrator.trials.cost import Cost
 from nmt.orchestrator.trials.guarantee import Guarantee
 from tests.orchestrator._comparison import comparison, model, nothing_chosen, row, tasks, with_nan, without
 
@@ -135,3 +138,18 @@ def test_rows_models_and_single_task_models_are_found() -> None:
     standing = star_standing(found)
     assert standing is not None
     assert standing.others == 20
+
+
+def test_how_much_training_the_chosen_models_had() -> None:
+    """The path of NMT's winner, whichever trial paid for its stages, against the grid's."""
+    chain = model({"pay": 0.9}, "sweep", winner=True, cost=Cost(samples=1_000, samples_reused=2_500))
+    weights = model({"pay": 0.8}, "grid", winner=True, cost=Cost(samples=900))
+    described = replace(
+        comparison(["pay"]),
+        models=(chain, weights),
+        rows=(row("NMT", "sweep", [chain]), row("grid", "grid", [weights])),
+    )
+    said = samples_seen(described)
+    assert "NMT's 3,500 over all its stages, the grid's 900, which has the budget of one stage" in said
+    assert said in comparison_markdown(described).replace("\\", "")
+    assert samples_seen(nothing_chosen(described)) == ""
