@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +13,14 @@ from nmt.trainers.data.feed import Feed
 from nmt.trainers.evaluation.evaluation import evaluate
 from nmt.trainers.evaluation.learner import Learner
 from nmt.trainers.spec.task import Task
-from nmt.trainers.workers.process_group import sum_over_workers
+from nmt.trainers.workers.process_group import sum_over_workers, world_size
 
 FITTED = ("binary_cross_entropy", "cross_entropy", "pairwise_logistic", "squared_error")
 """Losses whose best constant is known in closed form."""
+
+
+_known: WeakKeyDictionary[Feed, dict[tuple[tuple[str, ...], ...], dict[str, dict[str, float]]]] = WeakKeyDictionary()
+"""Trials of a group share a process and its data: the constants are the same for all of them."""
 
 
 def constant_losses(learner: Learner) -> dict[str, dict[str, float]]:
@@ -30,9 +35,18 @@ def constant_losses(learner: Learner) -> dict[str, dict[str, float]]:
     Returns:
         Split (``valid``, ``test``) → task → mean loss.
     """
-    tasks = [task for task in learner.losses.tasks if task.loss in FITTED]
+    tasks = tuple(task for task in learner.losses.tasks if task.loss in FITTED)
     if not tasks:
         return {}
+    # Several workers must not differ in what they know already: they measure together.
+    known = _known.setdefault(learner.feed, {}) if world_size() == 1 else {}
+    key = tuple((task.name, task.loss, task.label) for task in tasks)
+    if key not in known:
+        known[key] = _measure(learner, tasks)
+    return known[key]
+
+
+def _measure(learner: Learner, tasks: Sequence[Task]) -> dict[str, dict[str, float]]:
     constant = _Constant(fit_constants(learner, tasks)).to(learner.device)
     alone = Learner(constant, learner.feed, learner.losses)
     return {

@@ -53,3 +53,15 @@ def test_against_a_hand_calculation(tmp_path: Path) -> None:
     assert found["valid"]["dwell"] == pytest.approx((9 + 0 + 4) / 3, rel=1e-6)  # around the mean 3
     assert found["test"]["dwell"] == pytest.approx(0, abs=1e-9)
     assert set(found["valid"]) == {"like", "kind", "dwell"}
+
+
+def test_trials_that_share_their_data_measure_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, calls = feed(tmp_path / "data"), []
+    scan = data.scan
+    monkeypatch.setattr(data, "scan", lambda split: calls.append(split) or scan(split))
+    first = constant_losses(Learner(nn.Linear(1, 1), data, TaskLosses(TASKS)))
+    assert calls == ["train", "valid", "test"]
+    assert constant_losses(Learner(nn.Linear(1, 1), data, TaskLosses(TASKS))) == first
+    assert len(calls) == 3
+    fewer = constant_losses(Learner(nn.Linear(1, 1), data, TaskLosses(TASKS[:1])))
+    assert set(fewer["valid"]) == {"like"}
