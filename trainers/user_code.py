@@ -39,10 +39,18 @@ def is_users(file: str) -> bool:
     if file.startswith("<"):
         return False
     path = Path(file).resolve()
-    if any(part in ("site-packages", "dist-packages") for part in path.parts):
-        return False
-    others = (*(OURS / room for room in ("trainers", "orchestrator", "experiments")), _STANDARD_LIBRARY)
-    return not {*others} & {*path.parents}
+    rooms = {OURS / room for room in ("trainers", "orchestrator", "experiments")}
+    return not (is_installed(path) or rooms & {*path.parents})
+
+
+def in_packages(place: Path) -> bool:
+    """Whether a place is one of installed packages."""
+    return any(part in ("site-packages", "dist-packages") for part in place.parts)
+
+
+def is_installed(place: Path) -> bool:
+    """Whether a place belongs to an installed package or to Python itself."""
+    return in_packages(place) or _STANDARD_LIBRARY in place.parents
 
 
 def definition_of(component: Callable[..., Any]) -> str | None:

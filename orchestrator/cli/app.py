@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from nmt.orchestrator.cli.group_output import show_group, show_links
 from nmt.orchestrator.data.commands import app as data_commands
 from nmt.orchestrator.errors import RequestError, RunError
 from nmt.orchestrator.models.commands import app as model_commands
@@ -42,7 +43,6 @@ from nmt.orchestrator.terminal.termination import heed_sigterm, was_terminated
 if TYPE_CHECKING:
     from nmt.orchestrator.experiment.prepared import PreparedExperiment
     from nmt.orchestrator.experiment.sections import Experiment
-    from nmt.orchestrator.trials.group_outcome import GroupOutcome
 
 app = typer.Typer(
     name="nmt",
@@ -124,7 +124,7 @@ def sweep(
         return
     with interruptible():
         outcome = train_sweep(prepared, address, verbose)
-    _show_group(outcome, prepared, file, json)
+    show_group(outcome, prepared, file, json)
 
 
 @app.command()
@@ -146,7 +146,7 @@ def grid(
     prepared = _prepare(file, [*set, *_grid_options(points, normalised, limit)], _trial_check(address), fresh=fresh)
     with interruptible():
         outcome = train_grid(prepared, address, verbose)
-    _show_group(outcome, prepared, file, json)
+    show_group(outcome, prepared, file, json)
 
 
 @app.command()
@@ -178,7 +178,7 @@ def compare(
     def show(out: Console) -> None:
         out.print(comparison_table(outcome.comparison))
         out.print(f"page: {outcome.folder}/{PAGE}", soft_wrap=True)
-        _show_links(out, outcome.groups[2], file)
+        show_links(out, outcome.groups[2], file)
 
     print_result(outcome.to_dict(), json, show)
     for group in outcome.groups:
@@ -218,7 +218,7 @@ def reproduce(
     def show(out: Console) -> None:
         out.print(outcome.table.terminal())
         out.print(f"files: {outcome.folder}", soft_wrap=True)
-        _show_links(out, outcome.group, "")
+        show_links(out, outcome.group, "")
 
     print_result(outcome.to_dict(), json, show)
     outcome.group.check()
@@ -340,7 +340,7 @@ def _run_cost_curve(
     def show(out: Console) -> None:
         out.print(cost_curve_table(outcome))
         out.print(f"files: {outcome.folder}", soft_wrap=True)
-        _show_links(out, outcome.group, file)
+        show_links(out, outcome.group, file)
 
     print_result(outcome.to_dict(), as_json, show)
     for group in outcome.sweeps:
@@ -368,34 +368,6 @@ def _grid_options(points: int | None, normalised: bool, limit: int | None) -> li
     options = [f"grid.points={points}"] if points is not None else []
     options += ["grid.normalised=true"] if normalised else []
     return options + ([f"grid.limit={limit}"] if limit is not None else [])
-
-
-def _show_group(outcome: GroupOutcome, prepared: PreparedExperiment, file: str, as_json: bool) -> None:
-    """Print the outcome of a group.
-
-    Raises:
-        RunError: A trial failed for another reason than its learning rate.
-    """
-    from nmt.orchestrator.terminal.group_table import group_table
-
-    def show(out: Console) -> None:
-        title = f"{prepared.experiment.name}: {outcome.kind}"
-        out.print(group_table(outcome, prepared.spec.tasks, title, out.width))
-        _show_links(out, outcome, file)
-
-    print_result(outcome.to_dict(), as_json, show)
-    outcome.check()
-
-
-def _show_links(out: Console, outcome: GroupOutcome, file: str) -> None:
-    if outcome.run_id is None or outcome.view is None:
-        return
-    if outcome.link is not None:
-        out.print(f"MLflow run: {outcome.link}", soft_wrap=True)
-        out.print(f"NMT against grid: {outcome.view}", soft_wrap=True)
-    else:
-        out.print(f"MLflow run {outcome.run_id}; in the browser: {f'nmt ui {file}'.strip()}", soft_wrap=True)
-        out.print(f"NMT against grid: http://127.0.0.1:5000/{outcome.view}", soft_wrap=True)
 
 
 def _command(verb: str, file: str, overrides: list[str]) -> str:

@@ -72,10 +72,9 @@ def _run(data: Data, source: str) -> str:
     if required:
         raise ValueError(f"data.options of {source} must also give {', '.join(required)}")
     cache = cache_folder(data)
-    if code := code_of(
-        [f"{module_of(source.partition(':')[0])}:prepare"]
-    ):  # a source of the user's own: what it prepared before, other code prepared
-        cache /= f"code-{next(iter(code.values()))}"
+    module = module_of(source.partition(":")[0])
+    for digest in code_of([f"{module}:prepare"]).values():  # the user's own: other code may have prepared what is there
+        cache /= f"code-{digest}"
     cache.mkdir(parents=True, exist_ok=True)
     try:
         found = function(data.path, cache, **data.options)

@@ -108,14 +108,12 @@ class _Trial:
             kind = resolve("metric", task.metric, METRICS)
             try:
                 metric: Any = kind()
-                metric.update(output_of(outputs, [task], batch).squeeze(1).detach(), self._label(task, batch), batch)
+                output = output_of(outputs, [task], batch).squeeze(1).detach()
+                metric.update(output, self.losses.label_of(task, batch), batch)
                 metric.compute()
             except Exception as error:
                 return _problem(f"metric {task.metric} of task {task.name}", shown, error, definition_of(kind))
         return None
-
-    def _label(self, task: Task, batch: Batch) -> Tensor:
-        return self.losses.label_of(task, batch)
 
     def _whose(self, task: Task, error: Exception) -> str | None:
         """Where to look: the loss, if it is the user's own; else the model, whose output it cannot use."""

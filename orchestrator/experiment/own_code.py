@@ -6,10 +6,11 @@ import ast
 import hashlib
 import importlib.util
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
+
+from nmt.trainers.user_code import is_installed
 
 PROJECT = "nmt"
 """The project's own package. What changes its results is in the keys of stages as the version of the algorithm."""
@@ -72,17 +73,6 @@ def locate(name: str) -> Path | None:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations))).resolve()
     return Path(spec.origin).resolve() if spec.origin and spec.has_location else None
-
-
-def in_packages(place: Path) -> bool:
-    """Whether a place is one of installed packages."""
-    return any(part in ("site-packages", "dist-packages") for part in place.parts)
-
-
-def is_installed(place: Path) -> bool:
-    """Whether a place belongs to an installed package or to Python itself, not to the user."""
-    library = Path(sysconfig.get_path("stdlib")).resolve()
-    return in_packages(place) or library in place.parents
 
 
 def imported_modules(file: Path, package: str = "") -> Iterator[str]:

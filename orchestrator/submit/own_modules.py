@@ -9,8 +9,9 @@ from pathlib import Path
 
 from nmt.orchestrator.errors import RequestError
 from nmt.orchestrator.experiment.data_source import module_of
-from nmt.orchestrator.experiment.own_code import PROJECT, imported_modules, in_packages, is_installed, locate
+from nmt.orchestrator.experiment.own_code import PROJECT, imported_modules, locate
 from nmt.orchestrator.experiment.sections import Experiment
+from nmt.trainers.user_code import in_packages, is_installed
 
 
 @dataclass(frozen=True)

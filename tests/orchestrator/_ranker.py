@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,8 @@ from nmt.trainers.live.build import build_models
 from nmt.trainers.reporter import Event
 from nmt.trainers.stage.chain import run_chain
 from nmt.trainers.store.stage_store import StageStore
+
+ROOT = Path(__file__).parents[2]
 
 SPLITS = {"train": 900, "valid": 500, "test": 500}
 
@@ -97,3 +103,19 @@ def run_here(prepared: PreparedExperiment, *ignored: Any, stages: int | None = N
     tracking.close("FINISHED" if stages is None else "KILLED")
     assert tracking.complete, tracking.failure
     return ChainOutcome(records, reporter.ledger.cost, tracking.run_id, None, None, True, None, prepared)
+
+
+def nmt(place: Path, *words: str) -> dict[str, Any]:
+    """The JSON document of a command in a folder."""
+    paths = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
+    done = subprocess.run(
+        [sys.executable, "-m", "nmt.orchestrator.cli", *words, "--json"],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "100", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found

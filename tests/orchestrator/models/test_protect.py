@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +15,7 @@ from nmt.orchestrator.experiment.prepared import prepare
 from nmt.orchestrator.models.commands import register
 from nmt.orchestrator.verbs.plan import plan_chain
 from nmt.trainers.export.model_folder import MODEL
-from tests.orchestrator._ranker import declare, train, write_days
-
-ROOT = Path(__file__).parents[3]
+from tests.orchestrator._ranker import declare, nmt, train, write_days
 
 CHAMPION = "models:/ranker@champion"
 
@@ -124,17 +119,7 @@ def test_workers_find_the_live_model_in_the_storage(place: Path) -> None:
         training={"max_epochs": 1},
         scaling={"workers": 2, "cpus_per_worker": 0.5},
     )
-    paths = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
-    done = subprocess.run(
-        [sys.executable, "-m", "nmt.orchestrator.cli", "run", str(file), "--json"],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "100", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = nmt(place, "run", str(file))
     assert found["held"]
     assert "Against the live model: click " in found["sentence"]
 

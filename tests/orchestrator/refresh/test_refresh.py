@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +19,7 @@ from nmt.orchestrator.refresh.days import Day, Days
 from nmt.orchestrator.refresh.refresh import Refreshed, refresh_experiment
 from nmt.orchestrator.terminal.current_output import current_output
 from nmt.trainers.export.predictor import Predictor
-from tests.orchestrator._ranker import declare, run_here, train, write_days
-
-ROOT = Path(__file__).parents[3]
+from tests.orchestrator._ranker import declare, nmt, run_here, train, write_days
 
 
 @pytest.fixture(autouse=True)
@@ -244,18 +238,8 @@ def test_a_finished_chain_of_nmt_run_is_the_first_day(place: Path, calls: list[s
 @pytest.mark.ray
 def test_the_command(place: Path) -> None:
     refresh(place / "ranker.yaml", name="ranker", alias="champion")
-    paths = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(ROOT))))
     words = ["refresh", "ranker.yaml", "--set", days_of(place, 2)]
-    done = subprocess.run(
-        [sys.executable, "-m", "nmt.orchestrator.cli", *words, "--name", "ranker", "--alias", "champion", "--json"],
-        cwd=place,
-        env={**os.environ, "PYTHONPATH": paths, "COLUMNS": "100", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = nmt(place, *words, "--name", "ranker", "--alias", "champion")
     assert found["trained"]
     assert found["day"]["new_tokens"] == {"user": 20}
     assert found["day"]["previous_day"] == 1
