@@ -108,11 +108,12 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit(f"{arguments.file}: set data.path to a Parquet file with a column {arguments.by}")
     rows = pq.read_table(given.data.path)
     days = sorted(pc.unique(rows[arguments.by]).to_pylist())
-    paths = [folder / f"{day}-{arguments.window or 'all'}.parquet" for day in days]
+    window = str(arguments.window or "all")
+    paths = [folder / window / f"{day}.parquet" for day in days]
     todays = range(len(days) - arguments.days, len(days))
     trained_on = [write_day(rows, arguments.by, days, today, arguments.window, paths[today]) for today in todays]
     seeds = [
-        train_days(arguments.file, overrides, [paths[today] for today in todays], seed)
+        train_days(arguments.file, overrides, [paths[today] for today in todays], f"{window}-{seed}", seed)
         for seed in range(arguments.seeds)
     ]
     table = []
@@ -128,13 +129,14 @@ def main(words: Sequence[str] | None = None) -> None:
     print(markdown_table(HEADS, table))
 
 
-def train_days(file: str, overrides: Sequence[str], paths: Sequence[Path], seed: int) -> list[_Day]:
+def train_days(file: str, overrides: Sequence[str], paths: Sequence[Path], label: str, seed: int) -> list[_Day]:
     """Train one seed's days in turn.
 
     Args:
         file: The experiment file.
         overrides: ``key=value`` assignments.
         paths: Table of each day.
+        label: Tells the experiments of windows and seeds apart: a refresh goes on from the day before of its own.
         seed: Seed of the training.
     """
     output = current_output()
@@ -142,7 +144,7 @@ def train_days(file: str, overrides: Sequence[str], paths: Sequence[Path], seed:
     before: Predictor | None = None
     for path in paths:
         experiment = load(file, [*overrides, f"data.path={path}", f"training.seed={seed}"])
-        experiment = experiment.model_copy(update={"name": f"{experiment.name}-{path.stem.partition('-')[2]}-{seed}"})
+        experiment = experiment.model_copy(update={"name": f"{experiment.name}-{label}"})
         done = refresh_experiment(experiment, output)
         anew = experiment.model_copy(update={"name": f"{experiment.name}-anew"})
         alone = run_experiment(prepare_experiment(anew, output.say), output)
